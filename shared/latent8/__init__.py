@@ -1,0 +1,25 @@
+"""latent8: pictures as small 8-bit latent blobs, and back.
+
+>>> import latent8
+>>> blob = latent8.encode("photo.jpg")      # bytes of a .l8 file
+>>> latent8.decode(blob).save("photo.png")  # PIL image
+"""
+
+from latent8.codec import Codec, decode, decode_file, encode, encode_file, inspect
+from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.models import models
+
+__all__ = [
+    "BlobError",
+    "Codec",
+    "Latent8Error",
+    "ModelError",
+    "PictureError",
+    "decode",
+    "decode_file",
+    "encode",
+    "encode_file",
+    "inspect",
+    "models",
+]
+__version__ = "0.1.0"

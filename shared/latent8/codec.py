@@ -1,0 +1,190 @@
+"""The codec: a picture -> a blob, a blob -> a picture. File functions are thin wrappers."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from latent8 import blob as l8
+from latent8.blob import Header
+from latent8.errors import BlobError, PictureError
+from latent8.models import DEFAULT_MODEL, Model, model_named, model_with_id
+from latent8.pictures import Picture, Source, check_size, decode_alpha, encode_alpha, open_picture, pad_to_multiple
+from latent8.quantise import Quantiser
+from latent8.rgba_png import is_png, read_rgba_png, write_rgba_png
+
+if TYPE_CHECKING:
+    import torch
+
+# What 8 GB of memory hold in float32, the larger precision; measured by benchmarks/memory.py.
+DEFAULT_MAX_PIXELS = 16_000_000
+
+
+class Codec:
+    """A model loaded on a device, for many calls.
+
+    model: a name from `models()`. device: "cpu", "cuda", "mps"; by default the best there is. dtype: of the
+    layers; by default the fastest that the device is good at. max_pixels: limit for pictures in and out.
+    Raises ModelError when the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | Model = DEFAULT_MODEL,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ):
+        import torch
+
+        from latent8.network import Network, best_device
+
+        self.model = model_named(model) if isinstance(model, str) else model
+        self.network = Network(self.model, torch.device(device) if device else best_device(), dtype)
+        self.max_pixels = max_pixels
+
+    def encode(
+        self, image: Source, *, levels: int = 256, longest_side: int | None = None, stem: str | None = None
+    ) -> bytes:
+        """Picture (path, bytes, open file, PIL image or uint8 array) -> blob.
+
+        levels: of the quantiser, 16 to 256; fewer make smaller files and coarser pictures. longest_side: shrink
+        larger pictures to it, in pixels. stem: file name kept in the blob, by default that of a path. The same
+        picture, model and machine give the same bytes. Raises PictureError, or ValueError for `levels`.
+        """
+        picture = open_picture(image, self.max_pixels, longest_side)
+        header, symbols, alpha = self.analyse(picture, levels, stem)
+        return l8.pack(header, symbols, alpha)
+
+    def encode_rgba_png(self, image: Source, *, levels: int = 256, longest_side: int | None = None) -> bytes:
+        """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
+        picture = open_picture(image, self.max_pixels, longest_side)
+        header, symbols, _ = self.analyse(picture, levels)
+        return write_rgba_png(header, symbols)
+
+    def decode(self, blob: bytes) -> Image.Image:
+        """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA. Raises BlobError."""
+        return self.synthesise(*read(blob)).image()
+
+    def analyse(self, picture: Picture, levels: int = 256, stem: str | None = None) -> tuple[Header, np.ndarray, bytes]:
+        """Picture -> header, symbols (uint8 [C, h, w]) and alpha plane (PNG bytes, empty when opaque)."""
+        import torch
+
+        quantiser = Quantiser(self.model.low, self.model.high, levels)
+        padded = pad_to_multiple(picture.rgb, self.model.stride)
+        pixels = torch.from_numpy(padded).permute(2, 0, 1)[None]  # uint8 [1, 3, H, W], channels last in memory
+        latents = self.network.analysis(pixels.to(self.network.device).float().div_(255))
+        symbols = quantiser.quantise(latents[0].cpu().numpy())
+        header = Header(
+            model_id=self.model.id,
+            weights=self.network.weights_hash,
+            width=picture.width,
+            height=picture.height,
+            channels=self.model.channels,
+            stride=self.model.stride,
+            quantiser=quantiser,
+            stem=stem or picture.stem,
+        )
+        return header, symbols, encode_alpha(picture.alpha) if picture.alpha is not None else b""
+
+    def synthesise(self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> Picture:
+        """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
+        import torch
+
+        self._check(header)
+        alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
+        latents = torch.from_numpy(header.quantiser.dequantise(symbols))[None]
+        output = self.network.synthesis(latents)[0, :, : header.height, : header.width]
+        pixels = output.mul(255).round_().to(torch.uint8).permute(1, 2, 0)
+        return Picture(pixels.contiguous().cpu().numpy(), alpha, header.stem)
+
+    def _check(self, header: Header) -> None:
+        wanted = model_with_id(header.model_id)
+        if wanted != self.model:
+            raise BlobError(f"The blob was made with {wanted.name}, and this codec has {self.model.name} loaded.")
+        if header.weights and header.weights != self.network.weights_hash:
+            raise BlobError(f"The blob was made with other weights of {wanted.name}: decode it with the release it is of.")
+        try:
+            check_size(header.width, header.height, self.max_pixels)
+        except PictureError as error:
+            raise BlobError(str(error)) from None
+
+
+def read(data: bytes) -> tuple[Header, np.ndarray, bytes]:
+    """Blob or RGBA PNG, told apart by content -> header, symbols (uint8 [C, h, w]), alpha plane (PNG bytes).
+
+    Raises BlobError; also for a model that is unknown or of another latent shape.
+    """
+    if is_png(data):
+        header, symbols = read_rgba_png(data)
+        alpha = b""
+    else:
+        header, symbols, alpha = l8.unpack(data)
+    _check_model(header)
+    return header, symbols, alpha
+
+
+def inspect(data: bytes) -> Header:
+    """The header of a blob or RGBA PNG, all of it checked; no model is loaded. Raises BlobError."""
+    if is_png(data):
+        return read(data)[0]
+    header = l8.read_header(data)
+    _check_model(header)
+    return header
+
+
+def _check_model(header: Header) -> None:
+    model = model_with_id(header.model_id)
+    if (header.channels, header.stride) != (model.channels, model.stride):
+        raise BlobError(
+            f"The blob is not valid: {header.channels} latent channels at 1/{header.stride} are not those of {model.name}."
+        )
+
+
+@lru_cache(maxsize=2)
+def _loaded(model: str, device: str | None) -> Codec:
+    return Codec(model, device)
+
+
+def encode(
+    image: Source,
+    model: str = DEFAULT_MODEL,
+    *,
+    levels: int = 256,
+    longest_side: int | None = None,
+    stem: str | None = None,
+    device: str | None = None,
+) -> bytes:
+    """`Codec.encode` with a codec that is loaded on first use and kept."""
+    return _loaded(model, device).encode(image, levels=levels, longest_side=longest_side, stem=stem)
+
+
+def decode(blob: bytes, *, device: str | None = None) -> Image.Image:
+    """`Codec.decode` with the model that the blob names, loaded on first use and kept."""
+    return _loaded(model_with_id(inspect(blob).model_id).name, device).decode(blob)
+
+
+def encode_file(source: str | os.PathLike, target: str | os.PathLike, model: str = DEFAULT_MODEL, **options) -> None:
+    """Picture file -> .l8 file; options as for `encode`."""
+    write_file(target, encode(Path(source), model, **options))
+
+
+def decode_file(source: str | os.PathLike, target: str | os.PathLike, **options) -> None:
+    """.l8 file -> picture file, its format by the ending; options as for `decode`."""
+    image = decode(Path(source).read_bytes(), **options)
+    Image.Image.save(image, target)
+
+
+def write_file(target: str | os.PathLike, data: bytes) -> None:
+    """Write all or nothing: into a temporary name, then renamed."""
+    partial = Path(f"{os.fspath(target)}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

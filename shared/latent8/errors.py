@@ -1,0 +1,17 @@
+"""Everything that can go wrong with what a user brings, in one family: each message is one clear sentence."""
+
+
+class Latent8Error(ValueError):
+    """Base of the errors below: bad input, with a message made to be shown to a person."""
+
+
+class BlobError(Latent8Error):
+    """Bytes that are not a blob this version can decode."""
+
+
+class PictureError(Latent8Error):
+    """A picture that cannot be read, or that is over the pixel limit."""
+
+
+class ModelError(Latent8Error):
+    """A model that is unknown, cannot be loaded here, or does not fit the request."""

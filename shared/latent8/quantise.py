@@ -1,0 +1,39 @@
+"""Latents -> 8-bit symbols and back, after madebyollin/taesd (latent magnitude 3, shift 0.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """`levels` values spread evenly over [low, high], both ends included; the quantisation step is between two."""
+
+    low: float = -3.0
+    high: float = 3.0
+    levels: int = 256
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.levels <= 256:
+            raise ValueError(f"levels must be from 16 to 256, not {self.levels}")
+        if not self.low < self.high:
+            raise ValueError(f"the range of the latents must rise, not {self.low} to {self.high}")
+
+    @property
+    def step(self) -> float:
+        return (self.high - self.low) / (self.levels - 1)
+
+    def quantise(self, latents: np.ndarray) -> np.ndarray:
+        """float latents, any shape, clipped to [low, high] -> uint8 symbols 0 ... levels - 1.
+
+        For the default range this is round(255 * clamp(x / 6 + 0.5, 0, 1)), half to even.
+        """
+        unit = (latents.astype(np.float32) - self.low) / np.float32(self.high - self.low)
+        return np.rint(unit.clip(0, 1) * (self.levels - 1)).astype(np.uint8)
+
+    def dequantise(self, symbols: np.ndarray) -> np.ndarray:
+        """uint8 symbols 0 ... levels - 1 -> float32 latents in [low, high]."""
+        unit = symbols.astype(np.float32) / np.float32(self.levels - 1)
+        return unit * np.float32(self.high - self.low) + np.float32(self.low)

@@ -1,0 +1,98 @@
+"""The 8-bit RGBA PNG that taesd's example script introduced: one pixel for each latent, one byte each channel.
+
+Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. Ours
+carries a text chunk "latent8" with the model, the size of the picture and the levels. A PNG without it is taken
+as taesd's, of 8 times its own size.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from latent8.blob import MAX_PIXELS, MAX_SIDE, Header
+from latent8.errors import BlobError, ModelError
+from latent8.models import model_named, model_with_id
+from latent8.quantise import Quantiser
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TEXT_KEY = "latent8"
+
+
+def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
+    """uint8 [4, h, w] -> PNG bytes. Raises ModelError for latents of another number of channels.
+
+    The alpha plane of a transparent picture has no place in this format and is left out.
+    """
+    if header.channels != 4:
+        raise ModelError(f"An RGBA PNG holds 4 latent channels, and this model has {header.channels}: keep the .l8.")
+    top = header.quantiser.levels - 1
+    values = np.rint(symbols.astype(np.float64) * 255 / top).astype(np.uint8)
+    facts = {
+        "model": model_with_id(header.model_id).name,
+        "width": header.width,
+        "height": header.height,
+        "levels": header.quantiser.levels,
+        "weights": header.weights.hex(),
+    }
+    info = PngInfo()
+    info.add_text(TEXT_KEY, json.dumps(facts))
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.moveaxis(values, 0, -1))).save(buffer, "PNG", optimize=True, pnginfo=info)
+    return buffer.getvalue()
+
+
+def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:
+    """PNG bytes -> header, symbols (uint8 [4, h, w]). Raises BlobError."""
+    try:
+        image = Image.open(io.BytesIO(png), formats=["PNG"])
+        if image.mode != "RGBA":
+            raise BlobError(f"This PNG has mode {image.mode}; latents are kept as RGBA. Encode a picture first.")
+        facts = _facts(image)
+        header = Header(
+            model_id=model_named(facts["model"]).id,
+            weights=bytes.fromhex(facts["weights"]),
+            width=facts["width"],
+            height=facts["height"],
+            channels=4,
+            stride=8,
+            quantiser=Quantiser(levels=facts["levels"]),
+            n_bytes=len(png),
+        )
+        if header.latent_shape[1:] != (image.height, image.width):
+            raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
+        values = np.asarray(image)
+    except BlobError:
+        raise
+    except (KeyError, TypeError, ValueError):
+        raise BlobError("This PNG is not valid: its latent8 text chunk cannot be understood.") from None
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError):
+        raise BlobError("This PNG is damaged and cannot be read.") from None
+    top = header.quantiser.levels - 1
+    symbols = np.rint(np.moveaxis(values, -1, 0).astype(np.float64) * top / 255).astype(np.uint8)
+    return header, symbols
+
+
+def is_png(data: bytes) -> bool:
+    return data[: len(SIGNATURE)] == SIGNATURE
+
+
+def _facts(image: Image.Image) -> dict:
+    """The text chunk, checked; for a PNG without one, what the ancestors imply."""
+    text = image.info.get(TEXT_KEY)
+    if text is None:
+        facts = {"model": "taesd", "width": image.width * 8, "height": image.height * 8}
+    else:
+        facts = json.loads(text)
+    facts.setdefault("levels", 256)
+    facts.setdefault("weights", "")
+    width, height = facts["width"], facts["height"]
+    if not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in (width, height)):
+        raise ValueError(f"size {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise BlobError(f"This PNG states {width} x {height} pixels, more than can be decoded.")
+    return facts

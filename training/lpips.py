@@ -1,0 +1,71 @@
+"""LPIPS (Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018).
+
+Weights come from a .npz written by ``python -m training.lpips_weights``. Development and training only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# ImageNet normalisation, given for pictures in [-1, 1] (constants of the LPIPS reference code)
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
+
+# (stride, padding) of each convolution; "pool" before a convolution; the indices whose output is compared
+ALEXNET = {"layers": [(4, 2), "pool3", (1, 2), "pool3", (1, 1), (1, 1), (1, 1)], "taps": {0, 1, 2, 3, 4}}
+VGG16 = {
+    "layers": [(1, 1)] * 2 + ["pool2"] + [(1, 1)] * 2 + (["pool2"] + [(1, 1)] * 3) * 3,
+    "taps": {1, 3, 6, 9, 12},
+}
+
+
+class LPIPS(nn.Module):
+    """Distance of two pictures, [B, 3, H, W] in [0, 1] each -> [B], 0 for equal ones."""
+
+    def __init__(self, weights: str | Path):
+        super().__init__()
+        with np.load(weights, allow_pickle=False) as arrays:
+            named = {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
+        n_convs = sum(name.startswith("conv") and name.endswith("weight") for name in named)
+        self.plan = {5: ALEXNET, 13: VGG16}[n_convs]
+        for name, tensor in named.items():
+            self.register_buffer(name.replace(".", "_"), tensor)
+        self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        x = (x * 2 - 1 - self.shift) / self.scale
+        taps, index = [], 0
+        for layer in self.plan["layers"]:
+            if layer == "pool2":
+                x = F.max_pool2d(x, 2, 2)
+            elif layer == "pool3":
+                x = F.max_pool2d(x, 3, 2)
+            else:
+                stride, padding = layer
+                weight, bias = getattr(self, f"conv{index}_weight"), getattr(self, f"conv{index}_bias")
+                x = torch.relu(F.conv2d(x, weight, bias, stride, padding))
+                if index in self.plan["taps"]:
+                    taps.append(x)
+                index += 1
+        return taps
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        total: Tensor | float = 0.0
+        with torch.no_grad():
+            features_b = self.features(b)
+        for index, (fa, fb) in enumerate(zip(self.features(a), features_b, strict=True)):
+            difference = (_unit(fa.float()) - _unit(fb.float())).square()
+            head = getattr(self, f"head{index}").view(1, -1, 1, 1)
+            total = total + (difference * head).sum(1).mean((1, 2))
+        return total
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Each position's vector at length 1; the small term keeps the gradient finite at zero."""
+    return features / (features.square().sum(1, keepdim=True) + 1e-10).sqrt()

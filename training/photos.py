@@ -1,0 +1,98 @@
+"""Random square crops from a folder of photos."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
+
+
+def photo_files(folder: str | Path) -> list[Path]:
+    """All pictures below a folder, in name order. Raises FileNotFoundError when there are none."""
+    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"No pictures in {folder}: give a folder of JPEG, PNG, WebP, AVIF or TIFF files.")
+    return files
+
+
+def open_rgb(path: Path) -> Image.Image:
+    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+
+
+class CropSource:
+    """Batches of crops, [B, 3, S, S] in [0, 1], made in a background thread.
+
+    A photo is shrunk by a factor drawn from `shrink` when it is read: that averages away the 8x8 block
+    artefacts of a JPEG. It then stays in memory while `cache_bytes` last. A crop covers 1 to `zoom_out` times
+    its own side and is mirrored at random.
+    """
+
+    def __init__(
+        self,
+        files: list[Path],
+        size: int,
+        batch: int,
+        seed: int = 0,
+        shrink: tuple[float, float] = (0.5, 0.75),
+        zoom_out: float = 1.5,
+        cache_bytes: int = 4 << 30,
+    ):
+        self.files, self.size, self.batch = files, size, batch
+        self.shrink, self.zoom_out = shrink, zoom_out
+        self._random = random.Random(seed)
+        self._cache: dict[Path, Image.Image] = {}
+        self._cache_left = cache_bytes
+        self._batches: queue.Queue[Tensor] = queue.Queue(maxsize=8)
+        threading.Thread(target=self._produce, daemon=True).start()
+
+    def next(self) -> Tensor:
+        return self._batches.get()
+
+    def _produce(self) -> None:
+        while True:
+            crops = np.stack([self._crop() for _ in range(self.batch)])
+            self._batches.put(torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255))
+
+    def _photo(self, path: Path) -> Image.Image:
+        if path in self._cache:
+            return self._cache[path]
+        photo = open_rgb(path)
+        factor = self._random.uniform(*self.shrink)
+        factor = min(1.0, max(factor, (self.size + 1) / min(photo.size)))  # never below one crop
+        photo = photo.resize((round(photo.width * factor), round(photo.height * factor)), Image.Resampling.LANCZOS)
+        n_bytes = photo.width * photo.height * 4
+        if n_bytes <= self._cache_left:
+            self._cache_left -= n_bytes
+            self._cache[path] = photo
+        return photo
+
+    def _crop(self) -> np.ndarray:
+        while True:
+            path = self._random.choice(self.files)
+            try:
+                photo = self._photo(path)
+            except OSError as error:
+                print(f"left out {path.name}: {error}", flush=True)
+                self.files = [f for f in self.files if f != path]
+                continue
+            if min(photo.size) >= self.size:
+                break
+            self.files = [f for f in self.files if f != path]
+            if not self.files:
+                raise ValueError(f"every photo is smaller than a crop of {self.size} pixels")
+        limit = min(self.zoom_out, min(photo.size) / self.size)
+        side = round(self.size * self._random.uniform(1.0, limit))
+        left = self._random.randint(0, photo.width - side)
+        top = self._random.randint(0, photo.height - side)
+        box = (left, top, left + side, top + side)
+        crop = photo.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box, reducing_gap=None)
+        pixels = np.asarray(crop)
+        return pixels[:, ::-1] if self._random.random() < 0.5 else pixels

@@ -1,0 +1,215 @@
+"""Train an AutoencoderTiny on a folder of photos, within a budget of minutes. See training/README.md.
+
+    python -m training.train PHOTOS --out runs/tiny --minutes 120 --lpips alexnet.npz
+
+Run the same command again to resume; a larger --minutes goes on from where the last budget ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from training.lpips import LPIPS
+from training.network import LATENT_MAGNITUDE, TinyAutoencoder
+from training.optimiser import make_optimisers
+from training.photos import CropSource, photo_files
+
+MSE_WEIGHT = 400.0  # about 1 at 26 dB, so that the LPIPS weight reads as a share
+LOG_EVERY, SAVE_EVERY = 50, 500  # steps
+CSV_COLUMNS = ["step", "minutes", "loss", "psnr_db", "lpips", "latent_std", "learning_rate", "skipped"]
+
+
+class SpikeGuard:
+    """Decides whether a step is sane: skips bad batches, asks to go back after several in a row."""
+
+    def __init__(self, factor: float = 4.0, patience: int = 5):
+        self.factor, self.patience = factor, patience
+        self.typical: float | None = None  # running mean of the loss
+        self.in_a_row = self.skipped = 0
+
+    def accepts(self, loss: float, gradient_norm: float) -> bool:
+        bad = not math.isfinite(loss + gradient_norm) or (
+            self.typical is not None and loss > self.factor * self.typical
+        )
+        if bad:
+            self.in_a_row += 1
+            self.skipped += 1
+            return False
+        self.in_a_row = 0
+        self.typical = loss if self.typical is None else 0.98 * self.typical + 0.02 * loss
+        return True
+
+    def must_go_back(self) -> bool:
+        return self.in_a_row >= self.patience
+
+
+class Trainer:
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.device = torch.device(args.device)
+        torch.manual_seed(args.seed)
+        self.model = TinyAutoencoder().to(self.device, memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimisers = make_optimisers(self.model, args.lr)
+        self.lpips = None
+        if args.lpips:
+            self.lpips = LPIPS(args.lpips).to(self.device, memory_format=torch.channels_last)
+        self.guard = SpikeGuard()
+        self.step, self.seconds = 0, 0.0
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = args.out / "checkpoint.pt"
+        if self.checkpoint.exists():
+            self.load_state(torch.load(self.checkpoint, map_location=self.device, weights_only=True))
+            print(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes", flush=True)
+        self.good_state = copy.deepcopy(self.state())
+
+    def state(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+
+    def load_state(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def save(self) -> None:
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(self.state(), partial)
+        os.replace(partial, self.checkpoint)  # a killed run leaves the old checkpoint whole
+
+    def learning_rate(self) -> float:
+        """Warm-up over 200 steps, then a cosine from --lr to 1 % of it over the budget of minutes."""
+        progress = min(1.0, self.seconds / (60 * self.args.minutes))
+        cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.args.lr * cosine * min(1.0, (self.step + 1) / 200)
+
+    def train_step(self, photos: Tensor) -> dict[str, float]:
+        """One step on [B, 3, S, S] in [0, 1]; returns the row of the log."""
+        rate = self.learning_rate()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output, z = self.model(photos)
+            perceptual = self.lpips(output, photos).mean() if self.lpips else None
+        mse = (output.float() - photos).square().mean()
+        outside = (z.float().abs() - LATENT_MAGNITUDE).relu().square().mean()  # the blob would clip these
+        loss = MSE_WEIGHT * mse + 10 * outside
+        if perceptual is not None:
+            loss = loss + self.args.lpips_weight * perceptual
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
+        if self.guard.accepts(loss.item(), norm.item()):
+            for optimiser in self.optimisers:
+                optimiser.step()
+            decay = min(0.999, (1 + self.step) / (10 + self.step))
+            for average, parameter in zip(self.ema.parameters(), self.model.parameters(), strict=True):
+                average.lerp_(parameter.detach(), 1 - decay)
+        elif self.guard.must_go_back():
+            print(f"\nloss spike at step {self.step}: back to step {self.good_state['step']}", flush=True)
+            seconds = self.seconds
+            self.load_state(copy.deepcopy(self.good_state))
+            self.seconds, self.guard = seconds, SpikeGuard()
+        self.model.zero_grad(set_to_none=True)
+        self.step += 1
+        return {
+            "loss": loss.item(),
+            "psnr_db": -10 * math.log10(max(mse.item(), 1e-10)),
+            "lpips": perceptual.item() if perceptual is not None else math.nan,
+            "latent_std": z.float().std().item(),
+            "learning_rate": rate,
+        }
+
+    @torch.no_grad()
+    def write_grid(self, photos: Tensor) -> None:
+        """Originals, latents (four channels as RGB minus the fourth) and reconstructions, one row each."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output, z = self.ema(photos)
+        size = photos.shape[-1]
+        latents = (z.float() / (2 * LATENT_MAGNITUDE) + 0.5).clamp(0, 1)
+        latents = torch.nn.functional.interpolate(latents[:, :3], size=(size, size))
+        rows = [torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in (photos, latents, output)]
+        pixels = torch.cat(rows, dim=1).mul(255).round().byte().permute(1, 2, 0)
+        Image.fromarray(pixels.cpu().numpy()).save(self.args.out / "grid.png")
+
+    def run(self) -> None:
+        args = self.args
+        crops = CropSource(photo_files(args.photos), args.crop, args.batch, seed=args.seed + self.step)
+        grid_photos = crops.next()[:8].to(self.device)
+        log_path = args.out / "log.csv"
+        new_log = not log_path.exists()
+        totals: dict[str, float] = {}
+        with open(log_path, "a", newline="") as log_file:
+            log = csv.DictWriter(log_file, CSV_COLUMNS)
+            if new_log:
+                log.writeheader()
+            while self.seconds < 60 * args.minutes and (args.steps is None or self.step < args.steps):
+                started = time.monotonic()
+                photos = crops.next().to(self.device, memory_format=torch.channels_last, non_blocking=True)
+                row = self.train_step(photos)
+                self.seconds += time.monotonic() - started
+                for name, value in row.items():
+                    totals[name] = totals.get(name, 0.0) + value / LOG_EVERY
+                if self.step % LOG_EVERY == 0:
+                    mean = {name: f"{value:.6g}" for name, value in totals.items()}
+                    minutes = self.seconds / 60
+                    log.writerow({"step": self.step, "minutes": f"{minutes:.2f}", "skipped": self.guard.skipped, **mean})
+                    log_file.flush()
+                    self.show_progress(totals, minutes)
+                    totals = {}
+                if self.step % SAVE_EVERY == 0:
+                    self.save()
+                    self.write_grid(grid_photos)
+                    self.good_state = copy.deepcopy(self.state())
+        self.save()
+        self.write_grid(grid_photos)
+        print(f"\ndone: {self.step} steps, {self.seconds / 60:.1f} minutes, {self.checkpoint}", flush=True)
+
+    def show_progress(self, mean: dict[str, float], minutes: float) -> None:
+        done = min(1.0, minutes / self.args.minutes)
+        bar = "#" * int(30 * done) + "-" * (30 - int(30 * done))
+        line = f"[{bar}] {minutes:6.1f}/{self.args.minutes:g} min  step {self.step}  loss {mean['loss']:.3f}"
+        line += f"  {mean['psnr_db']:.2f} dB  LPIPS {mean['lpips']:.3f}"
+        end = "\r" if sys.stdout.isatty() else "\n"
+        print(line, end=end, flush=True)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of photos, searched with its subfolders")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt, log.csv and grid.png")
+    parser.add_argument("--minutes", type=float, default=120, help="training time in all, earlier runs included")
+    parser.add_argument("--steps", type=int, help="stop earlier, at this step")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels, a multiple of 8")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
+    parser.add_argument("--lpips-weight", type=float, default=2.0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    if args.crop % 8 or args.crop < 32:
+        parser.error("--crop must be a multiple of 8, at least 32")
+    return args
+
+
+if __name__ == "__main__":
+    Trainer(parse_args()).run()
