@@ -115,8 +115,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        if has.get("amx_bf16") or has.get("avx512_bf16"):
+        if torch.cpu.get_capabilities().get("amx_bf16"):  # AVX-512's bf16 is slower than float32
             return torch.bfloat16
     return torch.float32
 

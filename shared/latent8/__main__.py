@@ -1,0 +1,5 @@
+import sys
+
+from latent8.cli import main
+
+sys.exit(main())

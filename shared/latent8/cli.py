@@ -1,0 +1,194 @@
+"""Command line: python -m latent8 encode | decode | inspect | models."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from latent8 import __version__
+from latent8.blob import ENTROPY_CODED, Header
+from latent8.codec import DEFAULT_MAX_PIXELS, Codec, inspect, write_file
+from latent8.errors import Latent8Error
+from latent8.models import DEFAULT_MODEL, model_with_id, models
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0, or 2 after one line on standard error for each input that failed."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (Latent8Error, OSError) as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _encode(args: argparse.Namespace) -> int:
+    codec = Codec(args.model, args.device, max_pixels=args.max_pixels)
+
+    def convert(source: Path) -> tuple[Path, bytes]:
+        options = {"levels": args.levels, "longest_side": args.longest_side}
+        if args.png:
+            return source.with_suffix(".encoded.png"), codec.encode_rgba_png(source, **options)
+        return source.with_suffix(".l8"), codec.encode(source, **options)
+
+    return _each(args, convert)
+
+
+def _decode(args: argparse.Namespace) -> int:
+    codecs: dict[int, Codec] = {}
+
+    def convert(source: Path) -> tuple[Path, bytes]:
+        data = source.read_bytes()
+        model_id = inspect(data).model_id
+        if model_id not in codecs:
+            codecs[model_id] = Codec(model_with_id(model_id), args.device, max_pixels=args.max_pixels)
+        image = codecs[model_id].decode(data)
+        single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
+        stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
+        target = args.output if single_file else source.with_name(f"{stem}.png")
+        return target, image_bytes(image, target.suffix)
+
+    return _each(args, convert, keep_existing=True)
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    failed = 0
+    for source in args.files:
+        try:
+            header = inspect(source.read_bytes())
+        except (Latent8Error, OSError) as error:
+            failed = _fail(error, source)
+            continue
+        if args.json:
+            print(json.dumps({"file": str(source), **describe(header)}))
+        else:
+            print(source)
+            for name, value in describe(header).items():
+                print(f"  {name:<14}{value}")
+    return failed
+
+
+def _models(args: argparse.Namespace) -> int:
+    for model in models():
+        default = " (default)" if model.name == DEFAULT_MODEL else ""
+        print(f"{model.name}{default}: {model.summary}")
+        print(f"  id {model.id}, {model.channels} latent channels at 1/{model.stride}, {model.size_mb} MB, {model.licence}")
+    return 0
+
+
+def describe(header: Header) -> dict[str, str | int | float]:
+    """A header in words and numbers, ready for JSON or a table."""
+    quantiser = header.quantiser
+    return {
+        "model": model_with_id(header.model_id).name,
+        "width": header.width,
+        "height": header.height,
+        "latents": " x ".join(map(str, header.latent_shape)),
+        "levels": quantiser.levels,
+        "range": f"{quantiser.low:g} to {quantiser.high:g}",
+        "step": round(quantiser.step, 5),
+        "coding": "entropy-coded" if header.coding == ENTROPY_CODED else "raw",
+        "bytes": header.n_bytes,
+        "bpp": round(header.bpp, 4),
+        "alpha": f"lossless, {header.alpha_bytes} bytes" if header.alpha_bytes else "opaque",
+        "name": header.stem or "",
+    }
+
+
+def image_bytes(image: Image.Image, suffix: str) -> bytes:
+    """PIL image -> file bytes in the format of a file ending. Raises Latent8Error for an ending with no format."""
+    formats = Image.registered_extensions()
+    if suffix.lower() not in formats:
+        raise Latent8Error(f"There is no picture format for {suffix or 'a name without ending'}: use .png, .webp or .jpg.")
+    name = formats[suffix.lower()]
+    if name == "JPEG" and image.mode == "RGBA":
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white  # JPEG has no transparency
+    buffer = io.BytesIO()
+    options = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95}}.get(name, {})
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def _each(
+    args: argparse.Namespace, convert: Callable[[Path], tuple[Path, bytes]], keep_existing: bool = False
+) -> int:
+    """Convert every input and write it beside itself, or where --output says; go on after a bad one."""
+    into_folder = args.output is not None and (len(args.files) > 1 or args.output.is_dir())
+    if into_folder:
+        args.output.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for source in args.files:
+        try:
+            target, data = convert(source)
+            if into_folder:
+                target = args.output / target.name
+            elif args.output:
+                target = args.output
+            elif keep_existing and target.exists() and not args.force:
+                raise Latent8Error(f"{target} exists: name another file with -o, or overwrite it with --force.")
+            write_file(target, data)
+        except (Latent8Error, OSError) as error:
+            failed = _fail(error, source)
+            continue
+        print(f"{source} -> {target} ({len(data):,} bytes)")
+    return failed
+
+
+def _fail(error: Exception, source: Path | None = None) -> int:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if source is None else f"{error.strerror}."
+    print(f"latent8: {source}: {text}" if source else f"latent8: {text}", file=sys.stderr)
+    return 2
+
+
+def _levels(text: str) -> int:
+    if not text.isdigit() or not 16 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError("must be a whole number from 16 to 256")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="latent8", description="Pictures as small 8-bit latent blobs, and back.")
+    parser.add_argument("--version", action="version", version=f"latent8 {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
+    encode.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    encode.add_argument("--levels", type=_levels, default=256, help="of the quantiser, 16 to 256 (default: 256)")
+    encode.add_argument("--longest-side", type=_positive, help="shrink larger pictures to this many pixels")
+    encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
+    encode.set_defaults(run=_encode)
+
+    decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
+    decode.add_argument("--force", action="store_true", help="overwrite pictures")
+    decode.set_defaults(run=_decode)
+
+    for command in (encode, decode):
+        command.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
+        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+        command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
+
+    show = commands.add_parser("inspect", help="what a blob holds, without decoding it")
+    show.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    show.add_argument("--json", action="store_true", help="one JSON object a line")
+    show.set_defaults(run=_inspect)
+
+    commands.add_parser("models", help="the models that blobs can name").set_defaults(run=_models)
+    return parser

@@ -1,0 +1,38 @@
+"""Pictures of latents, for people: the RGBA thumbnail and a heat map of each channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+# Dark blue, blue, near white, orange, dark red: low to high, with the middle of the range in the middle.
+_COLOURS = np.array([[16, 42, 92], [74, 144, 217], [244, 243, 238], [237, 137, 54], [120, 24, 24]], np.float64)
+
+
+def thumbnail(symbols: np.ndarray) -> Image.Image:
+    """uint8 [C, h, w] -> RGB image w x h: the first three channels, each stretched over what it uses.
+
+    The alpha channel of the RGBA file is left out of the view: it would hide the others.
+    """
+    channels = [_stretched(channel) for channel in symbols[:3]]
+    while len(channels) < 3:
+        channels.append(channels[-1])
+    return Image.fromarray(np.stack(channels, axis=-1))
+
+
+def heat_map(channel: np.ndarray, levels: int = 256) -> Image.Image:
+    """uint8 [h, w] with values below `levels` -> RGB image, blue below the middle of the range, red above."""
+    table = np.stack([np.interp(np.linspace(0, 4, levels), range(5), column) for column in _COLOURS.T], axis=-1)
+    return Image.fromarray(np.rint(table).astype(np.uint8)[channel])
+
+
+def enlarged(image: Image.Image, longest_side: int = 512) -> Image.Image:
+    """Whole-number enlargement with sharp pixels, to about the given side."""
+    factor = max(1, longest_side // max(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def _stretched(channel: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(channel, (0.5, 99.5))
+    scaled = (channel.astype(np.float64) - low) / max(high - low, 1)
+    return np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
