@@ -50,16 +50,24 @@ class CropSource:
         self._random = random.Random(seed)
         self._cache: dict[Path, Image.Image] = {}
         self._cache_left = cache_bytes
-        self._batches: queue.Queue[Tensor] = queue.Queue(maxsize=8)
+        self._batches: queue.Queue[Tensor | Exception] = queue.Queue(maxsize=8)
         threading.Thread(target=self._produce, daemon=True).start()
 
     def next(self) -> Tensor:
-        return self._batches.get()
+        """Raises what went wrong in the background, ValueError when no photo is left to crop from."""
+        batch = self._batches.get()
+        if isinstance(batch, Exception):
+            self._batches.put(batch)  # there is no thread any more to answer another call
+            raise batch
+        return batch
 
     def _produce(self) -> None:
-        while True:
-            crops = np.stack([self._crop() for _ in range(self.batch)])
-            self._batches.put(torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255))
+        try:
+            while True:
+                crops = np.stack([self._crop() for _ in range(self.batch)])
+                self._batches.put(torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255))
+        except Exception as error:  # any: an exception lost here would leave next() waiting for ever
+            self._batches.put(error)
 
     def _photo(self, path: Path) -> Image.Image:
         if path in self._cache:
@@ -79,15 +87,12 @@ class CropSource:
             path = self._random.choice(self.files)
             try:
                 photo = self._photo(path)
-            except OSError as error:
-                print(f"left out {path.name}: {error}", flush=True)
-                self.files = [f for f in self.files if f != path]
+            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+                self._leave_out(path, str(error))
                 continue
             if min(photo.size) >= self.size:
                 break
-            self.files = [f for f in self.files if f != path]
-            if not self.files:
-                raise ValueError(f"every photo is smaller than a crop of {self.size} pixels")
+            self._leave_out(path, f"smaller than a crop of {self.size} pixels")
         limit = min(self.zoom_out, min(photo.size) / self.size)
         side = round(self.size * self._random.uniform(1.0, limit))
         left = self._random.randint(0, photo.width - side)
@@ -96,3 +101,10 @@ class CropSource:
         crop = photo.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box, reducing_gap=None)
         pixels = np.asarray(crop)
         return pixels[:, ::-1] if self._random.random() < 0.5 else pixels
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        """Raises ValueError when that was the last photo."""
+        print(f"left out {path.name}: {reason}", flush=True)
+        self.files = [file for file in self.files if file != path]
+        if not self.files:
+            raise ValueError(f"No photo is left to train on: all are damaged or smaller than {self.size} pixels.")

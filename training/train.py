@@ -53,6 +53,10 @@ class SpikeGuard:
     def must_go_back(self) -> bool:
         return self.in_a_row >= self.patience
 
+    def start_again(self) -> None:
+        """After going back: judge anew, but go on counting what was skipped."""
+        self.typical, self.in_a_row = None, 0
+
 
 class Trainer:
     def __init__(self, args: argparse.Namespace):
@@ -132,7 +136,8 @@ class Trainer:
             print(f"\nloss spike at step {self.step}: back to step {self.good_state['step']}", flush=True)
             seconds = self.seconds
             self.load_state(copy.deepcopy(self.good_state))
-            self.seconds, self.guard = seconds, SpikeGuard()
+            self.seconds = seconds
+            self.guard.start_again()
         self.model.zero_grad(set_to_none=True)
         self.step += 1
         return {
@@ -162,6 +167,7 @@ class Trainer:
         log_path = args.out / "log.csv"
         new_log = not log_path.exists()
         totals: dict[str, float] = {}
+        n_rows = 0  # in totals: not always LOG_EVERY, as a run may resume, or go back, between two rows of the log
         with open(log_path, "a", newline="") as log_file:
             log = csv.DictWriter(log_file, CSV_COLUMNS)
             if new_log:
@@ -172,14 +178,17 @@ class Trainer:
                 row = self.train_step(photos)
                 self.seconds += time.monotonic() - started
                 for name, value in row.items():
-                    totals[name] = totals.get(name, 0.0) + value / LOG_EVERY
+                    totals[name] = totals.get(name, 0.0) + value
+                n_rows += 1
                 if self.step % LOG_EVERY == 0:
-                    mean = {name: f"{value:.6g}" for name, value in totals.items()}
+                    mean = {name: total / n_rows for name, total in totals.items()}
                     minutes = self.seconds / 60
-                    log.writerow({"step": self.step, "minutes": f"{minutes:.2f}", "skipped": self.guard.skipped, **mean})
+                    figures = {name: f"{value:.6g}" for name, value in mean.items()}
+                    counts = {"step": self.step, "minutes": f"{minutes:.2f}", "skipped": self.guard.skipped}
+                    log.writerow({**counts, **figures})
                     log_file.flush()
-                    self.show_progress(totals, minutes)
-                    totals = {}
+                    self.show_progress(mean, minutes)
+                    totals, n_rows = {}, 0
                 if self.step % SAVE_EVERY == 0:
                     self.save()
                     self.write_grid(grid_photos)

@@ -8,19 +8,20 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-from PIL import Image
+from typing import NoReturn
 
 from latent8 import __version__
-from latent8.blob import ENTROPY_CODED, Header
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec, inspect, write_file
+from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect
 from latent8.errors import Latent8Error
+from latent8.files import picture_bytes, write_file
 from latent8.models import DEFAULT_MODEL, model_with_id, models
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0, or 2 after one line on standard error for each input that failed."""
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what cannot be printed
     try:
         return args.run(args)
     except (Latent8Error, OSError) as error:
@@ -34,9 +35,8 @@ def _encode(args: argparse.Namespace) -> int:
 
     def convert(source: Path) -> tuple[Path, bytes]:
         options = {"levels": args.levels, "longest_side": args.longest_side}
-        if args.png:
-            return source.with_suffix(".encoded.png"), codec.encode_rgba_png(source, **options)
-        return source.with_suffix(".l8"), codec.encode(source, **options)
+        data = (codec.encode_rgba_png if args.png else codec.encode)(source, **options)
+        return source.with_suffix(".encoded.png" if args.png else ".l8"), data
 
     return _each(args, convert)
 
@@ -53,7 +53,7 @@ def _decode(args: argparse.Namespace) -> int:
         single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
         stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
         target = args.output if single_file else source.with_name(f"{stem}.png")
-        return target, image_bytes(image, target.suffix)
+        return target, picture_bytes(image, target.suffix)
 
     return _each(args, convert, keep_existing=True)
 
@@ -83,41 +83,6 @@ def _models(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(header: Header) -> dict[str, str | int | float]:
-    """A header in words and numbers, ready for JSON or a table."""
-    quantiser = header.quantiser
-    return {
-        "model": model_with_id(header.model_id).name,
-        "width": header.width,
-        "height": header.height,
-        "latents": " x ".join(map(str, header.latent_shape)),
-        "levels": quantiser.levels,
-        "range": f"{quantiser.low:g} to {quantiser.high:g}",
-        "step": round(quantiser.step, 5),
-        "coding": "entropy-coded" if header.coding == ENTROPY_CODED else "raw",
-        "bytes": header.n_bytes,
-        "bpp": round(header.bpp, 4),
-        "alpha": f"lossless, {header.alpha_bytes} bytes" if header.alpha_bytes else "opaque",
-        "name": header.stem or "",
-    }
-
-
-def image_bytes(image: Image.Image, suffix: str) -> bytes:
-    """PIL image -> file bytes in the format of a file ending. Raises Latent8Error for an ending with no format."""
-    formats = Image.registered_extensions()
-    if suffix.lower() not in formats:
-        raise Latent8Error(f"There is no picture format for {suffix or 'a name without ending'}: use .png, .webp or .jpg.")
-    name = formats[suffix.lower()]
-    if name == "JPEG" and image.mode == "RGBA":
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        image = white  # JPEG has no transparency
-    buffer = io.BytesIO()
-    options = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95}}.get(name, {})
-    image.save(buffer, name, **options)
-    return buffer.getvalue()
-
-
 def _each(
     args: argparse.Namespace, convert: Callable[[Path], tuple[Path, bytes]], keep_existing: bool = False
 ) -> int:
@@ -125,7 +90,7 @@ def _each(
     into_folder = args.output is not None and (len(args.files) > 1 or args.output.is_dir())
     if into_folder:
         args.output.mkdir(parents=True, exist_ok=True)
-    failed = 0
+    failed, written = 0, set[Path]()
     for source in args.files:
         try:
             target, data = convert(source)
@@ -133,9 +98,12 @@ def _each(
                 target = args.output / target.name
             elif args.output:
                 target = args.output
-            elif keep_existing and target.exists() and not args.force:
+            if target in written:
+                raise Latent8Error(f"{target} was just written from another input: rename one of the two.")
+            if keep_existing and (into_folder or not args.output) and target.exists() and not args.force:
                 raise Latent8Error(f"{target} exists: name another file with -o, or overwrite it with --force.")
             write_file(target, data)
+            written.add(target)
         except (Latent8Error, OSError) as error:
             failed = _fail(error, source)
             continue
@@ -163,8 +131,15 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else here does, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="latent8", description="Pictures as small 8-bit latent blobs, and back.")
+    parser = _Parser(prog="latent8", description="Pictures as small 8-bit latent blobs, and back.")
     parser.add_argument("--version", action="version", version=f"latent8 {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

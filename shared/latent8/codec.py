@@ -12,7 +12,8 @@ from PIL import Image
 
 from latent8 import blob as l8
 from latent8.blob import Header
-from latent8.errors import BlobError, PictureError
+from latent8.errors import BlobError, ModelError, PictureError
+from latent8.files import picture_bytes, write_file
 from latent8.models import DEFAULT_MODEL, Model, model_named, model_with_id
 from latent8.pictures import Picture, Source, check_size, decode_alpha, encode_alpha, open_picture, pad_to_multiple
 from latent8.quantise import Quantiser
@@ -45,7 +46,11 @@ class Codec:
         from latent8.network import Network, best_device
 
         self.model = model_named(model) if isinstance(model, str) else model
-        self.network = Network(self.model, torch.device(device) if device else best_device(), dtype)
+        try:
+            self.network = Network(self.model, torch.device(device) if device else best_device(), dtype)
+        except (RuntimeError, AssertionError) as error:  # torch, of a device that it does not know or have
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{self.model.name} cannot be loaded on the device {device}: {reason}.") from None
         self.max_pixels = max_pixels
 
     def encode(
@@ -69,7 +74,7 @@ class Codec:
 
     def decode(self, blob: bytes) -> Image.Image:
         """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA. Raises BlobError."""
-        return self.synthesise(*read(blob)).image()
+        return self.synthesise(*read(blob, self.max_pixels)).image()
 
     def analyse(self, picture: Picture, levels: int = 256, stem: str | None = None) -> tuple[Header, np.ndarray, bytes]:
         """Picture -> header, symbols (uint8 [C, h, w]) and alpha plane (PNG bytes, empty when opaque)."""
@@ -105,37 +110,56 @@ class Codec:
 
     def _check(self, header: Header) -> None:
         wanted = model_with_id(header.model_id)
-        if wanted != self.model:
+        if wanted.id != self.model.id:  # by id, so that a copy of the model with its weights elsewhere will do
             raise BlobError(f"The blob was made with {wanted.name}, and this codec has {self.model.name} loaded.")
         if header.weights and header.weights != self.network.weights_hash:
             raise BlobError(f"The blob was made with other weights of {wanted.name}: decode it with the release it is of.")
-        try:
-            check_size(header.width, header.height, self.max_pixels)
-        except PictureError as error:
-            raise BlobError(str(error)) from None
+        _check_size(header, self.max_pixels)
 
 
-def read(data: bytes) -> tuple[Header, np.ndarray, bytes]:
+def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.ndarray, bytes]:
     """Blob or RGBA PNG, told apart by content -> header, symbols (uint8 [C, h, w]), alpha plane (PNG bytes).
 
-    Raises BlobError; also for a model that is unknown or of another latent shape.
+    Raises BlobError; also for a model that is unknown or of another latent shape, and for pictures over the limit.
     """
+    header = inspect(data)
+    _check_size(header, max_pixels)  # before the symbols are decoded: a few bytes may claim very many
     if is_png(data):
-        header, symbols = read_rgba_png(data)
-        alpha = b""
-    else:
-        header, symbols, alpha = l8.unpack(data)
-    _check_model(header)
-    return header, symbols, alpha
+        return *read_rgba_png(data), b""
+    return l8.unpack(data)
 
 
 def inspect(data: bytes) -> Header:
     """The header of a blob or RGBA PNG, all of it checked; no model is loaded. Raises BlobError."""
-    if is_png(data):
-        return read(data)[0]
-    header = l8.read_header(data)
+    header = read_rgba_png(data)[0] if is_png(data) else l8.read_header(data)
     _check_model(header)
     return header
+
+
+def describe(header: Header) -> dict[str, str | int | float]:
+    """A header in words and numbers, ready for JSON or a table."""
+    quantiser = header.quantiser
+    return {
+        "model": model_with_id(header.model_id).name,
+        "width": header.width,
+        "height": header.height,
+        "latents": " x ".join(map(str, header.latent_shape)),
+        "levels": quantiser.levels,
+        "range": f"{quantiser.low:g} to {quantiser.high:g}",
+        "step": round(quantiser.step, 5),
+        "coding": "entropy-coded" if header.coding == l8.ENTROPY_CODED else "raw",
+        "bytes": header.n_bytes,
+        "bpp": round(header.bpp, 4),
+        "alpha": f"lossless, {header.alpha_bytes} bytes" if header.alpha_bytes else "opaque",
+        "name": header.stem or "",
+    }
+
+
+def _check_size(header: Header, max_pixels: int) -> None:
+    try:
+        check_size(header.width, header.height, max_pixels)
+    except PictureError as error:
+        raise BlobError(str(error)) from None
 
 
 def _check_model(header: Header) -> None:
@@ -177,14 +201,4 @@ def encode_file(source: str | os.PathLike, target: str | os.PathLike, model: str
 def decode_file(source: str | os.PathLike, target: str | os.PathLike, **options) -> None:
     """.l8 file -> picture file, its format by the ending; options as for `decode`."""
     image = decode(Path(source).read_bytes(), **options)
-    Image.Image.save(image, target)
-
-
-def write_file(target: str | os.PathLike, data: bytes) -> None:
-    """Write all or nothing: into a temporary name, then renamed."""
-    partial = Path(f"{os.fspath(target)}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(target, picture_bytes(image, Path(target).suffix))

@@ -1,41 +1,39 @@
 """Lossless coding of latent symbols: prediction, then a range coder with frozen integer tables.
 
-The symbols [C, h, w] are visited from coarse to fine. With S the smallest power of two that is at least
-max(h, w), the rows and columns divisible by S come first (one position). Then, for s = S, S/2, ..., 2 and
-d = s/2, three passes fill in
+All of it is integer arithmetic, so every machine decodes the same symbols. Symbols q are 0 ... L - 1 (L levels),
+in C channels of h rows and w columns; T = L >> 1.
 
-    A: rows and columns  d mod s         neighbours: the four diagonal ones at distance d
-    B: rows d, columns 0 mod s           neighbours: left, right, up, down at distance d
-    C: rows 0, columns d mod s           neighbours: as for B
+Order. The symbol of channel c at row y and column x belongs to step x + 2 y + c. Steps are coded in turn; within
+one, nothing depends on anything else, so it is a handful of array operations.
 
-A neighbour outside the picture is replaced by its mirror image at the position, or by 2^(b-1) where that is
-outside as well (b: bits of a symbol). In a pass the channels follow each other, and all positions of one
-channel are coded at once, so the work is done by a few array operations however large the picture.
+Prediction. The neighbours are W (left), N (above), NW, NE, WW (two to the left) and NN (two above). One that lies
+outside the picture, or is missing at its border, is replaced: W by N, and by T where that is missing too; N by
+W; NW by W in the first row, by N in the first column; NE by W in the first row, by N in the last column; WW by
+W; NN by N. With m = median(W, N, W + N - NW) and e_k the residuals of the earlier channels k at the same place,
+the features are
 
-Prediction, in integers. Let n1 ... n4 be the neighbours, in the order given above (A: upper left, lower right,
-upper right, lower left), M = n1 + n2 + n3 + n4, and for each earlier channel k at the same position
-D_k = 4 q_k - M_k. With the weights W of the channel and pass class,
+    8, W - m, N - m, NW - m, NE - m, WW - m, NN - m, T - m, e_0, ..., e_(c-1)
 
-    q' = clip((16 W_0 + W_1 (M - 4 T) + W_2 (n1 + n2 - n3 - n4) + sum_k W_(3+k) D_k + 32 M + 64) >> 7, 0, L - 1)
+and the symbol is expected to be clip(m + ((weights . features + 32) >> 6), 0, L - 1), with signed-byte weights
+that the blob states for each channel. The residual is e = q - expected; what the coder codes is e mod L, taken
+in [-L/2, L/2), as an index mod 256.
 
-where L is the number of levels and T = L >> 1. Pass classes: 0 all passes with d > 1, then A, B, C with d = 1.
-The residual r = (q - q') mod L, taken in [-L/2, L/2), is what the range coder codes, as the index r mod 256.
+Context. How rough the surroundings are, and how far earlier predictions missed:
 
-Its table is chosen by the context: how rough the neighbours are, and how far earlier channels missed,
+    u = 2 (max - min of W, N, NW, NE) + |W - WW| + |N - NN| + 2 |e at W| + 2 |e at N| + 4 |e_(c-1)| + 4 |e_(c-2)|
 
-    u = max(n) - min(n) + 2 sum_k |q_k - q'_k| (k the last two earlier channels)
+(e is 0 where there is none). The number of CONTEXT_EDGES that u reaches is the context, and the blob states
+for each channel and context which table to use. The symbols of a step are coded in order of their tables; those
+of one table in order of channel, row, column.
 
-of which the number of thresholds in CONTEXT_EDGES that it reaches is the context. Symbols of one pass and
-channel are sorted by context (stable) and coded context by context.
-
-Payload: for each channel the weights as signed bytes, 4 classes of 3 + k of them (k: number of the channel),
-then for each channel and context one byte, the table; then the range coder's 32-bit words, little-endian.
-The tables are in entropy_tables.npy, 65536 counts each, every count at least 1; they never change.
+Payload: for each channel its 8 + c weights; for each channel and context one byte, the table; then the range
+coder's 32-bit words, little-endian. The tables are in entropy_tables.npy: 256 counts with the sum 65536 each,
+every count at least 1. They never change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -44,197 +42,180 @@ import numpy as np
 
 from latent8.errors import BlobError
 
-CONTEXT_EDGES = np.array([2, 4, 6, 9, 13, 18, 25, 35, 49, 70, 100])
+CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
 N_CONTEXTS = len(CONTEXT_EDGES) + 1
-N_CLASSES = 4
+N_FEATURES = 8  # of the first channel; each further one has one more
 # The likeliest symbol of any table has at most 65281 of 65536 counts, which is 0.0056 bits.
 MAX_SYMBOLS_PER_BYTE = 8 / 0.0056
-
-Slices = tuple[slice, slice]
 
 
 def encode(symbols: np.ndarray, levels: int) -> bytes:
     """uint8 [C, h, w] with values below `levels` (16 ... 256) -> payload."""
-    planes = symbols.astype(np.int32)
-    weights = _fit_weights(planes, levels)
-    residuals: list[list[np.ndarray]] = [[] for _ in planes]
-    contexts: list[list[np.ndarray]] = [[] for _ in planes]
-
-    def record(channel: int, expected: np.ndarray, context: np.ndarray, where: Slices) -> None:
+    n_channels, height, width = symbols.shape
+    values = _with_border_value(symbols, levels)
+    misses = np.zeros_like(values)
+    places = _neighbour_places(height, width)
+    all_weights, all_choices, residuals, tables = [], [], [], []
+    everywhere = slice(0, height * width)
+    for channel in range(n_channels):
+        around = values[channel][places]
+        base, features, roughness = _features(around, misses[:channel, everywhere], levels)
+        weights = _fit_weights(features, values[channel, everywhere] - base, roughness)
+        expected = _expected(base, weights @ features, levels)
+        misses[channel, everywhere] = values[channel, everywhere] - expected
+        earlier = misses[max(0, channel - 2) : channel, everywhere]
+        context = _context(roughness, misses[channel][places[:2]], earlier)
         half = levels // 2
-        residual = (planes[channel][where] - expected + half) % levels - half
-        order = np.argsort(context, axis=None, kind="stable")
-        residuals[channel].append((residual.ravel() & 255)[order])
-        contexts[channel].append(context.ravel()[order])
+        residual = ((misses[channel, everywhere] + half) % levels - half) & 255
+        choices = _best_tables(context, residual)
+        all_weights.append(weights.astype(np.int8).tobytes())
+        all_choices.append(choices.tobytes())
+        residuals.append(residual)
+        tables.append(choices[context])
 
-    _walk(planes, levels, weights, record)
-    bits = -np.log2(_tables() / 65536)
-    choices = np.zeros((len(planes), N_CONTEXTS), np.uint8)
-    for channel in range(len(planes)):
-        pairs = np.concatenate(contexts[channel]) * 256 + np.concatenate(residuals[channel])
-        counts = np.bincount(pairs, minlength=N_CONTEXTS * 256).reshape(N_CONTEXTS, 256)
-        choices[channel] = (counts @ bits.T).argmin(axis=1)
-
+    step = _steps(n_channels, height, width)
+    residual, table = np.concatenate(residuals), np.concatenate(tables)
+    order = np.lexsort((table, step))
     coder = constriction.stream.queue.RangeEncoder()
-    for step in range(len(residuals[0])):
-        for channel in range(len(planes)):
-            ordered = residuals[channel][step].astype(np.int32)
-            for context, start, stop in _runs(contexts[channel][step]):
-                coder.encode(ordered[start:stop], _model(choices[channel][context]))
-    side = b"".join(w.astype(np.int8).tobytes() for w in weights) + choices.tobytes()
-    return side + coder.get_compressed().astype("<u4").tobytes()
+    ordered, keys = residual[order], step[order].astype(np.int64) * 256 + table[order]
+    for start, stop in _runs(keys):
+        coder.encode(ordered[start:stop], _model(int(keys[start] & 255)))
+    return b"".join([*all_weights, *all_choices, coder.get_compressed().astype("<u4").tobytes()])
 
 
 def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarray:
     """payload -> uint8 [C, h, w], as given to `encode`. Raises BlobError for a payload that cannot be one."""
-    n_channels = shape[0]
-    weights, position = [], 0
+    check_length(len(payload), shape)
+    n_channels, height, width = shape
+    weights = np.zeros((n_channels, N_FEATURES + n_channels - 1), np.int32)
+    position = 0
     for channel in range(n_channels):
-        n_weights = 3 + channel
-        chunk = np.frombuffer(payload, np.int8, N_CLASSES * n_weights, position)
-        weights.append(chunk.reshape(N_CLASSES, n_weights).astype(np.int64))
-        position += chunk.size
-    choices = np.frombuffer(payload, np.uint8, n_channels * N_CONTEXTS, position).reshape(n_channels, -1)
+        weights[channel, : N_FEATURES + channel] = np.frombuffer(payload, np.int8, N_FEATURES + channel, position)
+        position += N_FEATURES + channel
+    choices = np.frombuffer(payload, np.uint8, n_channels * N_CONTEXTS, position).reshape(n_channels, N_CONTEXTS)
     if choices.max() >= len(_tables()):
         raise BlobError("The blob is damaged: it names a probability table that does not exist.")
     words = np.frombuffer(payload, "<u4", offset=position + choices.size).astype(np.uint32)
     coder = constriction.stream.queue.RangeDecoder(words)
-    planes = np.zeros(shape, np.int32)
 
-    def fill(channel: int, expected: np.ndarray, context: np.ndarray, where: Slices) -> None:
-        order = np.argsort(context, axis=None, kind="stable")
-        indices = np.empty(context.size, np.int32)
-        for value, start, stop in _runs(context.ravel()[order]):
-            indices[order[start:stop]] = coder.decode(_model(choices[channel][value]), stop - start)
-        planes[channel][where] = (expected + indices.reshape(expected.shape).astype(np.int8)) % levels
-
-    _walk(planes, levels, weights, fill)
-    return planes.astype(np.uint8)
-
-
-def side_bytes(n_channels: int) -> int:
-    """Bytes of weights and table choices in front of the coded words."""
-    return sum(N_CLASSES * (3 + channel) for channel in range(n_channels)) + n_channels * N_CONTEXTS
+    values = _with_border_value(np.zeros(shape, np.uint8), levels)
+    misses = np.zeros_like(values)
+    places = _neighbour_places(height, width)
+    # which earlier channels count for the context of each channel: the last two
+    recent = np.array([[channel - 2 <= k < channel for k in range(n_channels - 1)] for channel in range(n_channels)])
+    step = _steps(n_channels, height, width)
+    order = np.argsort(step, kind="stable")
+    channels, cells = np.divmod(order, height * width)
+    for start, stop in _runs(step[order]):
+        channel, cell = channels[start:stop], cells[start:stop]
+        around = places[:, cell]
+        earlier = misses[: n_channels - 1, cell]  # of later channels: not yet known, and of weight 0
+        base, features, roughness = _features(values[channel, around], earlier, levels)
+        expected = _expected(base, np.einsum("sf,fs->s", weights[channel], features), levels)
+        context = _context(roughness, misses[channel, around[:2]], earlier * recent[channel].T)
+        table = choices[channel, context]
+        by_table = np.argsort(table, kind="stable")
+        index = np.empty(stop - start, np.int32)
+        try:
+            for first, last in _runs(table[by_table]):
+                group = by_table[first:last]
+                index[group] = coder.decode(_model(int(table[group[0]])), last - first)
+        except AssertionError:  # constriction, of words that no encoder writes
+            raise BlobError("The blob is damaged: its latents cannot be decoded. Encode the picture again.") from None
+        found = (expected + index.astype(np.int8)) % levels
+        values[channel, cell] = found
+        misses[channel, cell] = found - expected
+    return values[:, :-1].reshape(shape).astype(np.uint8)
 
 
 def check_length(payload_bytes: int, shape: tuple[int, int, int]) -> None:
     """Raise BlobError where no such number of symbols can be in so few bytes, before anything is allocated."""
-    coded = payload_bytes - side_bytes(shape[0])
-    n_symbols = shape[0] * shape[1] * shape[2]
+    n_channels, height, width = shape
+    n_symbols = n_channels * height * width
+    side_bytes = n_channels * (N_FEATURES + N_CONTEXTS) + n_channels * (n_channels - 1) // 2
+    coded = payload_bytes - side_bytes
     if coded < 0 or coded % 4:
         raise BlobError(f"The blob is not valid: {payload_bytes} bytes cannot be coded latents.")
     if n_symbols > (coded + 4) * MAX_SYMBOLS_PER_BYTE:
         raise BlobError(f"The blob is not valid: {payload_bytes} bytes cannot hold {n_symbols} latents.")
 
 
-Visit = Callable[[int, np.ndarray, np.ndarray, Slices], None]
+def _with_border_value(symbols: np.ndarray, levels: int) -> np.ndarray:
+    """[C, h, w] -> int32 [C, h w + 1]; the last cell of each row holds what stands in for a missing neighbour."""
+    border = np.full((len(symbols), 1), levels // 2, np.int32)
+    return np.concatenate([symbols.reshape(len(symbols), -1).astype(np.int32), border], axis=1)
 
 
-def _walk(planes: np.ndarray, levels: int, weights: list[np.ndarray], visit: Visit) -> None:
-    """Call visit(channel, expected, context, where) for every pass; `planes` must be right at `where` after it."""
-    for where, neighbour_offsets, pass_class in _passes(*planes.shape[1:]):
-        deviations: list[np.ndarray] = []
-        misses: list[np.ndarray] = []
-        for channel, plane in enumerate(planes):
-            neighbours = _neighbours(plane, where, neighbour_offsets, levels)
-            features = _features(neighbours, deviations, levels)
-            expected = _predict(features, neighbours, weights[channel][pass_class], levels)
-            roughness = neighbours.max(axis=0) - neighbours.min(axis=0) + 2 * sum(misses[-2:])
-            context = np.searchsorted(CONTEXT_EDGES, roughness, side="right")
-            visit(channel, expected, context, where)
-            deviations.append(4 * plane[where] - neighbours.sum(axis=0))
-            misses.append(np.abs(plane[where] - expected))
+def _neighbour_places(height: int, width: int) -> np.ndarray:
+    """Where W, N, NW, NE, WW and NN of each cell are found in a row of `_with_border_value`: int32 [6, h w]."""
+    cell = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    y, x = np.ogrid[:height, :width]
+    left, above = cell - 1, cell - width
+    west = np.where(x > 0, left, np.where(y > 0, above, height * width))
+    north = np.where(y > 0, above, west)
+    north_west = np.where(y == 0, west, np.where(x == 0, north, above - 1))
+    north_east = np.where(y == 0, west, np.where(x == width - 1, north, above + 1))
+    west_west = np.where(x > 1, cell - 2, west)
+    north_north = np.where(y > 1, cell - 2 * width, north)
+    found = [west, north, north_west, north_east, west_west, north_north]
+    return np.stack(found).reshape(6, -1).astype(np.int32)
 
 
-def _passes(height: int, width: int) -> Iterator[tuple[Slices, list[tuple[int, int]], int]]:
-    """(where, offsets of the four neighbours, pass class) from coarse to fine; empty passes are left out."""
-    stride = 1
-    while stride < max(height, width):
-        stride *= 2
-    yield (slice(0, None, stride), slice(0, None, stride)), [(-stride, 0), (stride, 0), (0, -stride), (0, stride)], 0
-    while stride > 1:
-        d = stride // 2
-        diagonal = [(-d, -d), (d, d), (-d, d), (d, -d)]
-        straight = [(0, -d), (0, d), (-d, 0), (d, 0)]
-        for index, (top, left, offsets) in enumerate([(d, d, diagonal), (d, 0, straight), (0, d, straight)]):
-            if top < height and left < width:
-                yield (slice(top, None, stride), slice(left, None, stride)), offsets, index + 1 if d == 1 else 0
-        stride = d
+def _steps(n_channels: int, height: int, width: int) -> np.ndarray:
+    """The step of each symbol in [C, h, w] order: int32 [C h w]."""
+    channel, y, x = np.ogrid[:n_channels, :height, :width]
+    return (x + 2 * y + channel).astype(np.int32).ravel()
 
 
-def _neighbours(plane: np.ndarray, where: Slices, offsets: list[tuple[int, int]], levels: int) -> np.ndarray:
-    """Values at the four offsets from each position of a pass, [4, rows, columns]."""
-    height, width = plane.shape
-    rows = np.arange(height)[where[0]]
-    columns = np.arange(width)[where[1]]
-    found = np.empty((4, len(rows), len(columns)), np.int32)
-    for index, (dy, dx) in enumerate(offsets):
-        y, y_inside = _mirrored(rows, dy, height)
-        x, x_inside = _mirrored(columns, dx, width)
-        found[index] = plane[np.ix_(y, x)]
-        if not (y_inside.all() and x_inside.all()):
-            found[index][~np.logical_and.outer(y_inside, x_inside)] = levels // 2
-    return found
+def _features(around: np.ndarray, earlier: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours [6, n] and residuals of earlier channels [k, n] -> median [n], features [8 + k, n], roughness [n]."""
+    west, north, north_west, north_east, west_west, north_north = around
+    low, high = np.minimum(west, north), np.maximum(west, north)
+    median = np.clip(west + north - north_west, low, high)
+    own = np.concatenate([np.full_like(median, 8)[None], around - median, (levels // 2 - median)[None]])
+    high = np.maximum(np.maximum(high, north_west), north_east)
+    low = np.minimum(np.minimum(low, north_west), north_east)
+    roughness = 2 * (high - low) + np.abs(west - west_west) + np.abs(north - north_north)
+    return median, np.concatenate([own, earlier]), roughness
 
 
-def _mirrored(positions: np.ndarray, offset: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions moved by an offset, the other way where that leaves the picture; and which of them are inside."""
-    moved = positions + offset
-    outside = (moved < 0) | (moved >= size)
-    moved[outside] = positions[outside] - offset
-    inside = (moved >= 0) & (moved < size)
-    return np.where(inside, moved, 0), inside
+def _expected(base: np.ndarray, weighted: np.ndarray, levels: int) -> np.ndarray:
+    return np.clip(base + ((weighted + 32) >> 6), 0, levels - 1)
 
 
-def _features(neighbours: np.ndarray, deviations: list[np.ndarray], levels: int) -> np.ndarray:
-    """The terms that the weights multiply, [3 + k, rows, columns]."""
-    total = neighbours.sum(axis=0)
-    contrast = neighbours[0] + neighbours[1] - neighbours[2] - neighbours[3]
-    return np.stack([np.full_like(total, 16), total - 4 * (levels // 2), contrast, *deviations]).astype(np.int64)
+def _context(roughness: np.ndarray, miss_west_north: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    unrest = roughness + 2 * np.abs(miss_west_north).sum(axis=0) + 4 * np.abs(earlier).sum(axis=0)
+    return np.searchsorted(CONTEXT_EDGES, unrest, side="right")
 
 
-def _predict(features: np.ndarray, neighbours: np.ndarray, weights: np.ndarray, levels: int) -> np.ndarray:
-    raw = np.tensordot(weights, features, axes=1) + 32 * neighbours.sum(axis=0) + 64
-    return np.clip(raw >> 7, 0, levels - 1)
+def _fit_weights(features: np.ndarray, target: np.ndarray, roughness: np.ndarray) -> np.ndarray:
+    """Least squares: int32 [8 + k] in the range of a signed byte. A miss costs bits in proportion to how small
+    misses are near by, so rough places count for less."""
+    rows = features.astype(np.float64)
+    weighted = rows / (8.0 + roughness) ** 1.5
+    gram, right = weighted @ rows.T, weighted @ target
+    ridge = 1e-4 * np.diag(gram) + 1e-6 * np.trace(gram) + 1e-9
+    solved = np.linalg.solve(gram + np.diag(ridge), 64 * right)
+    return np.rint(solved).clip(-128, 127).astype(np.int32)
 
 
-def _fit_weights(planes: np.ndarray, levels: int) -> list[np.ndarray]:
-    """Least squares for each channel and pass class, rounded to signed bytes: int64 [4, 3 + k] per channel."""
-    n_channels = len(planes)
-    normal = [np.zeros((N_CLASSES, 3 + c, 4 + c)) for c in range(n_channels)]
-    for where, offsets, pass_class in _passes(*planes.shape[1:]):
-        deviations: list[np.ndarray] = []
-        for channel, plane in enumerate(planes):
-            neighbours = _neighbours(plane, where, offsets, levels)
-            features = _features(neighbours, deviations, levels)
-            deviations.append(4 * plane[where] - neighbours.sum(axis=0))
-            rows = features.reshape(len(features), -1).astype(np.float64)
-            target = 32.0 * deviations[-1].reshape(1, -1)  # what the weighted sum should be
-            normal[channel][pass_class] += rows @ np.concatenate([rows, target]).T
-    weights = []
-    for channel in range(n_channels):
-        solved = np.zeros((N_CLASSES, 3 + channel), np.int64)
-        for pass_class, system in enumerate(normal[channel]):
-            gram, right = system[:, :-1], system[:, -1]
-            ridge = np.diag(np.full(len(gram), 1e-3 * np.trace(gram) / len(gram) + 1.0))
-            solved[pass_class] = np.rint(np.linalg.solve(gram + ridge, right)).clip(-128, 127)
-        weights.append(solved)
-    return weights
+def _best_tables(context: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """The table that codes the residuals of each context in the fewest bits: uint8 [contexts]."""
+    counts = np.bincount(context * 256 + residual, minlength=N_CONTEXTS * 256).reshape(N_CONTEXTS, 256)
+    bits = -np.log2(_tables() / 65536)
+    return (counts @ bits.T).argmin(axis=1).astype(np.uint8)
 
 
-def _runs(ordered: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """(value, start, stop) of each run of equal values in a sorted array."""
-    ends = np.searchsorted(ordered, np.arange(N_CONTEXTS), side="right")
-    start = 0
-    for value, stop in enumerate(ends):
-        if stop > start:
-            yield value, start, stop
-        start = stop
+def _runs(ordered: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each run of equal values."""
+    edges = np.flatnonzero(np.diff(ordered)) + 1
+    bounds = [0, *edges.tolist(), len(ordered)]
+    return zip(bounds[:-1], bounds[1:], strict=True)
 
 
 @cache
 def _tables() -> np.ndarray:
-    """[tables, 256] counts of residuals 0 ... 127, -128 ... -1, each row with the sum 65536."""
+    """[tables, 256] counts of the residuals 0 ... 127, -128 ... -1, each row with the sum 65536."""
     return np.load(Path(__file__).with_name("entropy_tables.npy"), allow_pickle=False).astype(np.int64)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,7 @@ from latent8.quantise import Quantiser
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT_KEY = "latent8"
+_DAMAGED = "This PNG is damaged and cannot be read."
 
 
 def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
@@ -49,9 +51,14 @@ def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
 def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:
     """PNG bytes -> header, symbols (uint8 [4, h, w]). Raises BlobError."""
     try:
-        image = Image.open(io.BytesIO(png), formats=["PNG"])
-        if image.mode != "RGBA":
-            raise BlobError(f"This PNG has mode {image.mode}; latents are kept as RGBA. Encode a picture first.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is tested below
+            image = Image.open(io.BytesIO(png), formats=["PNG"])
+    except Exception:  # Pillow's readers let through whatever their parsing trips over
+        raise BlobError(_DAMAGED) from None
+    if image.mode != "RGBA":
+        raise BlobError(f"This PNG has mode {image.mode}; latents are kept as RGBA. Encode a picture first.")
+    try:
         facts = _facts(image)
         header = Header(
             model_id=model_named(facts["model"]).id,
@@ -63,15 +70,16 @@ def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:
             quantiser=Quantiser(levels=facts["levels"]),
             n_bytes=len(png),
         )
-        if header.latent_shape[1:] != (image.height, image.width):
-            raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
-        values = np.asarray(image)
     except BlobError:
         raise
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise BlobError("This PNG is not valid: its latent8 text chunk cannot be understood.") from None
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError):
-        raise BlobError("This PNG is damaged and cannot be read.") from None
+    if header.latent_shape[1:] != (image.height, image.width):
+        raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
+    try:
+        values = np.asarray(image)
+    except Exception:  # as above
+        raise BlobError(_DAMAGED) from None
     top = header.quantiser.levels - 1
     symbols = np.rint(np.moveaxis(values, -1, 0).astype(np.float64) * top / 255).astype(np.uint8)
     return header, symbols
@@ -88,8 +96,12 @@ def _facts(image: Image.Image) -> dict:
         facts = {"model": "taesd", "width": image.width * 8, "height": image.height * 8}
     else:
         facts = json.loads(text)
+        if not isinstance(facts, dict):
+            raise TypeError("not an object")
     facts.setdefault("levels", 256)
     facts.setdefault("weights", "")
+    if not isinstance(facts["levels"], int) or len(facts["weights"]) not in (0, 8):
+        raise ValueError("levels or weights")
     width, height = facts["width"], facts["height"]
     if not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in (width, height)):
         raise ValueError(f"size {width} x {height}")

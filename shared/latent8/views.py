@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-# Dark blue, blue, near white, orange, dark red: low to high, with the middle of the range in the middle.
+# Dark blue, blue, near white, orange, dark red: low to high.
 _COLOURS = np.array([[16, 42, 92], [74, 144, 217], [244, 243, 238], [237, 137, 54], [120, 24, 24]], np.float64)
 
 
@@ -20,10 +20,12 @@ def thumbnail(symbols: np.ndarray) -> Image.Image:
     return Image.fromarray(np.stack(channels, axis=-1))
 
 
-def heat_map(channel: np.ndarray, levels: int = 256) -> Image.Image:
-    """uint8 [h, w] with values below `levels` -> RGB image, blue below the middle of the range, red above."""
-    table = np.stack([np.interp(np.linspace(0, 4, levels), range(5), column) for column in _COLOURS.T], axis=-1)
-    return Image.fromarray(np.rint(table).astype(np.uint8)[channel])
+def heat_map(channel: np.ndarray) -> Image.Image:
+    """uint8 [h, w] -> RGB image, from dark blue at the channel's lowest value to dark red at its highest."""
+    low, high = int(channel.min()), int(channel.max())
+    values = (channel.astype(np.float64) - low) / max(high - low, 1) * (len(_COLOURS) - 1)
+    pixels = np.stack([np.interp(values, range(len(_COLOURS)), column) for column in _COLOURS.T], axis=-1)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
 def enlarged(image: Image.Image, longest_side: int = 512) -> Image.Image:

@@ -1,0 +1,44 @@
+"""Pictures and blobs as files."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from latent8.errors import PictureError
+
+FORMATS = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
+_LOSSY = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95}}
+
+
+def picture_bytes(image: Image.Image, suffix: str) -> bytes:
+    """PIL image -> bytes of a file in the format of that ending. Raises PictureError for an ending without one.
+
+    JPEG has no transparency: the picture is laid on white.
+    """
+    name = Image.registered_extensions().get(suffix.lower())
+    if name is None or name not in Image.SAVE:
+        raise PictureError(f"No picture can be written as {suffix or 'a name without ending'}: use .png, .webp or .jpg.")
+    if name == "JPEG" and image.mode == "RGBA":
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, name, **_LOSSY.get(name, {}))
+    except (OSError, ValueError) as error:
+        raise PictureError(f"The picture cannot be written as {suffix} ({error}): use .png.") from None
+    return buffer.getvalue()
+
+
+def write_file(target: str | os.PathLike, data: bytes) -> None:
+    """Write all or nothing: into a temporary name, then renamed."""
+    partial = Path(f"{os.fspath(target)}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,204 @@
+"""What the two apps share: loaded models, folders for a request, errors in the page, looks, launch settings."""
+
+from __future__ import annotations
+
+import html
+import os
+import uuid
+import zipfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no network at start-up; read when gradio is imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# isort: off
+try:
+    import spaces  # on ZeroGPU it must come before torch
+except ImportError:  # the apps run without it wherever ZeroGPU is not meant
+    spaces = None
+
+import gradio as gr
+import numpy as np
+
+from latent8 import views
+from latent8.blob import Header
+from latent8.codec import Codec
+from latent8.errors import Latent8Error
+from latent8.models import DEFAULT_MODEL, model_with_id, models
+from latent8.pictures import Picture
+
+MAX_UPLOAD = "64mb"
+KEEP_SECONDS = 3600
+MODEL_QUEUE = "model"  # events with this concurrency id take turns
+
+NOTICE = (
+    "Fine detail is invented where the latents do not hold it: not for documents, evidence or medical pictures. "
+    "Metadata such as GPS is not kept. Files are deleted from the server after an hour."
+)
+CSS = """
+.gradio-container { max-width: 1100px !important; margin: auto; }
+.facts table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; border: none !important; }
+.facts tr { border: none !important; }
+.facts td, .facts th {
+    padding: 4px 8px !important; text-align: left; border: none !important;
+    border-bottom: 1px solid var(--border-color-primary) !important;
+}
+.facts td:last-child, .facts.rivals td:not(:first-child), .facts.rivals th { text-align: right; }
+.facts .warning { color: var(--error-text-color); padding: 6px 8px; margin: 0; }
+.notice { color: var(--body-text-color-subdued); font-size: 0.9em; }
+.grid-container {
+    grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
+    grid-template-rows: none !important; grid-auto-rows: auto !important;
+}
+@media (max-width: 640px) { .grid-container { --grid-cols: 3 !important; } }
+.caption-label { font-size: 11px !important; padding: 1px 4px !important; max-width: 100% !important; }
+"""
+
+
+def gpu(duration: Callable[..., int]) -> Callable:
+    """Decorator for the one function that needs a GPU; `duration` gets the same arguments, gives seconds."""
+    return spaces.GPU(duration=duration) if spaces else lambda function: function
+
+
+@lru_cache(maxsize=len(models()))
+def codec(model: str) -> Codec:
+    """One codec per model, shared by all requests. Raises ModelError."""
+    return Codec(model)
+
+
+@contextmanager
+def errors_in_the_page():
+    """Turn the library's errors into a message in the page (and for API clients)."""
+    try:
+        yield
+    except Latent8Error as error:
+        raise gr.Error(html.escape(str(error)), print_exception=False) from None
+    except OSError as error:
+        reason = error.strerror or "the file cannot be read or written"
+        raise gr.Error(f"The server could not do this: {html.escape(reason)}.", print_exception=False) from None
+
+
+def require(value: Any, message: str) -> None:
+    if not value:
+        raise gr.Error(message, print_exception=False)
+
+
+def request_folder() -> Path:
+    """A new folder that is served as it is and deleted with the rest of the cache after an hour."""
+    folder = Path(gr.utils.get_upload_folder()) / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save_bytes(folder: Path, name: str, data: bytes) -> str:
+    path = folder / name
+    path.write_bytes(data)
+    return str(path)
+
+
+def save_view(folder: Path, name: str, picture: Picture) -> str:
+    """A lossless PNG for the page: written fast, not small."""
+    path = folder / name
+    picture.image().save(path, "PNG", compress_level=1)
+    return str(path)
+
+
+def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
+    """(file, caption) of the thumbnail and of a heat map for each channel."""
+    pictures = [("1-3 as RGB", views.thumbnail(symbols))]
+    for index, channel in enumerate(symbols):
+        low, high = header.quantiser.dequantise(np.array([channel.min(), channel.max()]))
+        pictures.append((f"{index + 1}: {low:.1f} to {high:.1f}", views.heat_map(channel)))
+    saved = []
+    for index, (caption, image) in enumerate(pictures):
+        path = folder / f"latents-{index}.png"
+        views.enlarged(image).save(path, "PNG")
+        saved.append((str(path), caption))
+    return saved
+
+
+def unique_name(stem: str, suffix: str, taken: set[str]) -> str:
+    """stem + suffix, or stem-2 + suffix and so on; remembers it in `taken`."""
+    name, number = f"{stem}{suffix}", 2
+    while name.lower() in taken:
+        name, number = f"{stem}-{number}{suffix}", number + 1
+    taken.add(name.lower())
+    return name
+
+
+class ZipWriter:
+    """A ZIP that grows file by file on disk, and is dropped when nothing went into it."""
+
+    def __init__(self, path: Path):
+        self.path, self.count = path, 0
+        self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)  # the contents are compressed already
+
+    def __enter__(self) -> ZipWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._archive.close()
+        if not self.count:
+            self.path.unlink()
+
+    def add(self, name: str, data: bytes) -> None:
+        self._archive.writestr(name, data)
+        self.count += 1
+
+    def path_if_filled(self) -> str | None:
+        return str(self.path) if self.count else None
+
+
+def facts_table(rows: list[tuple[str, str]], warning: str = "") -> str:
+    """Two columns as HTML; texts are escaped here."""
+    body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows)
+    note = f'<p class="warning">{html.escape(warning)}</p>' if warning else ""
+    return f'<div class="facts"><table>{body}</table>{note}</div>'
+
+
+def comparison_table(rows: list[tuple[str, int | str, str, str]]) -> str:
+    """Rows of (codec, bytes, PSNR, SSIM) as HTML."""
+    head = "<tr><th></th><th>Bytes</th><th>PSNR dB</th><th>SSIM</th></tr>"
+    body = ""
+    for name, n_bytes, psnr, ssim in rows:
+        size = f"{n_bytes:,}" if isinstance(n_bytes, int) else n_bytes
+        body += f"<tr><td>{name}</td><td>{size}</td><td>{psnr}</td><td>{ssim}</td></tr>"
+    return f'<div class="facts rivals"><table>{head}{body}</table></div>'
+
+
+def message(error: Exception) -> str:
+    """The sentence in an error, for a table."""
+    return error.message if isinstance(error, gr.Error) else str(error)
+
+
+def model_name(header: Header) -> str:
+    return model_with_id(header.model_id).name
+
+
+def size_text(n_bytes: int) -> str:
+    return f"{n_bytes:,} bytes" if n_bytes < 10_000 else f"{n_bytes / 1000:,.1f} KB"
+
+
+def blocks(title: str) -> gr.Blocks:
+    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS))
+
+
+def launch(demo: gr.Blocks) -> None:
+    """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
+    codec(DEFAULT_MODEL)
+    demo.queue(max_size=32, default_concurrency_limit=4)
+    demo.launch(
+        theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        css=CSS,
+        max_file_size=MAX_UPLOAD,
+        mcp_server=True,
+        ssr_mode=False,
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=["api"],
+    )

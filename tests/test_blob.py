@@ -1,0 +1,455 @@
+"""The blob format: identity, a golden blob assembled by hand, and one hostile blob for each rejection."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from conftest import allocating_at_most, build_blob, smooth_symbols
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from latent8 import entropy
+from latent8.blob import (
+    ENTROPY_CODED,
+    MAX_STEM_BYTES,
+    RAW,
+    Header,
+    clean_stem,
+    is_blob,
+    pack,
+    read_header,
+    unpack,
+)
+from latent8.errors import BlobError
+from latent8.quantise import Quantiser
+
+# A picture of 9 x 5 pixels, so latents of 4 x 1 x 2; symbols 0 to 7; 200 levels. From the field table, by hand.
+GOLDEN_PLAIN = (
+    b"\x89L8\n"  # magic
+    b"\x01"  # version 1
+    b"\x00"  # flags: neither stem nor alpha
+    b"\x02\x01"  # model 258
+    b"\xca\xfe\xba\xbe"  # weights
+    b"\x09\x00\x00\x00"  # width 9
+    b"\x05\x00\x00\x00"  # height 5
+    b"\x04"  # channels 4
+    b"\x08"  # stride 8
+    b"\xc7"  # top 199
+    b"\x00"  # coding 0
+    b"\x00\xc2"  # low -3: sign 1, exponent 16 (bias 15), fraction 512 / 1024
+    b"\x00\x3e"  # high 1.5: sign 0, exponent 15, fraction 512 / 1024
+    b"\x08\x00\x00\x00"  # payload of 8 bytes
+    b"\x00\x01\x02\x03\x04\x05\x06\x07"  # symbols
+    b"\x1e\x6f\x64\x7d"  # checksum
+)
+# The same with a stem and an alpha plane, which this layer takes as it is.
+GOLDEN_FULL = (
+    b"\x89L8\n\x01"
+    b"\x03"  # flags: stem and alpha
+    b"\x02\x01\xca\xfe\xba\xbe\x09\x00\x00\x00\x05\x00\x00\x00\x04\x08\xc7\x00\x00\xc2\x00\x3e\x08\x00\x00\x00"
+    b"\x04Z\xc3\xbcg"  # stem of 4 bytes: "Züg"
+    b"\x03\x00\x00\x00PNG"  # alpha plane of 3 bytes
+    b"\x00\x01\x02\x03\x04\x05\x06\x07"
+    b"\xdf\x40\xd7\x23"
+)
+
+
+def header_of(width: int, height: int, levels: int = 256, stem: str | None = None, channels: int = 4) -> Header:
+    return Header(
+        model_id=1,
+        weights=b"\xde\xad\xbe\xef",
+        width=width,
+        height=height,
+        channels=channels,
+        stride=8,
+        quantiser=Quantiser(levels=levels),
+        stem=stem,
+    )
+
+
+def refusal(blob: bytes) -> str:
+    """The sentence that a blob is refused with; the header alone must be refused likewise."""
+    with pytest.raises(BlobError) as found:
+        unpack(blob)
+    with pytest.raises(BlobError) as found_in_header:
+        read_header(blob)
+    assert str(found.value) == str(found_in_header.value)
+    return str(found.value)
+
+
+# ---- identity
+
+
+@pytest.mark.parametrize("golden, stem, alpha", [(GOLDEN_PLAIN, None, b""), (GOLDEN_FULL, "Züg", b"PNG")])
+def test_golden_literal_both_ways(golden: bytes, stem: str | None, alpha: bytes) -> None:
+    symbols = np.arange(8, dtype=np.uint8).reshape(4, 1, 2)
+    header = Header(
+        model_id=258,
+        weights=b"\xca\xfe\xba\xbe",
+        width=9,
+        height=5,
+        channels=4,
+        stride=8,
+        quantiser=Quantiser(-3.0, 1.5, 200),
+        stem=stem,
+    )
+    assert pack(header, symbols, alpha) == golden
+    found, found_symbols, found_alpha = unpack(golden)
+    assert found == Header(
+        **{**vars(header), "coding": RAW, "payload_bytes": 8, "alpha_bytes": len(alpha), "n_bytes": len(golden)}
+    )
+    np.testing.assert_array_equal(found_symbols, symbols)
+    assert found_alpha == alpha
+
+
+def test_the_packer_of_hostile_blobs_packs_good_ones() -> None:
+    symbols = np.arange(8, dtype=np.uint8).reshape(4, 1, 2)
+    by_hand = build_blob(stem=b"name", alpha=b"PNG")
+    assert by_hand == pack(header_of(16, 8, stem="name"), symbols, b"PNG")
+
+
+CODED = {  # name: (header, alpha plane)
+    "opaque.l8": (header_of(1021, 733, stem="opaque"), b""),
+    "alpha.l8": (header_of(640, 479, levels=64, stem="ünïcode 图"), b"any bytes will do here"),
+    "coarse.l8": (header_of(401, 1203, levels=16), b""),
+    "wide.l8": (header_of(517, 301, levels=100, channels=16), b""),
+}
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_golden_coded_blobs_stay_decodable(golden, name: str) -> None:
+    header, alpha = CODED[name]
+    channels, height, width = header.latent_shape
+    k, y, x = np.mgrid[:channels, :height, :width]  # integers only: the same on every machine
+    slope = (y * 3 + x * 2) // (k + 3) + (x * y) // 97 + ((x * 40503 + y * 30011 + k * 977) >> 7) % 5
+    symbols = (slope % header.quantiser.levels).astype(np.uint8)
+
+    found, found_symbols, found_alpha = unpack(golden(name, lambda: pack(header, symbols, alpha)))
+
+    np.testing.assert_array_equal(found_symbols, symbols)
+    assert found_alpha == alpha
+    assert found.coding == ENTROPY_CODED
+    worked_out = {"coding", "payload_bytes", "alpha_bytes", "n_bytes"}
+    assert {k: v for k, v in vars(found).items() if k not in worked_out} == {
+        k: v for k, v in vars(header).items() if k not in worked_out
+    }
+
+
+hostile_stems = st.one_of(
+    st.none(),
+    st.text(max_size=40),
+    st.text(st.characters(categories=("Cc", "Cs", "Zs", "Lo")), max_size=40),
+    st.text('./\\:*?"<>| \x00\n\x7f\x9bab', max_size=20),
+    st.integers(180, 400).map(lambda n: "ü图a"[n % 3] * n),
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 70),
+    levels=st.integers(16, 256),
+    stem=hostile_stems,
+    alpha=st.binary(max_size=300),
+    noise=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(width=1, height=1, levels=16, stem="\ud800", alpha=b"", noise=True, seed=0)
+@example(width=90, height=70, levels=256, stem="../../etc/passwd", alpha=b"x", noise=False, seed=0)
+def test_round_trip(
+    width: int, height: int, levels: int, stem: str | None, alpha: bytes, noise: bool, seed: int
+) -> None:
+    header = header_of(width, height, levels, stem)
+    if noise:
+        symbols = np.random.default_rng(seed).integers(0, levels, header.latent_shape, np.uint8)
+    else:
+        symbols = smooth_symbols(*header.latent_shape, levels, seed)
+
+    blob = pack(header, symbols, alpha)
+    found, found_symbols, found_alpha = unpack(blob)
+
+    assert is_blob(blob)
+    np.testing.assert_array_equal(found_symbols, symbols)
+    assert found_symbols.dtype == np.uint8
+    assert found_alpha == alpha
+    assert (found.width, found.height, found.quantiser) == (width, height, Quantiser(levels=levels))
+    assert (found.model_id, found.weights, found.channels, found.stride) == (1, b"\xde\xad\xbe\xef", 4, 8)
+    assert found.stem == (clean_stem(stem) if stem else None)
+    assert (found.n_bytes, found.alpha_bytes) == (len(blob), len(alpha))
+    assert found.bpp == 8 * len(blob) / (width * height)
+    assert read_header(blob) == found
+    assert pack(found, found_symbols, found_alpha) == blob
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.text(st.one_of(st.characters(), st.characters(categories=("Cc", "Cs")), st.sampled_from("/\\:. ")), max_size=80)
+)
+@example("\ud83d")
+@example(" .. ")
+@example("nul")
+@example("COM1.backup")
+@example("é" * 150)
+def test_clean_stem_is_safe_to_write_anywhere(name: str) -> None:
+    stem = clean_stem(name)
+    assert 1 <= len(stem.encode()) <= MAX_STEM_BYTES  # also: no lone surrogates
+    assert not set(stem) & set('/\\:*?"<>|\x7f') and min(stem) >= " " and not set(stem) & set(map(chr, range(128, 160)))
+    assert stem == stem.strip(" .")
+    assert stem.split(".")[0].lower() not in {
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        *(f"{d}{i}" for d in ("com", "lpt") for i in range(10)),
+    }
+    assert clean_stem(stem) == stem
+
+
+@pytest.mark.parametrize(
+    "name, wanted",
+    [
+        ("holiday", "holiday"),
+        ("Zürich 2024.final", "Zürich 2024.final"),
+        ("../../etc/passwd", "etcpasswd"),
+        ("C:\\temp\\x", "Ctempx"),
+        ("a\x00b\nc\x1b[31m\x9b", "abc[31m"),
+        ("...", "picture"),
+        ("", "picture"),
+        ("\udcff\udcfe", "picture"),
+        ("ü" * 101, "ü" * 100),
+        ("a" + "ü" * 100, "a" + "ü" * 99),  # 201 bytes: half a letter does not stay
+        ("aux", "_aux"),
+        ("auxiliary", "auxiliary"),
+    ],
+)
+def test_clean_stem(name: str, wanted: str) -> None:
+    assert clean_stem(name) == wanted
+
+
+def test_a_hostile_stem_in_a_blob_names_no_path() -> None:
+    assert read_header(build_blob(stem=b"../../.ssh/keys\x00")).stem == "sshkeys"
+
+
+def test_pack_takes_the_shorter_coding() -> None:
+    header = header_of(320, 240)
+    noise = np.random.default_rng(0).integers(0, 256, header.latent_shape, np.uint8)
+    assert read_header(pack(header, noise)).coding == RAW
+    assert read_header(pack(header, np.full(header.latent_shape, 128, np.uint8))).coding == ENTROPY_CODED
+
+
+@pytest.mark.parametrize(
+    "symbols",
+    [
+        np.zeros((4, 1, 3), np.uint8),  # another shape
+        np.zeros((4, 1, 2), np.int32),  # another type
+        np.full((4, 1, 2), 200, np.uint8),  # above the highest symbol
+    ],
+)
+def test_pack_refuses_symbols_that_do_not_fit(symbols: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected uint8 symbols below 200 of shape"):
+        pack(header_of(9, 5, levels=200), symbols)
+
+
+# ---- hostile bytes
+
+
+def test_empty_refused() -> None:
+    assert refusal(b"") == "The file is empty: it is not a latent8 blob."
+
+
+@pytest.mark.parametrize(
+    "start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\x89L9\n", b"\x89L8\r\n", b"L", b"\x00"]
+)
+def test_other_files_refused(start: bytes) -> None:
+    assert refusal(start + bytes(100)) == "This is not a latent8 blob (.l8): it starts with other bytes."
+    assert refusal(start[:4]) == "This is not a latent8 blob (.l8): it starts with other bytes."
+    assert not is_blob(start)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_other_version_refused(version: int) -> None:
+    wanted = f"The blob has format version {version}, this latent8 reads 1: update latent8."
+    assert refusal(build_blob(version=version)) == wanted
+    assert refusal(build_blob(version=version)[:5] + b"all may differ behind it") == wanted
+
+
+def full_blobs() -> list[bytes]:
+    coded = pack(header_of(120, 90, stem="name"), smooth_symbols(4, 12, 15, 256), b"alpha plane")
+    assert coded[23] == ENTROPY_CODED
+    return [build_blob(stem=b"name", alpha=b"alpha plane"), coded]
+
+
+@pytest.mark.parametrize("blob", full_blobs(), ids=["raw", "coded"])
+def test_cut_short_at_every_length_refused(blob: bytes) -> None:
+    for length in range(1, len(blob)):
+        assert refusal(blob[:length]).startswith("The blob is cut short: at least "), length
+
+
+def test_cut_short_tells_how_much_is_missing() -> None:
+    assert refusal(build_blob()[:-3]) == (
+        "The blob is cut short: at least 3 bytes are missing. Copy or download it again."
+    )
+
+
+def test_trailing_bytes_refused() -> None:
+    assert refusal(build_blob(tail=b"hidden")) == (
+        "The blob is followed by 6 bytes that do not belong to it: cut them off."
+    )
+
+
+@pytest.mark.parametrize("blob", full_blobs(), ids=["raw", "coded"])
+def test_any_flipped_bit_refused(blob: bytes) -> None:
+    unpack(blob)
+    for position in range(len(blob)):
+        for bit in range(8):
+            damaged = bytearray(blob)
+            damaged[position] ^= 1 << bit
+            with pytest.raises(BlobError):
+                unpack(bytes(damaged))
+
+
+def test_damage_that_keeps_all_lengths_is_found_by_the_checksum() -> None:
+    damaged = bytearray(build_blob())
+    damaged[-6] ^= 1  # in the payload
+    assert refusal(bytes(damaged)) == "The blob is damaged: its checksum does not match. Copy or download it again."
+
+
+@pytest.mark.parametrize("flags", [4, 128])
+def test_unknown_flags_refused(flags: int) -> None:
+    assert refusal(build_blob(flags=flags)) == f"The blob is not valid: it states unknown flags {flags:#04x}."
+
+
+def test_model_0_refused() -> None:
+    assert refusal(build_blob(model_id=0)) == "The blob is not valid: it states model id 0."
+
+
+@pytest.mark.parametrize("width, height", [(0, 8), (16, 0), ((1 << 20) + 1, 8), (16, (1 << 20) + 1), (0xFFFFFFFF, 1)])
+def test_impossible_sizes_refused(width: int, height: int) -> None:
+    wanted = f"The blob is not valid: it states a size of {width} x {height} pixels."
+    assert refusal(build_blob(width=width, height=height)) == wanted
+
+
+def test_too_many_pixels_refused() -> None:
+    assert refusal(build_blob(width=1 << 20, height=(1 << 10) + 1)) == (
+        "The blob is not valid: it states 1048576 x 1025 pixels, over 1073741824."
+    )
+
+
+@pytest.mark.parametrize("channels", [0, 65, 255])
+def test_channels_out_of_range_refused(channels: int) -> None:
+    assert refusal(build_blob(channels=channels)) == f"The blob is not valid: it states {channels} latent channels."
+
+
+@pytest.mark.parametrize("stride", [0, 65, 255])
+def test_stride_out_of_range_refused(stride: int) -> None:
+    assert refusal(build_blob(stride=stride)) == f"The blob is not valid: it states a stride of {stride}."
+
+
+@pytest.mark.parametrize("top", [0, 14])
+def test_too_few_levels_refused(top: int) -> None:
+    assert refusal(build_blob(top=top)) == f"The blob is not valid: it states {top + 1} levels, fewer than 16."
+
+
+@pytest.mark.parametrize("coding", [2, 255])
+def test_unknown_coding_refused(coding: int) -> None:
+    assert refusal(build_blob(coding=coding)) == f"The blob is not valid: it states payload coding {coding}."
+
+
+@pytest.mark.parametrize(
+    "low, high", [(3, -3), (1, 1), (math.nan, 3), (-3, math.nan), (-math.inf, 3), (-3, math.inf), (0.0, -0.0)]
+)
+def test_bad_latent_range_refused(low: float, high: float) -> None:
+    wanted = f"The blob is not valid: it states a latent range from {float(low)} to {float(high)}."
+    assert refusal(build_blob(low=low, high=high)) == wanted
+
+
+@pytest.mark.parametrize("n_bytes", [0, 7, 9])
+def test_raw_payload_of_wrong_length_refused(n_bytes: int) -> None:
+    assert refusal(build_blob(payload=bytes(n_bytes))) == (
+        f"The blob is not valid: it states {n_bytes} bytes of latents where 8 belong."
+    )
+
+
+def test_symbol_above_the_highest_refused() -> None:
+    blob = build_blob(top=100, payload=bytes([0, 1, 2, 100, 4, 5, 101, 7]))
+    with pytest.raises(BlobError, match=r"^The blob is damaged: a latent lies outside its range\. Encode "):
+        unpack(blob)
+    unpack(build_blob(top=100, payload=bytes([0, 1, 2, 100, 4, 5, 100, 7])))
+
+
+@pytest.mark.parametrize("stem", [b"", b"n" * 201, b"n" * 255])
+def test_stem_of_wrong_length_refused(stem: bytes) -> None:
+    assert refusal(build_blob(stem=stem)) == f"The blob is not valid: it states a file stem of {len(stem)} bytes."
+
+
+@pytest.mark.parametrize("stem", [b"\xff", b"caf\xe9", b"\xed\xa0\x80"])  # nonsense, Latin-1, a surrogate
+def test_stem_that_is_not_utf8_refused(stem: bytes) -> None:
+    assert refusal(build_blob(stem=stem)) == "The blob is not valid: its file stem is not UTF-8."
+
+
+def test_empty_alpha_plane_refused() -> None:
+    assert refusal(build_blob(alpha=b"")) == "The blob is not valid: it states an alpha plane of 0 bytes."
+
+
+def test_alpha_plane_longer_than_the_blob_refused() -> None:
+    blob = build_blob(flags=2)  # the first 4 bytes of the payload are taken for its length, 0x03020100
+    with allocating_at_most(100_000):
+        assert refusal(blob).startswith("The blob is cut short: at least ")
+
+
+def test_coded_payload_as_long_as_raw_refused() -> None:
+    assert refusal(build_blob(coding=1, payload=bytes(8))) == (
+        "The blob is not valid: it states 8 coded bytes for 8 latents."
+    )
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 2, 3])
+def test_coded_payload_that_ends_within_a_word_refused(extra: int) -> None:
+    n_bytes = entropy.side_bytes(4) + extra
+    assert refusal(build_blob(coding=1, width=640, height=480, payload=bytes(n_bytes))) == (
+        f"The blob is not valid: {n_bytes} bytes cannot be coded latents."
+    )
+
+
+@pytest.mark.parametrize(
+    "width, height, channels, stride",
+    [(1 << 15, 1 << 15, 1, 1), (1 << 20, 1 << 10, 1, 8), (1 << 10, 1 << 20, 1, 4)],
+)
+def test_few_bytes_cannot_claim_many_latents(width: int, height: int, channels: int, stride: int) -> None:
+    payload = bytes(entropy.side_bytes(channels) + 64)
+    blob = build_blob(coding=1, width=width, height=height, channels=channels, stride=stride, payload=payload)
+    n_symbols = channels * math.ceil(width / stride) * math.ceil(height / stride)
+    with allocating_at_most(100_000):
+        assert refusal(blob) == f"The blob is not valid: {len(payload)} bytes cannot hold {n_symbols} latents."
+
+
+def test_the_largest_claim_of_a_small_blob_stays_small() -> None:
+    """What passes the check on length may allocate in proportion to the bytes that came, and no more."""
+    words, side = 64, entropy.side_bytes(1)
+    n_symbols = int((words + 4) * entropy.MAX_SYMBOLS_PER_BYTE)
+    blob = build_blob(coding=1, channels=1, stride=1, width=n_symbols, height=1, payload=bytes(side + words))
+    assert len(blob) < 200
+    unpack(build_blob())  # imports and tables are loaded once, and are not part of it
+    with allocating_at_most(40_000_000), contextlib.suppress(BlobError):
+        unpack(blob)
+
+
+def test_payload_length_beyond_the_blob_allocates_nothing() -> None:
+    blob = build_blob(payload_bytes=0xFFFFFFFF)
+    with allocating_at_most(100_000):
+        assert refusal(blob).startswith("The blob is cut short: at least 42949672")
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.binary(max_size=120), with_checksum=st.booleans())
+def test_random_bytes_behind_the_magic_never_crash(data: bytes, with_checksum: bool) -> None:
+    body = b"\x89L8\n\x01" + data
+    if with_checksum:
+        body += struct.pack("<I", zlib.crc32(body))
+    with pytest.raises(BlobError):
+        unpack(body)

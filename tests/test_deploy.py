@@ -1,0 +1,253 @@
+"""scripts/deploy_space.py: what it assembles, what it uploads, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hub_server import HubServer, client_environment, unreachable_url
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+APPS = ("encoder", "decoder")
+ENDPOINTS = {"encoder": "encode", "decoder": "decode"}
+HUB_COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+UNWANTED = ("spaces/{}/.gradio/cache.txt", "spaces/{}/__pycache__/app.pyc", "shared/latent8/__pycache__/blob.pyc")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a deployment takes from the project, with litter that must not be taken."""
+    copy = tmp_path_factory.mktemp("project")
+    litter = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("spaces", "shared/latent8"):
+        shutil.copytree(ROOT / name, copy / name, ignore=litter)
+    for name in ("LICENSE", "requirements.txt", "scripts/deploy_space.py"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    for app in APPS:
+        for name in UNWANTED:
+            path = copy / name.format(app)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("litter")
+    return copy
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def wanted_files(project: Path, app: str) -> dict[str, str]:
+    """What a Space of the app must hold: path -> digest of the bytes."""
+    files = {"LICENSE": project / "LICENSE"}
+    for folder, place in ((project / "spaces" / app, ""), (project / "shared" / "latent8", "latent8/")):
+        files |= {place + path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    wanted = {name: path for name, path in files.items() if not re.search(r"(^|/)(\.|__pycache__)", name)}
+    return {name: digest(path.read_bytes()) for name, path in wanted.items()}
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in files}
+
+
+def files_of(hub: HubServer) -> dict[str, str]:
+    return {name: digest(data) for name, data in (hub.space or {}).items()}
+
+
+def deploy(
+    project: Path, *arguments: str | Path, endpoint: str, home: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(project / "scripts" / "deploy_space.py"), *map(str, arguments)]
+    env = client_environment(endpoint, home, **{"HF_TOKEN": "hf_test", **more})
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], words: str) -> None:
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_dry_run_assembles_an_app_that_uses_its_own_package(project: Path, tmp_path: Path, app: str) -> None:
+    target = tmp_path / "new" / "space"
+    result = deploy(project, app, "--dry-run", target, endpoint=unreachable_url(), home=tmp_path / "home")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert str(target) in result.stdout
+
+    files = files_below(target)
+    assert files == wanted_files(project, app)
+    weights = "latent8/weights/l8-tiny/diffusion_pytorch_model.safetensors"
+    assert {"app.py", "README.md", "LICENSE", "latent8/blob.py", "latent8/entropy_tables.npy", weights} < files.keys()
+    assert any(name.startswith("examples/") for name in files) == (app == "encoder")
+
+    command = [sys.executable, "-c", "import latent8; print(latent8.__file__)"]
+    env = client_environment(unreachable_url(), tmp_path / "home")
+    imported = subprocess.run(command, cwd=target, env=env, capture_output=True, text=True, check=True)
+    assert Path(imported.stdout.strip()).resolve().is_relative_to(target.resolve())
+
+
+@pytest.mark.parametrize("taken", ["folder", "file"])
+def test_dry_run_leaves_what_is_there_alone(project: Path, tmp_path: Path, taken: str) -> None:
+    target = tmp_path / "target"
+    kept = target
+    if taken == "folder":
+        target.mkdir()
+        kept = target / "mine.txt"
+    kept.write_text("mine")
+    result = deploy(project, "encoder", "--dry-run", target, endpoint=unreachable_url(), home=tmp_path / "home")
+    assert_one_line(result, f"{target} is not an empty folder")
+    assert kept.read_text() == "mine"
+    assert files_below(tmp_path) == {kept.relative_to(tmp_path).as_posix(): digest(b"mine")}
+
+
+def test_new_space_gets_exactly_the_assembled_files(project: Path, tmp_path: Path) -> None:
+    with HubServer() as hub:
+        arguments = ("encoder", "--repo", "me/enc", "--private", "--hardware", "t4-small")
+        result = deploy(project, *arguments, endpoint=hub.url, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"{hub.url}/spaces/me/enc"
+    assert hub.created == {
+        "name": "enc",
+        "organization": "me",
+        "type": "space",
+        "sdk": "gradio",
+        "visibility": "private",
+        "hardware": "t4-small",
+    }
+    assert files_of(hub) == wanted_files(project, "encoder")
+    assert hub.tokens == {"Bearer hf_test"}
+
+
+def test_existing_space_is_updated_and_loses_only_stale_files(project: Path, tmp_path: Path) -> None:
+    before = {"app.py": b"old", "latent8/old.py": b"old", "examples/old.jpg": b"old", "notes.txt": b"mine"}
+    with HubServer(space=before) as hub:
+        result = deploy(
+            project, "decoder", "--repo", "me/dec", "--hardware", "zero-a10g", endpoint=hub.url, home=tmp_path
+        )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"{hub.url}/spaces/me/dec"
+    assert hub.created == {}
+    assert files_of(hub) == {**wanted_files(project, "decoder"), "notes.txt": digest(b"mine")}
+    assert hub.hardware == "zero-a10g"
+
+
+def test_public_space_is_not_taken_for_a_private_one(project: Path, tmp_path: Path) -> None:
+    with HubServer(space={"app.py": b"old"}) as hub:
+        result = deploy(project, "encoder", "--repo", "me/enc", "--private", endpoint=hub.url, home=tmp_path)
+        assert_one_line(result, "me/enc exists and is public")
+        assert hub.space == {"app.py": b"old"}
+        hub.private = True
+        result = deploy(project, "encoder", "--repo", "me/enc", "--private", endpoint=hub.url, home=tmp_path)
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "hf auth login"), (402, "PRO or Team plan"), (403, "may not write to me"), (500, "(500)")],
+)
+def test_refusals_of_the_hub_are_explained(project: Path, tmp_path: Path, status: int, words: str) -> None:
+    with HubServer(refuse=status) as hub:
+        result = deploy(project, "encoder", "--repo", "me/enc", endpoint=hub.url, home=tmp_path)
+    assert_one_line(result, words)
+    assert str(status) in result.stderr
+    assert hub.space is None
+
+
+def test_space_of_somebody_else_is_left_alone(project: Path, tmp_path: Path) -> None:
+    with HubServer(space={"app.py": b"theirs"}, refuse=403) as hub:
+        result = deploy(project, "encoder", "--repo", "you/enc", endpoint=hub.url, home=tmp_path)
+    assert_one_line(result, "may not write to you")
+    assert hub.space == {"app.py": b"theirs"}
+
+
+@pytest.mark.parametrize("name", ["enc", "me/enc/more", "me/en c", "-me/enc"])
+def test_bad_names_are_refused_before_anything_is_sent(project: Path, tmp_path: Path, name: str) -> None:
+    with HubServer() as hub:
+        result = deploy(project, "encoder", f"--repo={name}", endpoint=hub.url, home=tmp_path)
+    assert_one_line(result, f"'{name}' is no name for a Space")
+    assert hub.requests == []
+
+
+def test_missing_login_and_network_are_explained(project: Path, tmp_path: Path) -> None:
+    nowhere = unreachable_url()
+    arguments = ("encoder", "--repo", "me/enc")
+    assert_one_line(deploy(project, *arguments, endpoint=nowhere, home=tmp_path, HF_TOKEN=""), "not logged in")
+    assert_one_line(deploy(project, *arguments, endpoint=nowhere, home=tmp_path), f"{nowhere} cannot be reached")
+    offline = deploy(project, *arguments, endpoint=nowhere, home=tmp_path, HF_HUB_OFFLINE="1")
+    assert_one_line(offline, "HF_HUB_OFFLINE is set")
+
+
+def test_incomplete_app_is_not_deployed(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    (copy / "shared/latent8/entropy_tables.npy").unlink()
+    with HubServer() as hub:
+        result = deploy(copy, "encoder", "--repo", "me/enc", endpoint=hub.url, home=tmp_path)
+    assert_one_line(result, "not complete without latent8/entropy_tables.npy")
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("file", ["spaces/encoder/README.md", "spaces/encoder/requirements.txt", "requirements.txt"])
+def test_gradio_versions_out_of_step_are_refused(project: Path, tmp_path: Path, file: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("latent8"))
+    text = (copy / file).read_text("utf-8")
+    (copy / file).write_text(re.sub(r"(sdk_version: |gradio\[mcp\]==)\d+", r"\g<1>5", text), "utf-8")
+    result = deploy(copy, "encoder", "--dry-run", tmp_path / "space", endpoint=unreachable_url(), home=tmp_path)
+    assert_one_line(result, "make them agree")
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_front_matter_is_what_the_hub_takes(app: str) -> None:
+    _, front_matter, _ = (ROOT / "spaces" / app / "README.md").read_text("utf-8").split("---\n", 2)
+    values = yaml.safe_load(front_matter)
+    assert values["sdk"] == "gradio"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", values["sdk_version"])
+    assert values["python_version"] == "3.11"  # a string: unquoted, 3.10 would be 3.1
+    assert values["license"] == "mit"
+    assert (ROOT / "spaces" / app / values["app_file"]).is_file()
+    assert {values["colorFrom"], values["colorTo"]} <= HUB_COLOURS
+    assert len(values["short_description"]) <= 60  # the Hub's limit
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_requirements_are_those_of_the_project(app: str) -> None:
+    package = re.findall(r'^ +"([^"]+)",', (ROOT / "shared/pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert requirements(ROOT / "spaces" / app / "requirements.txt") == requirements(ROOT / "requirements.txt") | {
+        str(Requirement(line)) for line in package
+    }
+
+
+def requirements(file: Path) -> set[str]:
+    lines = [line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines()]
+    return {str(Requirement(line)) for line in lines if line and not line.startswith("-")}
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_program_in_the_readme_fits_the_app(app: str) -> None:
+    program = re.search(r"```python\n(.*?)```", (ROOT / "spaces" / app / "README.md").read_text("utf-8"), re.DOTALL)
+    assert program
+    call, results = next(
+        (node.value, node.targets[0])
+        for node in ast.walk(ast.parse(program[1]))
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple)
+    )
+    assert isinstance(call, ast.Call) and isinstance(results, ast.Tuple)
+    arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    assert arguments.pop("api_name") == f"'/{ENDPOINTS[app]}'"
+
+    source = ast.parse((ROOT / "spaces" / app / "app.py").read_text("utf-8"))
+    handler = next(n for n in source.body if isinstance(n, ast.FunctionDef) and n.name == ENDPOINTS[app])
+    assert list(arguments) == [argument.arg for argument in handler.args.args if argument.arg != "progress"]
+    assert isinstance(handler.returns, ast.Subscript) and isinstance(handler.returns.slice, ast.Tuple)
+    assert len(results.elts) == len(handler.returns.slice.elts)

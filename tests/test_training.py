@@ -1,0 +1,481 @@
+"""The trainer: same network as diffusers', sane steps, resuming, LPIPS, the optimiser, export, evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from PIL import Image
+
+from latent8.quantise import Quantiser
+from training import evaluate as ev
+from training import lpips_weights, train
+from training.export import export
+from training.lpips import ALEXNET, LPIPS, SCALE, SHIFT, VGG16
+from training.network import Block, TinyAutoencoder, quantise_in_the_loop
+from training.optimiser import Muon, make_optimisers, orthogonalised
+from training.photos import CropSource, photo_files
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """uint8 [height, width, 3], smooth with a little noise."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    return (smooth + random.integers(-3, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three photos, large enough for crops of 64 after they are shrunk."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, suffix in enumerate(["png", "jpg", "webp"]):
+        Image.fromarray(photo(160, 200, seed)).save(folder / f"photo{seed}.{suffix}", quality=95)
+    return folder
+
+
+def busy_network(seed: int = 0) -> TinyAutoencoder:
+    """Every layer does something: new blocks are the identity, and biases zero, which would hide mistakes."""
+    torch.manual_seed(seed)
+    network = TinyAutoencoder().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, Block):
+            module.conv[4].weight.normal_(std=0.01)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            parameter.normal_(std=0.1)
+    return network
+
+
+def save_checkpoint(network: TinyAutoencoder, path: Path) -> Path:
+    """What export reads of a checkpoint."""
+    torch.save({"ema": network.state_dict()}, path)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# The network
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[TinyAutoencoder, AutoencoderTiny]:
+    """Ours, and diffusers' with the exported config and our weights in full precision."""
+    ours = busy_network()
+    folder = tmp_path_factory.mktemp("twins")
+    export(save_checkpoint(ours, folder / "checkpoint.pt"), folder)
+    theirs = AutoencoderTiny.from_config(json.loads((folder / "config.json").read_text()))
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return ours, theirs.eval().requires_grad_(False)
+
+
+def test_encoder_equals_that_of_diffusers_far_from_the_border(twins):
+    ours, theirs = twins
+    border = 26  # latents that see the outermost ring of pixels, through 29 convolutions at three sizes
+    side = 8 * (2 * border + 4)
+    x = torch.from_numpy(photo(side, side)).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        z, expected = ours.encoder(x), theirs.encode(x * 2 - 1).latents
+    inner = (..., slice(border, -border), slice(border, -border))
+    assert z.shape == expected.shape == (1, 4, side // 8, side // 8)
+    assert expected[inner].std() > 0.1
+    torch.testing.assert_close(z[inner], expected[inner], rtol=1e-4, atol=1e-4)
+
+
+def test_decoder_equals_that_of_diffusers_but_for_the_outermost_ring(twins):
+    ours, theirs = twins
+    z = torch.randn(2, 4, 6, 9, generator=torch.Generator().manual_seed(1)) * 2
+    with torch.inference_mode():
+        output, expected = ours.decoder(z), theirs.decode(z).sample / 2 + 0.5
+    assert output.shape == expected.shape == (2, 3, 48, 72)
+    torch.testing.assert_close(output[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(output, expected, rtol=1e-4, atol=1e-4)  # else the folding would not be in use
+
+
+def test_export_rounds_weights_to_fp16_and_nothing_else(tmp_path):
+    network = busy_network()
+    export(save_checkpoint(network, tmp_path / "checkpoint.pt"), tmp_path / "weights")
+    exported = AutoencoderTiny.from_pretrained(tmp_path / "weights", low_cpu_mem_usage=False, torch_dtype=torch.float32)
+    for name, tensor in exported.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name].half().float()), name
+
+
+def test_export_refuses_weights_of_another_architecture(tmp_path):
+    torch.save({"ema": {"encoder.layers.0.weight": torch.zeros(1)}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(RuntimeError):
+        export(tmp_path / "checkpoint.pt", tmp_path / "weights")
+
+
+def test_quantise_in_the_loop_gives_what_a_blob_gives_back():
+    quantiser = Quantiser()
+    offsets = np.array([-0.4, -0.1, 0.2, 0.45], np.float32)[:, None] * quantiser.step  # halves could round either way
+    z = quantiser.dequantise(np.arange(256, dtype=np.uint8)) + offsets
+    z = np.concatenate([z.reshape(-1), [-50, -3.3, 3.3, 50]]).astype(np.float32)
+    expected = quantiser.dequantise(quantiser.quantise(z))
+    np.testing.assert_allclose(quantise_in_the_loop(torch.from_numpy(z)).numpy(), expected, atol=1e-5)
+
+
+def test_quantise_in_the_loop_passes_gradients_straight_through():
+    z = torch.linspace(-4, 4, 50, requires_grad=True)
+    weights = torch.arange(50.0)
+    (quantise_in_the_loop(z) * weights).sum().backward()
+    assert torch.equal(z.grad, weights)
+
+
+# Training
+
+
+def trainer(photos: Path, out: Path, *options: str) -> train.Trainer:
+    common = ["--out", str(out), "--crop", "64", "--batch", "2", "--device", "cpu"]
+    return train.Trainer(train.parse_args([str(photos), *common, *options]))
+
+
+def test_three_steps_write_checkpoint_log_and_grid_then_resume(photos, tmp_path, monkeypatch, lpips_file, capsys):
+    monkeypatch.setattr(train, "LOG_EVERY", 1)
+    out = tmp_path / "run"
+    trainer(photos, out, "--steps", "3", "--lpips", str(lpips_file("alexnet"))).run()
+
+    first = torch.load(out / "checkpoint.pt", weights_only=True)
+    assert first["step"] == 3 and first["seconds"] > 0
+    rows = rows_of(out / "log.csv")
+    assert list(rows[0]) == train.CSV_COLUMNS
+    assert [row["step"] for row in rows] == ["1", "2", "3"]
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+    assert not any(int(row["skipped"]) for row in rows)
+    assert Image.open(out / "grid.png").size == (2 * 64, 3 * 64)  # a column for each photo of the batch
+
+    trainer(photos, out, "--steps", "5", "--lpips", str(lpips_file("alexnet"))).run()
+    assert "resumed at step 3" in capsys.readouterr().out
+    second = torch.load(out / "checkpoint.pt", weights_only=True)
+    assert second["step"] == 5 and second["seconds"] > first["seconds"]
+    rows = rows_of(out / "log.csv")
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5"]
+    minutes = [float(row["minutes"]) for row in rows]
+    assert minutes == sorted(minutes)
+    momentum = second["optimisers"][0]["state"][0]["momentum"]
+    assert momentum.abs().sum() > 0
+
+
+def test_a_spent_budget_trains_no_further(photos, tmp_path):
+    run = trainer(photos, tmp_path / "run", "--minutes", "1")
+    run.seconds = 60.0
+    run.run()
+    assert run.step == 0 and run.checkpoint.exists()
+
+
+def test_log_holds_means_also_of_fewer_rows(photos, tmp_path, monkeypatch):
+    """A run resumed between two rows of the log writes its first row after fewer steps."""
+    monkeypatch.setattr(train, "LOG_EVERY", 4)
+    run = trainer(photos, tmp_path / "run", "--steps", "4")
+    run.step = 2
+    row = {"loss": 8.0, "psnr_db": 20.0, "lpips": 0.5, "latent_std": 1.0, "learning_rate": 1e-3}
+
+    def step(_) -> dict[str, float]:
+        run.step += 1
+        return row
+
+    monkeypatch.setattr(run, "train_step", step)
+    run.run()
+    (logged,) = rows_of(tmp_path / "run" / "log.csv")
+    assert {name: float(logged[name]) for name in row} == row
+
+
+def test_loss_falls_on_one_batch(photos, tmp_path):
+    torch.manual_seed(0)
+    run = trainer(photos, tmp_path / "run", "--lr", "3e-3")
+    batch = CropSource(photo_files(photos), 64, 2).next()
+    losses = [run.train_step(batch)["loss"] for _ in range(20)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_spike_guard_skips_bad_losses_and_asks_to_go_back_after_several():
+    guard = train.SpikeGuard(factor=4, patience=3)
+    assert guard.accepts(1.0, 1.0) and guard.accepts(2.0, 1.0)
+    assert not guard.accepts(math.nan, 1.0) and not guard.accepts(1.0, math.inf)
+    assert not guard.must_go_back()
+    assert guard.accepts(1.0, 1.0)  # a good one ends the series
+    for bad in (1e6, math.nan, math.inf):
+        assert not guard.must_go_back()
+        assert not guard.accepts(bad, 1.0)
+    assert guard.must_go_back() and guard.skipped == 5
+    guard.start_again()
+    assert not guard.must_go_back() and guard.skipped == 5 and guard.accepts(1e6, 1.0)
+
+
+def test_bad_batches_change_nothing_and_then_the_last_good_state_returns(photos, tmp_path):
+    run = trainer(photos, tmp_path / "run")
+    batch = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    good = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    run.train_step(batch)  # moves on from the good state, which is that of step 0
+    moved = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    assert any(not torch.equal(good[name], moved[name]) for name in good)
+
+    run.seconds = 7.0
+    for _ in range(run.guard.patience - 1):
+        run.train_step(batch * math.nan)
+        assert all(torch.equal(tensor, moved[name]) for name, tensor in run.model.state_dict().items())
+    run.train_step(batch * math.nan)
+    assert all(torch.equal(tensor, good[name]) for name, tensor in run.model.state_dict().items())
+    assert run.seconds == 7.0 and run.guard.skipped == run.guard.patience
+    assert math.isfinite(run.train_step(batch)["loss"])
+
+
+@pytest.mark.parametrize("crop", ["60", "24"])
+def test_crops_that_do_not_fit_the_network_are_refused(crop, capsys):
+    with pytest.raises(SystemExit):
+        train.parse_args(["photos", "--out", "run", "--crop", crop])
+    assert "multiple of 8" in capsys.readouterr().err
+
+
+# Photos
+
+
+def test_photo_files_searches_subfolders_and_wants_pictures(photos, tmp_path):
+    (photos / "more").mkdir()
+    Image.fromarray(photo(20, 20)).save(photos / "more" / "B.PNG")
+    (photos / "notes.txt").write_text("no picture")
+    assert [path.name for path in photo_files(photos)] == ["B.PNG", "photo0.png", "photo1.jpg", "photo2.webp"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(FileNotFoundError, match="No pictures"):
+        photo_files(empty)
+
+
+def test_crops_come_from_good_photos_alone(photos, capsys):
+    (photos / "a_damaged.png").write_bytes((photos / "photo0.png").read_bytes()[:3000])
+    (photos / "a_text.jpg").write_text("no picture")
+    Image.fromarray(photo(30, 300)).save(photos / "a_small.png")
+    source = CropSource(photo_files(photos), 64, 8)
+    for _ in range(5):
+        batch = source.next()
+    assert batch.shape == (8, 3, 64, 64) and batch.dtype == torch.float32
+    assert 0 <= batch.min() < batch.max() <= 1
+    told = capsys.readouterr().out
+    assert all(f"left out {name}" in told for name in ("a_damaged.png", "a_text.jpg", "a_small.png"))
+
+
+@pytest.mark.parametrize("content", ["small", "damaged"])
+def test_without_a_good_photo_training_ends_with_a_message(tmp_path, content):
+    """The crops are made in another thread: what goes wrong there must not leave the trainer waiting for ever."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(2):
+        if content == "small":
+            Image.fromarray(photo(40, 50)).save(folder / f"{index}.png")
+        else:
+            (folder / f"{index}.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="No photo is left to train on"):
+        trainer(folder, tmp_path / "run", "--steps", "1").run()
+
+
+# The optimiser
+
+
+def test_orthogonalised_rows_are_nearly_orthonormal():
+    matrices = torch.randn(3, 16, 144, generator=torch.Generator().manual_seed(0))
+    matrices[1] *= 1e-4  # the scale of the input does not matter
+    result = orthogonalised(matrices)
+    singular = torch.linalg.svdvals(result)
+    assert singular.min() > 0.6 and singular.max() < 1.3
+    # The nearest orthogonal matrix, not just any: the polar factor of the input
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    agreement = (result * (u @ vh)).sum((1, 2)) / 16
+    assert ((agreement > 0.8) & (agreement < 1.2)).all()
+
+
+def test_every_parameter_has_one_optimiser_and_muon_the_square_ones():
+    network = TinyAutoencoder()
+    muon, adam = make_optimisers(network, 1e-3)
+    in_muon, in_adam = ([p for group in o.param_groups for p in group["params"]] for o in (muon, adam))
+    assert {id(p) for p in in_muon} | {id(p) for p in in_adam} == {id(p) for p in network.parameters()}
+    assert len(in_muon) + len(in_adam) == len(list(network.parameters()))
+    assert all(p.shape == (64, 64, 3, 3) for p in in_muon) and in_muon
+
+
+def test_muon_takes_a_step_of_the_stated_size():
+    parameter = torch.nn.Parameter(torch.zeros(16, 16, 3, 3))
+    muon = Muon([parameter], lr=0.1)
+    parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    muon.step()
+    # Orthonormal rows of 144 have a root mean square of 1 / 12, so the step's is 0.1 * 0.2 * sqrt(144) / 12
+    assert parameter.square().mean().sqrt().item() == pytest.approx(0.02, rel=0.25)
+    assert (parameter * parameter.grad).sum() < 0
+
+
+# LPIPS
+
+
+@pytest.fixture
+def lpips_file(tmp_path):
+    """Writes random weights for a network with few channels: function of "alexnet" or "vgg16" -> file."""
+
+    def write(net: str) -> Path:
+        random = np.random.default_rng(0)
+        sides = [11, 5, 3, 3, 3] if net == "alexnet" else [3] * 13
+        taps = sorted((ALEXNET if net == "alexnet" else VGG16)["taps"])
+        arrays, inputs = {}, 3
+        outputs = [4 + index for index in range(len(sides))]
+        for index, (side, n) in enumerate(zip(sides, outputs, strict=True)):
+            arrays[f"conv{index}.weight"] = random.normal(0, (2 / (inputs * side**2)) ** 0.5, (n, inputs, side, side))
+            arrays[f"conv{index}.bias"] = random.normal(0, 0.1, n)
+            inputs = n
+        for index, tap in enumerate(taps):
+            arrays[f"head{index}"] = random.uniform(0, 1, outputs[tap])
+        path = tmp_path / f"{net}.npz"
+        np.savez(path, **{name: array.astype(np.float16) for name, array in arrays.items()})
+        return path
+
+    return write
+
+
+def numpy_convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int) -> np.ndarray:
+    """[C, H, W] with kernel [O, C, k, k] -> [O, h, w]."""
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[2:], axis=(1, 2))[:, ::stride, ::stride]
+    return np.einsum("oikl,ihwkl->ohw", kernel, windows) + bias[:, None, None]
+
+
+def numpy_pool(x: np.ndarray, side: int) -> np.ndarray:
+    return np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[:, ::2, ::2].max((3, 4))
+
+
+def numpy_lpips(a: np.ndarray, b: np.ndarray, weights: dict[str, np.ndarray], net: str) -> float:
+    """The paper's formula, written down a second time: pictures [3, H, W] in [0, 1]."""
+    plan = {
+        "alexnet": [(4, 2, 0), (1, 2, 3), (1, 1, 3), (1, 1, 0), (1, 1, 0)],  # stride, padding, pooling before it
+        "vgg16": [(1, 1, 2 if index in (2, 4, 7, 10) else 0) for index in range(13)],
+    }[net]
+    compared = {"alexnet": [0, 1, 2, 3, 4], "vgg16": [1, 3, 6, 9, 12]}[net]
+
+    def features(x: np.ndarray) -> list[np.ndarray]:
+        x = (2 * x - 1 - np.array(SHIFT)[:, None, None]) / np.array(SCALE)[:, None, None]
+        outputs = []
+        for index, (stride, padding, pooling) in enumerate(plan):
+            x = numpy_pool(x, pooling) if pooling else x
+            x = numpy_convolution(x, weights[f"conv{index}.weight"], weights[f"conv{index}.bias"], stride, padding)
+            x = np.maximum(x, 0)
+            outputs.append(x)
+        return [outputs[index] / np.linalg.norm(outputs[index], axis=0, keepdims=True).clip(1e-5) for index in compared]
+
+    total = 0.0
+    for index, (fa, fb) in enumerate(zip(features(a), features(b), strict=True)):
+        total += (weights[f"head{index}"][:, None, None] * (fa - fb) ** 2).sum(0).mean()
+    return total
+
+
+@pytest.mark.parametrize("net", ["alexnet", "vgg16"])
+def test_lpips_equals_the_formula_in_numpy(net, lpips_file):
+    path = lpips_file(net)
+    network = LPIPS(path)
+    a, b = (photo(64, 80, seed).transpose(2, 0, 1).astype(np.float32) / 255 for seed in (1, 2))
+    with np.load(path) as arrays:
+        weights = {name: arrays[name].astype(np.float64) for name in arrays.files}
+    ours = network(torch.from_numpy(np.stack([a, a])), torch.from_numpy(np.stack([b, a])))
+    assert ours.shape == (2,)
+    assert ours[0].item() == pytest.approx(numpy_lpips(a, b, weights, net), rel=1e-3)
+    assert ours[0] > 0.01 and ours[1] == 0
+
+
+def test_lpips_gradient_is_finite_also_where_features_are_zero(lpips_file):
+    x = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    LPIPS(lpips_file("alexnet"))(x, torch.rand(1, 3, 64, 64)).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+class Hostile:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+def test_weights_converter_refuses_pickles_of_anything_but_arrays(tmp_path, capsys):
+    path = tmp_path / "hostile.ckpt"
+    path.write_bytes(pickle.dumps({"AlexNet_0": Hostile()}))
+    with pytest.raises(pickle.UnpicklingError, match="refused"):
+        lpips_weights.convert(path)
+    assert "this must not run" not in capsys.readouterr().out
+
+
+def test_weights_converter_turns_flax_names_and_kernels(tmp_path):
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(3, 5, 2, 4)).astype(np.float32)  # [kh, kw, in, out]
+    heads = {f"NetLinLayer_{i}": {"Conv_0": {"kernel": np.full((1, 1, 4, 1), i, np.float32)}} for i in range(5)}
+    tree = {"VGG16_0": {"Conv_0": {"kernel": kernel, "bias": np.arange(4, dtype=np.float32)}}, **heads}
+    path = tmp_path / "weights.ckpt"
+    # With the module path of NumPy 1, as in the package's file; protocol 3 has paths as lines, without a length
+    path.write_bytes(pickle.dumps(tree, protocol=3).replace(b"cnumpy._core.", b"cnumpy.core."))
+    arrays = lpips_weights.convert(path, dtype="float32")
+    assert set(arrays) == {"conv0.weight", "conv0.bias", *(f"head{i}" for i in range(5))}
+    assert np.array_equal(arrays["conv0.weight"][3, 1], kernel[:, :, 1, 3])
+    assert np.array_equal(arrays["head2"], np.full(4, 2, np.float32))
+
+
+# Export and evaluation
+
+
+def test_codec_works_with_an_exported_checkpoint(tmp_path):
+    network = busy_network()
+    codec = ev.checkpoint_codec(save_checkpoint(network, tmp_path / "checkpoint.pt"), device="cpu")
+    picture = photo(50, 70)
+    decoded = codec.decode(codec.encode(picture))
+    assert decoded.size == (70, 50) and decoded.mode == "RGB"
+
+    # The trainer's own network, with weights rounded as exported, gives the same picture
+    network.load_state_dict({name: tensor.half().float() for name, tensor in network.state_dict().items()})
+    padded = np.pad(picture, ((0, 6), (0, 2), (0, 0)), mode="edge")
+    with torch.inference_mode():
+        output, _ = network(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255)
+    expected = output[0, :, :50, :70].clamp(0, 1).mul(255).round().permute(1, 2, 0).numpy()
+    tolerance = 1 if codec.network.dtype == torch.float32 else 16
+    # A latent on the edge between two symbols may fall to the other side: compare the typical value as well
+    difference = np.abs(np.asarray(decoded, np.float32) - expected)
+    assert np.median(difference) <= tolerance and np.mean(difference) <= tolerance
+
+
+def test_evaluate_counts_whole_files_and_writes_figures(photos, tmp_path, lpips_file, capsys):
+    checkpoint = save_checkpoint(busy_network(), tmp_path / "checkpoint.pt")
+    (photos / "damaged.png").write_bytes(b"no picture")
+    options = ["--checkpoint", str(checkpoint), "--lpips", str(lpips_file("alexnet")), str(lpips_file("vgg16"))]
+    ev.main([str(photos), *options, "--levels", "64", "--csv", str(tmp_path / "out.csv"), "--device", "cpu"])
+    told = capsys.readouterr()
+    assert "left out damaged.png" in told.err and "mean of 3" in told.out
+
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["picture"] for row in rows] == ["photo0.png", "photo1.jpg", "photo2.webp"]
+    codec = ev.checkpoint_codec(checkpoint, "cpu")
+    for row in rows:
+        source = photos / row["picture"]
+        figures = {name: float(value) for name, value in row.items() if name != "picture"}
+        assert figures["bytes"] == len(codec.encode(source, levels=64))
+        assert figures["png_bytes"] == len(codec.encode_rgba_png(source, levels=64))
+        assert figures["bpp"] == pytest.approx(8 * figures["bytes"] / (160 * 200), rel=1e-4)
+        assert figures["l8_to_png"] == pytest.approx(figures["bytes"] / figures["png_bytes"], rel=1e-4)
+        assert figures["psnr_db"] == pytest.approx(10 * math.log10(255**2 / figures["mse"]), rel=1e-3)
+        assert figures["lpips_alexnet"] > 0 and figures["lpips_vgg16"] > 0
+
+
+def test_evaluate_says_what_is_wrong(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        ev.main([str(tmp_path)])
+    assert "No pictures" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ev.main([str(tmp_path), "--levels", "3"])
+    assert "--levels" in capsys.readouterr().err
+
+
+def test_means_and_tables():
+    rows = [{"codec": "a", "bpp": 0.5, "ssim": 0.9}, {"codec": "b", "bpp": 1.0, "ssim": 0.8}]
+    assert ev.means(rows) == {"bpp": 0.75, "ssim": pytest.approx(0.85)}
+    lines = ev.markdown([*rows, {"codec": "c", "bpp": 2.0}]).splitlines()
+    assert lines[1] == "| --- | ---: | ---: |"
+    assert lines[2] == "| a | 0.500 | 0.9000 |" and lines[4] == "| c | 2.000 |  |"

@@ -1,0 +1,179 @@
+"""What a model reaches on a folder of pictures, through real .l8 files: bytes, quality, the latents as RGBA PNG.
+
+    python -m training.evaluate PICTURES --lpips alexnet.npz vgg16.npz
+    python -m training.evaluate PICTURES --checkpoint runs/tiny/checkpoint.pt --csv figures.csv
+
+A .l8 counts whole, its header, file name and checksum included. Means are means of each picture's own figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latent8 import Codec, Latent8Error
+from latent8 import codec as l8
+from latent8.metrics import mae, mse, psnr, ssim
+from latent8.models import DEFAULT_MODEL, model_named, models
+from latent8.pictures import open_picture
+from latent8.rgba_png import write_rgba_png
+from training.export import export
+from training.lpips import LPIPS
+from training.photos import photo_files
+
+Row = dict[str, str | float]
+
+TRAINED_MODEL = "l8-tiny"  # the registry's entry that checkpoints fit
+
+# How many decimals each column is shown with; LPIPS columns are named after their weights, see load_lpips.
+DECIMALS = {"bytes": 0, "png_bytes": 0, "bpp": 3, "l8_to_png": 3, "psnr_db": 2, "ssim": 4, "mae": 2, "mse": 1}
+LPIPS_DECIMALS = 4
+
+
+def checkpoint_codec(checkpoint: Path, device: str | None = None) -> Codec:
+    """l8-tiny with the weights of a training checkpoint, exported as they would be for a release."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps loaded files open
+        export(checkpoint, Path(folder))
+        return Codec(replace(model_named(TRAINED_MODEL), source=str(Path(folder).resolve())), device)
+
+
+def load_lpips(weights: Iterable[Path], device: torch.device | str = "cpu") -> dict[str, LPIPS]:
+    """Weights files -> column names ("lpips_alexnet" for alexnet.npz) and networks."""
+    return {f"lpips_{path.stem}": LPIPS(path).to(device) for path in weights}
+
+
+@torch.inference_mode()
+def distances(original: np.ndarray, decoded: np.ndarray, lpips: dict[str, LPIPS]) -> Row:
+    """Two pictures, uint8 [H, W, 3] -> PSNR in dB, SSIM, MAE and MSE in units of 1/255, LPIPS for each network."""
+    row: Row = {
+        "psnr_db": psnr(original, decoded),
+        "ssim": ssim(original, decoded),
+        "mae": mae(original, decoded),
+        "mse": mse(original, decoded),
+    }
+    for name, network in lpips.items():
+        row[name] = network(_unit(original, network), _unit(decoded, network)).item()
+    return row
+
+
+def _unit(picture: np.ndarray, network: LPIPS) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1], where the network is."""
+    pixels = torch.tensor(picture, device=next(network.buffers()).device)  # a copy: NumPy's may be read-only
+    return pixels.permute(2, 0, 1)[None].float() / 255
+
+
+def evaluate_picture(codec: Codec, path: Path, levels: int, lpips: dict[str, LPIPS]) -> Row:
+    """One picture to a blob and back. Raises Latent8Error for one that cannot be read or is too large."""
+    original = open_picture(path, codec.max_pixels).rgb
+    blob = codec.encode(path, levels=levels)
+    header, symbols, _ = l8.read(blob)
+    png_bytes = len(write_rgba_png(header, symbols))
+    return {
+        "picture": path.name,
+        "bytes": len(blob),
+        "bpp": bits_per_pixel(len(blob), original),
+        "png_bytes": png_bytes,
+        "l8_to_png": len(blob) / png_bytes,
+        **distances(original, np.asarray(codec.decode(blob).convert("RGB")), lpips),
+    }
+
+
+def evaluate(codec: Codec, files: Iterable[Path], levels: int, lpips: dict[str, LPIPS]) -> list[Row]:
+    """One row for each picture; what cannot be read is named on standard error and left out."""
+    rows = []
+    for path in files:
+        try:
+            rows.append(evaluate_picture(codec, path, levels, lpips))
+        except Latent8Error as error:
+            print(f"left out {path.name}: {error}", file=sys.stderr)
+    return rows
+
+
+def bits_per_pixel(n_bytes: int, picture: np.ndarray) -> float:
+    """For a file of that size and a picture [H, W, 3]."""
+    return 8 * n_bytes / (picture.shape[0] * picture.shape[1])
+
+
+def means(rows: Sequence[Row]) -> Row:
+    """The mean of each column of numbers; columns of text are left out."""
+    numbers = [name for name, value in rows[0].items() if not isinstance(value, str)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in numbers}
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Numbers with six significant digits; a row may lack columns that another has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns(rows))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: value if isinstance(value, str) else f"{value:.6g}" for name, value in row.items()})
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table: text to the left, numbers to the right."""
+    names = columns(rows)
+    is_text = {name: any(isinstance(row.get(name), str) for row in rows) for name in names}
+    rule = ["---" if is_text[name] else "---:" for name in names]
+    body = [[shown(name, row.get(name, "")) for name in names] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rule, *body))
+
+
+def shown(column: str, value: str | float) -> str:
+    """A value as a table shows it."""
+    decimals = LPIPS_DECIMALS if column.startswith("lpips") else DECIMALS.get(column, 2)
+    return value if isinstance(value, str) else f"{value:.{decimals}f}"
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """All names, in the order in which rows bring them."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `codec_of` and `load_lpips` need."""
+    parser.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--checkpoint", type=Path, help=f"measure this checkpoint.pt as {TRAINED_MODEL}, whatever --model"
+    )
+    parser.add_argument("--lpips", type=Path, nargs="+", default=[], help="weights from training.lpips_weights")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+
+
+def codec_of(args: argparse.Namespace) -> Codec:
+    if args.checkpoint:
+        return checkpoint_codec(args.checkpoint, args.device)
+    return Codec(args.model, args.device)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", type=Path, help="folder of pictures, searched with its subfolders")
+    parser.add_argument("--levels", type=int, default=256, help="of the quantiser, 16 to 256 (default: 256)")
+    parser.add_argument("--csv", type=Path, help="write the figures of each picture here")
+    add_codec_arguments(parser)
+    args = parser.parse_args(argv)
+    if not 16 <= args.levels <= 256:
+        parser.error("--levels must be from 16 to 256")
+    try:
+        files, codec = photo_files(args.pictures), codec_of(args)
+        rows = evaluate(codec, files, args.levels, load_lpips(args.lpips, codec.network.device))
+    except (OSError, Latent8Error) as error:
+        parser.error(str(error))
+    if not rows:
+        parser.error("none of the pictures could be read")
+    if args.csv:
+        write_csv(args.csv, rows)
+    print(markdown([*rows, {"picture": f"mean of {len(rows)}", **means(rows)}]))
+
+
+if __name__ == "__main__":
+    main()
