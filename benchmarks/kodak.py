@@ -21,7 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `training`, which is not installed
 
-from latent8 import Codec  # noqa: E402
+from latent8 import Codec, Latent8Error  # noqa: E402
 from latent8.pictures import open_picture  # noqa: E402
 from training import evaluate as ev  # noqa: E402
 from training.lpips import LPIPS  # noqa: E402
@@ -103,10 +103,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     ev.add_codec_arguments(parser)
     args = parser.parse_args(argv)
 
-    files = photo_files(args.folder)
-    codec = ev.codec_of(args)
-    lpips = ev.load_lpips(args.lpips, codec.network.device)
-    anchors = read_anchors(args.anchors) if args.anchors else []
+    try:
+        files, codec = photo_files(args.folder), ev.codec_of(args)
+        lpips = ev.load_lpips(args.lpips, codec.network.device)
+        anchors = read_anchors(args.anchors) if args.anchors else []
+    except (OSError, Latent8Error) as error:
+        parser.error(str(error))
     measured = anchor_rows(files, settings_of(anchors) if anchors else QUALITIES, lpips)
     rows = l8_rows(codec, files, args.levels, lpips) + measured
     ev.write_csv(args.output, rows)

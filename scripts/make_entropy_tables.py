@@ -21,7 +21,7 @@ def table(shape: float, scale: float) -> np.ndarray:
     """Counts of the residuals 0 ... 127, -128 ... -1: sum 65536, each at least 1."""
     alpha = scale * math.sqrt(math.gamma(1 / shape) / math.gamma(3 / shape))
     fine = (np.arange(-128 * 64, 128 * 64) + 0.5) / 64 - 0.5  # 64 points in the cell of each residual
-    density = np.exp(-np.abs(fine / alpha) ** shape).reshape(256, 64).sum(axis=1)
+    density = np.exp(-(np.abs(fine / alpha) ** shape)).reshape(256, 64).sum(axis=1)
     share = density / density.sum() * (TOTAL - 256)
     counts = np.floor(share).astype(np.int64) + 1
     largest_remainders = np.argsort(-(share - np.floor(share)), kind="stable")

@@ -88,6 +88,11 @@ def build_blob(
     return body + struct.pack("<I", zlib.crc32(body)) + tail
 
 
+def side_bytes(channels: int) -> int:
+    """Bytes that a coded payload has before its words: 8 + c weights, and a table for each of 12 contexts."""
+    return sum(8 + channel + 12 for channel in range(channels))
+
+
 def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, build_blob, smooth_symbols
+from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -410,7 +410,7 @@ def test_coded_payload_as_long_as_raw_refused() -> None:
 
 @pytest.mark.parametrize("extra", [-1, 1, 2, 3])
 def test_coded_payload_that_ends_within_a_word_refused(extra: int) -> None:
-    n_bytes = entropy.side_bytes(4) + extra
+    n_bytes = side_bytes(4) + extra
     assert refusal(build_blob(coding=1, width=640, height=480, payload=bytes(n_bytes))) == (
         f"The blob is not valid: {n_bytes} bytes cannot be coded latents."
     )
@@ -421,7 +421,7 @@ def test_coded_payload_that_ends_within_a_word_refused(extra: int) -> None:
     [(1 << 15, 1 << 15, 1, 1), (1 << 20, 1 << 10, 1, 8), (1 << 10, 1 << 20, 1, 4)],
 )
 def test_few_bytes_cannot_claim_many_latents(width: int, height: int, channels: int, stride: int) -> None:
-    payload = bytes(entropy.side_bytes(channels) + 64)
+    payload = bytes(side_bytes(channels) + 64)
     blob = build_blob(coding=1, width=width, height=height, channels=channels, stride=stride, payload=payload)
     n_symbols = channels * math.ceil(width / stride) * math.ceil(height / stride)
     with allocating_at_most(100_000):
@@ -430,9 +430,9 @@ def test_few_bytes_cannot_claim_many_latents(width: int, height: int, channels: 
 
 def test_the_largest_claim_of_a_small_blob_stays_small() -> None:
     """What passes the check on length may allocate in proportion to the bytes that came, and no more."""
-    words, side = 64, entropy.side_bytes(1)
-    n_symbols = int((words + 4) * entropy.MAX_SYMBOLS_PER_BYTE)
-    blob = build_blob(coding=1, channels=1, stride=1, width=n_symbols, height=1, payload=bytes(side + words))
+    words, side = 64, side_bytes(1)
+    size = math.isqrt(int((words + 4) * entropy.MAX_SYMBOLS_PER_BYTE))
+    blob = build_blob(coding=1, channels=1, stride=1, width=size, height=size, payload=bytes(side + words))
     assert len(blob) < 200
     unpack(build_blob())  # imports and tables are loaded once, and are not part of it
     with allocating_at_most(40_000_000), contextlib.suppress(BlobError):

@@ -1,6 +1,6 @@
 """Checkpoint -> folder that `diffusers.AutoencoderTiny.from_pretrained` loads: config.json, fp16 safetensors.
 
-    python -m training.export runs/tiny/checkpoint.pt shared/latent8/weights/l8-tiny
+python -m training.export runs/tiny/checkpoint.pt shared/latent8/weights/l8-tiny
 """
 
 from __future__ import annotations

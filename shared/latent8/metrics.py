@@ -19,7 +19,9 @@ def mse(a: np.ndarray, b: np.ndarray) -> float:
 def mae(a: np.ndarray, b: np.ndarray) -> float:
     """Mean absolute error over all values, in units of 1/255."""
     _same_shape(a, b)
-    return sum(float(np.abs(x.astype(np.int16) - y).sum()) for x, y in zip(_strips(a), _strips(b), strict=True)) / a.size
+    return (
+        sum(float(np.abs(x.astype(np.int16) - y).sum()) for x, y in zip(_strips(a), _strips(b), strict=True)) / a.size
+    )
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

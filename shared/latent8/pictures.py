@@ -125,7 +125,7 @@ def _open(source: Source) -> tuple[Image.Image, str | None]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is tested next
             return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source), stem
     except FileNotFoundError:
-        raise PictureError(f"There is no file {source}.") from None
+        raise PictureError(f"There is no file {source!s}.") from None
     except UnidentifiedImageError:
         raise PictureError(f"This is not a picture that can be read: {ACCEPTED} files can.") from None
     except Image.DecompressionBombError:

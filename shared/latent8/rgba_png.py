@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -89,11 +90,11 @@ def is_png(data: bytes) -> bool:
     return data[: len(SIGNATURE)] == SIGNATURE
 
 
-def _facts(image: Image.Image) -> dict:
+def _facts(image: Image.Image) -> dict[str, Any]:
     """The text chunk, checked; for a PNG without one, what the ancestors imply."""
     text = image.info.get(TEXT_KEY)
     if text is None:
-        facts = {"model": "taesd", "width": image.width * 8, "height": image.height * 8}
+        facts: dict[str, Any] = {"model": "taesd", "width": image.width * 8, "height": image.height * 8}
     else:
         facts = json.loads(text)
         if not isinstance(facts, dict):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no network at start-up; read when gradio is imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -19,7 +19,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 try:
     import spaces  # on ZeroGPU it must come before torch
 except ImportError:  # the apps run without it wherever ZeroGPU is not meant
-    spaces = None
+    spaces = None  # type: ignore[assignment]
 
 import gradio as gr
 import numpy as np
@@ -33,14 +33,15 @@ from latent8.pictures import Picture
 
 MAX_UPLOAD = "64mb"
 KEEP_SECONDS = 3600
-MODEL_QUEUE = "model"  # events with this concurrency id take turns
+T = TypeVar("T")
+TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
 
 NOTICE = (
     "Fine detail is invented where the latents do not hold it: not for documents, evidence or medical pictures. "
     "Metadata such as GPS is not kept. Files are deleted from the server after an hour."
 )
 CSS = """
-.gradio-container { max-width: 1100px !important; margin: auto; }
+.gradio-container { width: 100%; max-width: 1100px !important; margin: auto; }
 .facts table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; border: none !important; }
 .facts tr { border: none !important; }
 .facts td, .facts th {
@@ -49,19 +50,26 @@ CSS = """
 }
 .facts td:last-child, .facts.rivals td:not(:first-child), .facts.rivals th { text-align: right; }
 .facts .warning { color: var(--error-text-color); padding: 6px 8px; margin: 0; }
-.notice { color: var(--body-text-color-subdued); font-size: 0.9em; }
+.notice p { color: var(--body-text-color-subdued); font-size: 0.9em; }
+footer .divider { display: none !important; }
 .grid-container {
     grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
     grid-template-rows: none !important; grid-auto-rows: auto !important;
 }
+.grid-container.pt-6 { padding-top: 28px; }
+.gallery-container:not(:has(.preview)) .grid-wrap { min-height: 0 !important; }
 @media (max-width: 640px) { .grid-container { --grid-cols: 3 !important; } }
-.caption-label { font-size: 11px !important; padding: 1px 4px !important; max-width: 100% !important; }
+.caption-label {
+    font-size: 11px !important; padding: 1px 4px !important; max-width: 100% !important; white-space: normal !important;
+}
 """
 
 
 def gpu(duration: Callable[..., int]) -> Callable:
     """Decorator for the one function that needs a GPU; `duration` gets the same arguments, gives seconds."""
-    return spaces.GPU(duration=duration) if spaces else lambda function: function
+    if spaces is None:
+        return lambda function: function
+    return spaces.GPU(duration=duration)  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=len(models()))
@@ -82,9 +90,11 @@ def errors_in_the_page():
         raise gr.Error(f"The server could not do this: {html.escape(reason)}.", print_exception=False) from None
 
 
-def require(value: Any, message: str) -> None:
+def required(value: T | None, message: str) -> T:
+    """What the user has to choose first; an empty choice is an error in the page."""
     if not value:
         raise gr.Error(message, print_exception=False)
+    return value
 
 
 def request_folder() -> Path:
@@ -112,7 +122,7 @@ def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list
     pictures = [("1-3 as RGB", views.thumbnail(symbols))]
     for index, channel in enumerate(symbols):
         low, high = header.quantiser.dequantise(np.array([channel.min(), channel.max()]))
-        pictures.append((f"{index + 1}: {low:.1f} to {high:.1f}", views.heat_map(channel)))
+        pictures.append((f"{index + 1}: {low:z.1f} to {high:z.1f}", views.heat_map(channel)))
     saved = []
     for index, (caption, image) in enumerate(pictures):
         path = folder / f"latents-{index}.png"

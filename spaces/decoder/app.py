@@ -7,13 +7,14 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
+
 from latent8 import webui
 from latent8.blob import Header, clean_stem
 from latent8.codec import describe, read
 from latent8.codec import inspect as read_header
 from latent8.errors import Latent8Error
-from latent8.pictures import Picture
 from latent8.files import FORMATS, picture_bytes
+from latent8.pictures import Picture
 
 BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
 
@@ -52,9 +53,9 @@ def inspect(blob: str | None) -> dict:
     Returns:
         Model, size in pixels, latents, levels, bytes, bits per pixel.
     """
-    webui.require(blob, "Choose a blob first.")
+    path = webui.required(blob, "Choose a blob first.")
     with webui.errors_in_the_page():
-        return describe(read_header(Path(str(blob)).read_bytes()))
+        return describe(read_header(Path(path).read_bytes()))
 
 
 def decode(
@@ -70,13 +71,13 @@ def decode(
         The picture as a file under its original name; the same for viewing, as PNG; pictures of the latents; the
         header in words.
     """
-    webui.require(blob, "Choose a blob first.")
+    path = webui.required(blob, "Choose a blob first.")
     progress(0.2, desc="Decoding")
     with webui.errors_in_the_page():
-        header, symbols, picture, seconds = decode_blob(str(blob))
+        header, symbols, picture, seconds = decode_blob(path)
         progress(0.7, desc="Writing the picture")
         folder = webui.request_folder()
-        stem, suffix = stem_of(header, str(blob)), FORMATS[picture_format]
+        stem, suffix = stem_of(header, path), FORMATS[picture_format]
         view = webui.save_view(folder, f"{stem}.view.png", picture)
         file = webui.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
         found = {**describe(header), "decode_seconds": round(seconds, 3)}
@@ -95,12 +96,13 @@ def decode_batch(
     Returns:
         A ZIP of pictures, or nothing when no blob could be decoded; a table that says what happened to each.
     """
-    webui.require(blobs, "Choose some blobs first.")
+    paths = webui.required(blobs, "Choose some blobs first.")
     suffix = FORMATS[picture_format]
-    folder, taken, rows = webui.request_folder(), set[str](), []
+    folder, taken = webui.request_folder(), set[str]()
+    rows: list[list] = []
     with webui.errors_in_the_page(), webui.ZipWriter(folder / "pictures.zip") as archive:
-        for index, blob in enumerate(blobs or []):
-            progress(index / len(blobs or []), desc=f"Blob {index + 1} of {len(blobs or [])}")
+        for index, blob in enumerate(paths):
+            progress(index / len(paths), desc=f"Blob {index + 1} of {len(paths)}")
             name = Path(blob).name
             try:
                 header, _, picture, _ = decode_blob(blob)
@@ -134,7 +136,7 @@ def facts(found: dict | None) -> str:
 
 def build() -> gr.Blocks:
     with webui.blocks("latent8 decoder") as demo:
-        gr.Markdown("# latent8 decoder\nDrop a `.l8` file, or latents as RGBA PNG: get the picture.")
+        gr.Markdown("# latent8 decoder\nDrop a .l8 file, or latents as RGBA PNG: get the picture.")
         with gr.Tab("One blob"):
             build_single()
         with gr.Tab("Many blobs"):
@@ -152,7 +154,14 @@ def build_single() -> None:
             file = gr.DownloadButton("Download picture", interactive=False, elem_id="file")
             facts_view = gr.HTML(elem_id="facts")
         with gr.Column(scale=3, min_width=300):
-            view = gr.Image(label="Picture", format="png", type="filepath", interactive=False, elem_id="picture")
+            view = gr.Image(
+                label="Picture",
+                format="png",
+                type="filepath",
+                interactive=False,
+                buttons=["download", "fullscreen"],  # none that shares the picture in public
+                elem_id="picture",
+            )
             latents = gr.Gallery(
                 label="Latents",
                 format="png",
@@ -166,13 +175,12 @@ def build_single() -> None:
     header = gr.JSON(visible=False, label="Header")
 
     inputs, outputs = [blob, picture_format], [file, view, latents, found]
-    limits = {"concurrency_id": webui.MODEL_QUEUE, "concurrency_limit": 1}
     inspect_button = gr.Button("Inspect", visible=False)  # the endpoint for programs; the page shows more
     inspect_button.click(inspect, [blob], [header], api_name="inspect")
-    clicked = button.click(decode, inputs, outputs, api_name="decode", **limits)
+    clicked = button.click(decode, inputs, outputs, api_name="decode", **webui.TAKE_TURNS)
     for event in (
         clicked,
-        *(c.change(decode_if_any, inputs, outputs, api_visibility="private", **limits) for c in inputs),
+        *(c.change(decode_if_any, inputs, outputs, api_visibility="private", **webui.TAKE_TURNS) for c in inputs),
     ):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
         shown.then(ready, [file], [file], api_visibility="private", show_progress="hidden")
@@ -194,15 +202,19 @@ def build_batch() -> None:
     button = gr.Button("Decode all", variant="primary", elem_id="decode-all")
     archive = gr.File(label="Pictures in one ZIP", elem_id="zip", interactive=False)
     table = gr.Dataframe(
-        headers=BATCH_COLUMNS, datatype=["str", "str", "number", "number", "str"], interactive=False, label="Results"
+        headers=BATCH_COLUMNS,
+        datatype=["str", "str", "number", "number", "str"],
+        interactive=False,
+        wrap=True,
+        label="Results",
+        elem_id="results",
     )
     button.click(
         decode_batch,
         [blobs, picture_format],
         [archive, table],
         api_name="decode_batch",
-        concurrency_id=webui.MODEL_QUEUE,
-        concurrency_limit=1,
+        **webui.TAKE_TURNS,
     )
 
 

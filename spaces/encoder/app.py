@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
+
 from latent8 import rivals, webui
 from latent8.blob import Header, clean_stem, pack, read_header
 from latent8.errors import Latent8Error
@@ -84,10 +85,10 @@ def encode(
     Returns:
         The blob; the latents as RGBA PNG; original and reconstruction as PNG; pictures of the latents; numbers.
     """
-    webui.require(photo, "Choose a photo first.")
+    path = webui.required(photo, "Choose a photo first.")
     progress(0.1, desc="Encoding")
     with webui.errors_in_the_page():
-        done = encode_photo(photo, model, int(levels), int(longest_side or 0))
+        done = encode_photo(path, model, int(levels), int(longest_side or 0))
         progress(0.7, desc="Measuring")
         folder = webui.request_folder()
         blob_file = webui.save_bytes(folder, f"{done.stem}.l8", done.blob)
@@ -104,7 +105,7 @@ def encode(
             png_file,
             pictures,
             webui.save_latent_views(folder, done.header, done.symbols),
-            numbers(photo, done),
+            numbers(path, done),
         )
 
 
@@ -149,14 +150,14 @@ def encode_batch(
     Returns:
         A ZIP of blobs, or nothing when no photo could be encoded; a table that says what happened to each.
     """
-    webui.require(photos, "Choose some photos first.")
-    assert photos is not None
+    paths = webui.required(photos, "Choose some photos first.")
     with webui.errors_in_the_page():
         webui.codec(model)  # a model that cannot be loaded is one error, not one for each photo
-    folder, taken, rows = webui.request_folder(), set[str](), []
+    folder, taken = webui.request_folder(), set[str]()
+    rows: list[list] = []
     with webui.ZipWriter(folder / "latents.zip") as archive:
-        for index, photo in enumerate(photos):
-            progress(index / len(photos), desc=f"Photo {index + 1} of {len(photos)}")
+        for index, photo in enumerate(paths):
+            progress(index / len(paths), desc=f"Photo {index + 1} of {len(paths)}")
             name = Path(photo).name
             try:
                 done = encode_photo(photo, model, int(levels), int(longest_side or 0))
@@ -183,7 +184,7 @@ def facts(found: dict | None) -> str:
         ("Smaller than raw RGB", f"{found['ratio_to_raw_rgb']:g} times"),
         ("PSNR", f"{found['psnr_db']:.2f} dB"),
         ("SSIM", f"{found['ssim']:.4f}"),
-        ("Seconds to encode, to decode", f"{found['encode_seconds']:.2f}, {found['decode_seconds']:.2f}"),
+        ("Encode, decode", f"{found['encode_seconds']:.2f} s, {found['decode_seconds']:.2f} s"),
     ]
     larger = found["blob_bytes"] > found["upload_bytes"]
     warning = "The blob is larger than the upload: for this picture the upload itself is the better file."
@@ -236,13 +237,13 @@ def choices() -> list[gr.components.Component]:
 def build_single() -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            photo = gr.File(label="Photo: drop it here", type="filepath", elem_id="photo", height=140)
+            photo = gr.File(label="Photo", type="filepath", elem_id="photo", height=140)
             with gr.Accordion("Settings", open=False):
                 inputs = [photo, *choices()]
             button = gr.Button("Encode", variant="primary", elem_id="encode")
             with gr.Row():
-                blob = gr.DownloadButton("Download .l8", interactive=False, elem_id="blob", min_width=120)
-                png = gr.DownloadButton("Latents as PNG", interactive=False, elem_id="png", min_width=120)
+                blob = gr.DownloadButton("Download .l8", interactive=False, elem_id="blob", min_width=120, size="md")
+                png = gr.DownloadButton("Latents as PNG", interactive=False, elem_id="png", min_width=120, size="md")
             facts_view = gr.HTML(elem_id="facts")
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
@@ -275,13 +276,16 @@ def build_single() -> None:
     examples.select(example, None, [photo], api_visibility="private", show_progress="hidden")
 
     outputs = [blob, png, slider, latents, found]
-    limits = {"concurrency_id": webui.MODEL_QUEUE, "concurrency_limit": 1}
-    clicked = button.click(encode, inputs, outputs, api_name="encode", **limits)
-    changed = photo.change(encode_if_any, inputs, outputs, api_visibility="private", show_progress="full", **limits)
+    clicked = button.click(encode, inputs, outputs, api_name="encode", **webui.TAKE_TURNS)
+    changed = photo.change(
+        encode_if_any, inputs, outputs, api_visibility="private", show_progress="full", **webui.TAKE_TURNS
+    )
     for event in (clicked, changed):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
         shown = shown.then(ready, [blob, png], [blob, png], api_visibility="private", show_progress="hidden")
-        shown.then(compare, [found, slider], [rivals_view, rivals_gallery], api_visibility="private", **limits)
+        shown.then(
+            compare, [found, slider], [rivals_view, rivals_gallery], api_visibility="private", **webui.TAKE_TURNS
+        )
 
 
 def encode_if_any(photo: str | None, model: str, levels: int, longest_side: int, progress=gr.Progress()):
@@ -306,15 +310,19 @@ def build_batch() -> None:
     button = gr.Button("Encode all", variant="primary", elem_id="encode-all")
     archive = gr.File(label="Blobs in one ZIP", elem_id="zip", interactive=False)
     table = gr.Dataframe(
-        headers=BATCH_COLUMNS, datatype=["str", "str", "number", "number", "number"], interactive=False, label="Results"
+        headers=BATCH_COLUMNS,
+        datatype=["str", "str", "number", "number", "number"],
+        interactive=False,
+        wrap=True,
+        label="Results",
+        elem_id="results",
     )
     button.click(
         encode_batch,
         [photos, *settings],
         [archive, table],
         api_name="encode_batch",
-        concurrency_id=webui.MODEL_QUEUE,
-        concurrency_limit=1,
+        **webui.TAKE_TURNS,
     )
 
 

@@ -1,0 +1,25 @@
+"""Write docs/FORMAT.md from the specifications on top of the modules that implement them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latent8 import blob, entropy, rgba_png
+
+OUTPUT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
+
+
+def text() -> str:
+    parts = ["# The .l8 format", "", "Written by `python scripts/make_format_doc.py` from the modules named here."]
+    for title, module in (
+        ("The blob (`latent8/blob.py`)", blob),
+        ("Entropy coding (`latent8/entropy.py`)", entropy),
+        ("Latents as RGBA PNG (`latent8/rgba_png.py`)", rgba_png),
+    ):
+        parts += ["", f"## {title}", "", "```text", (module.__doc__ or "").strip(), "```"]
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(text(), encoding="utf-8")

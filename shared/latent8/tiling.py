@@ -1,0 +1,85 @@
+"""Large pictures in tiles, with the same result as in one piece.
+
+A convolutional network sees only so far. A tile that is run with that much of its surroundings (the halo), and
+cropped, gives what the whole picture would give there, but for rounding. Nothing is blended. Tiles lie on the
+grid of latents, so that both halves of the network divide the picture alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a network asks of its surroundings and of memory, read off its layers."""
+
+    halo: int  # latents that a result depends on, beyond its own, on each side
+    bytes_per_pixel: int  # of the largest activation, with the few others that live at the same time
+
+
+def demand(half: nn.Module, stride: int, n_bytes: int, downwards: bool) -> Demand:
+    """Walk the layers of an analysis (downwards) or synthesis transform of `n_bytes` bytes per number."""
+    cell = 1.0 if downwards else float(stride)  # pixels between two neighbours in the current layer
+    reach, largest = 0.0, 0.0
+    for layer in half.modules():
+        if isinstance(layer, nn.Conv2d):
+            reach += cell * (layer.kernel_size[0] // 2)
+            cell *= layer.stride[0]
+            largest = max(largest, layer.out_channels / cell**2)
+        elif isinstance(layer, nn.PixelUnshuffle):
+            cell *= layer.downscale_factor
+        elif isinstance(layer, nn.PixelShuffle):
+            cell /= layer.upscale_factor
+        elif isinstance(layer, nn.Upsample):
+            cell /= float(layer.scale_factor)  # type: ignore[arg-type]
+    return Demand(math.ceil(reach / stride) + 1, math.ceil(4 * n_bytes * largest))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows and columns of latents: `inner` is what the tile gives, `outer` what it is run on."""
+
+    inner: tuple[slice, slice]
+    outer: tuple[slice, slice]
+
+    def crop(self, scale: int) -> tuple[slice, slice]:
+        """Where the inner part lies within a result of `scale` values per latent."""
+        starts = [(i.start - o.start) * scale for i, o in zip(self.inner, self.outer, strict=True)]
+        sizes = [(i.stop - i.start) * scale for i in self.inner]
+        return slice(starts[0], starts[0] + sizes[0]), slice(starts[1], starts[1] + sizes[1])
+
+
+def tiles(rows: int, columns: int, wanted: Demand, stride: int, max_bytes: int) -> Iterator[Tile]:
+    """Tiles that cover [rows, columns] of latents, each run in about `max_bytes`; one where that is enough."""
+    if rows * columns * stride**2 * wanted.bytes_per_pixel <= max_bytes:
+        whole = (slice(0, rows), slice(0, columns))
+        yield Tile(whole, whole)
+        return
+    side = int(math.sqrt(max_bytes / wanted.bytes_per_pixel)) // stride - 2 * wanted.halo
+    side = max(side, wanted.halo)  # never mostly halo, even where memory is short
+    for row in _ranges(rows, side):
+        for column in _ranges(columns, side):
+            yield Tile((row, column), (_grown(row, wanted.halo, rows), _grown(column, wanted.halo, columns)))
+
+
+def scaled(where: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
+    """From latents to pixels."""
+    rows, columns = where
+    return slice(rows.start * scale, rows.stop * scale), slice(columns.start * scale, columns.stop * scale)
+
+
+def _ranges(size: int, side: int) -> list[slice]:
+    """Equal parts of at most `side`."""
+    count = math.ceil(size / side)
+    edges = [size * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _grown(part: slice, halo: int, size: int) -> slice:
+    return slice(max(0, part.start - halo), min(size, part.stop + halo))

@@ -1,0 +1,549 @@
+"""The codec with the bundled model: ranges, identity where it is promised, and refusals.
+
+Nothing here depends on what the weights are, only on their being of some use.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import allocating_at_most, build_blob, gradient, png_claiming, side_bytes, smooth_symbols
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor, nn
+
+import latent8
+from latent8 import BlobError, Codec, ModelError, PictureError, inspect
+from latent8.blob import Header, unpack
+from latent8.codec import describe, read
+from latent8.metrics import psnr
+from latent8.pictures import encode_alpha
+from latent8.quantise import Quantiser
+from latent8.rgba_png import TEXT_KEY, read_rgba_png, write_rgba_png
+
+EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
+
+
+def symbols_in(blob: bytes) -> np.ndarray:
+    return unpack(blob)[1]
+
+
+def decoded(codec: Codec, blob: bytes) -> np.ndarray:
+    return np.asarray(codec.decode(blob))
+
+
+def refusal(codec: Codec, blob: bytes) -> str:
+    with pytest.raises(BlobError) as found:
+        codec.decode(blob)
+    return str(found.value)
+
+
+# ---- quality, roughly
+
+
+def square(inside: int, outside: int) -> np.ndarray:
+    picture = np.full((256, 256, 3), outside, np.uint8)
+    picture[64:192, 64:192] = inside
+    return picture
+
+
+# With the first l8-tiny weights, what each slip in the range of the pictures gives, in dB of PSNR:
+#                                              white on black    light on dark grey
+#   no slip                                        26.7               33.0
+#   encoder fed [-1, 1]                            15.6               13.6
+#   encoder fed [0.5, 1]                            7.2                9.5
+#   decoder's [0, 1] taken for [-1, 1]              7.1                9.6
+#   decoder's [0, 1] stretched to [-1, 1]          25.2 (clipped)     12.0
+# More than 55 dB would mean that the picture never went through 8-bit latents of an eighth of its size.
+@pytest.mark.parametrize("inside, outside, at_least", [(255, 0, 20), (192, 64, 24)])
+def test_square_survives(codec: Codec, inside: int, outside: int, at_least: float) -> None:
+    picture = square(inside, outside)
+    blob = codec.encode(picture)
+    assert at_least < psnr(picture, decoded(codec, blob)) < 55
+    assert len(blob) < 4 * 32 * 32 + 36
+
+
+def test_fewer_levels_make_smaller_and_coarser(codec: Codec) -> None:
+    picture = gradient(160, 120)
+    blobs = [codec.encode(picture, levels=levels) for levels in (16, 64, 256)]
+    sizes = [len(blob) for blob in blobs]
+    qualities = [psnr(picture, decoded(codec, blob)) for blob in blobs]
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert qualities[0] < qualities[2]
+    assert [inspect(blob).quantiser.levels for blob in blobs] == [16, 64, 256]
+
+
+def photos() -> list[Path | None]:
+    found = sorted(path for path in EXAMPLES.glob("*") if path.suffix in (".jpg", ".png", ".webp", ".avif"))
+    return [*found] or [None]
+
+
+@pytest.mark.parametrize("photo", photos(), ids=lambda photo: photo.stem if photo else "synthetic")
+def test_example_photos(codec: Codec, photo: Path | None) -> None:
+    image = Image.open(photo).convert("RGB") if photo else Image.fromarray(gradient(683, 1024))
+    scale = 300 / max(image.size)
+    wanted = tuple(round(side * scale) for side in image.size)
+    blob = codec.encode(photo or image, longest_side=300)
+    result = codec.decode(blob)
+    assert (result.size, result.mode) == (wanted, "RGB")
+    assert inspect(blob).stem == (photo.stem if photo else None)
+    small = np.asarray(image.resize(wanted, Image.Resampling.LANCZOS))
+    assert 17 < psnr(small, np.asarray(result)) < 50
+
+
+def test_half_precision_is_near(codec: Codec, half_codec: Codec) -> None:
+    picture = gradient(120, 96)
+    blob, half_blob = codec.encode(picture), half_codec.encode(picture)
+    differing = np.abs(symbols_in(blob).astype(int) - symbols_in(half_blob))
+    assert differing.mean() < 2 and np.quantile(differing, 0.99) <= 8
+    exact = decoded(codec, blob)
+    for other in (decoded(codec, half_blob), decoded(half_codec, blob)):
+        assert psnr(exact, other) > 33
+
+
+# ---- identity
+
+
+def test_same_bytes_twice(codec: Codec) -> None:
+    assert codec.encode(gradient(99, 77)) == codec.encode(gradient(99, 77))
+    blob = codec.encode(gradient(99, 77))
+    np.testing.assert_array_equal(decoded(codec, blob), decoded(codec, blob))
+
+
+def test_all_kinds_of_sources_give_the_same_latents(codec: Codec, tmp_path: Path) -> None:
+    path = tmp_path / "holiday.png"
+    image = Image.fromarray(gradient(60, 50))
+    image.save(path)
+    blob = codec.encode(gradient(60, 50))
+    assert codec.encode(image) == codec.encode(path.read_bytes()) == blob
+    for source in (path, str(path), Image.open(path)):
+        named = codec.encode(source)
+        np.testing.assert_array_equal(symbols_in(named), symbols_in(blob))
+        assert inspect(named).stem == "holiday"
+    assert inspect(codec.encode(path, stem="other")).stem == "other"
+    assert inspect(blob).stem is None
+
+
+@pytest.mark.parametrize(
+    "width, height", [(1, 1), (1, 9), (7, 5), (8, 8), (9, 8), (16, 17), (37, 1021), (255, 3), (101, 67)]
+)
+def test_sizes_are_exact(codec: Codec, width: int, height: int) -> None:
+    picture = gradient(width, height)
+    blob = codec.encode(picture)
+    header = inspect(blob)
+    assert (header.width, header.height) == (width, height)
+    assert header.latent_shape == (4, -(-height // 8), -(-width // 8))
+    result = codec.decode(blob)
+    assert (result.size, result.mode) == ((width, height), "RGB")
+    if min(width, height) > 16:  # below that, the network sees little but the zeros around the picture
+        assert psnr(picture, np.asarray(result)) > 18
+
+
+@pytest.mark.parametrize("width, height", [(1, 1), (61, 43)])
+def test_alpha_is_kept_bit_for_bit(codec: Codec, width: int, height: int) -> None:
+    alpha = np.random.default_rng(0).integers(0, 255, (height, width), np.uint8)
+    result = codec.decode(codec.encode(np.dstack([gradient(width, height), alpha])))
+    assert (result.mode, result.size) == ("RGBA", (width, height))
+    np.testing.assert_array_equal(np.asarray(result)[..., 3], alpha)
+
+
+def test_opaque_rgba_is_encoded_as_rgb(codec: Codec) -> None:
+    opaque = np.dstack([gradient(40, 30), np.full((30, 40), 255, np.uint8)])
+    assert codec.encode(opaque) == codec.encode(gradient(40, 30))
+
+
+def test_hidden_colours_leave_no_trace(codec: Codec) -> None:
+    rgba = np.dstack([gradient(64, 48), np.full((48, 64), 255, np.uint8)])
+    rgba[10:30, 20:50, 3] = 0
+    other = rgba.copy()
+    other[10:30, 20:50, :3] = np.random.default_rng(0).integers(0, 256, (20, 30, 3))
+    assert codec.encode(rgba) == codec.encode(other)
+
+
+def test_golden_blob_stays_decodable(codec: Codec, golden) -> None:
+    y, x = np.mgrid[:75, :101]
+    alpha = ((x * 5 + y * 3) % 256).astype(np.uint8)
+    picture = np.dstack([gradient(101, 75), alpha])
+    blob = golden("picture.l8", lambda: codec.encode(picture, levels=128, stem="golden picture"))
+    header, symbols, _ = unpack(blob)
+    assert (header.width, header.height, header.stem) == (101, 75, "golden picture")
+    assert (header.model_id, header.quantiser) == (1, Quantiser(-3, 3, 128))
+    assert symbols.shape == (4, 10, 13)
+    result = decoded(codec, blob)
+    np.testing.assert_array_equal(result[..., 3], alpha)
+    visible = alpha > 0
+    assert 24 < psnr(picture[visible][None, :, :3], result[visible][None, :, :3]) < 55
+
+
+# ---- files and functions at the top of the package
+
+
+def test_functions_on_files(tmp_path: Path) -> None:
+    source, blob, target = tmp_path / "a.png", tmp_path / "a.l8", tmp_path / "b.webp"
+    rgba = np.dstack([gradient(50, 40), np.full((40, 50), 9, np.uint8)])
+    Image.fromarray(rgba).save(source)
+    latent8.encode_file(source, blob, levels=100, device="cpu")
+    assert blob.read_bytes() == latent8.encode(source, levels=100, device="cpu")
+    assert latent8.decode(blob.read_bytes(), device="cpu").size == (50, 40)
+    latent8.decode_file(blob, target, device="cpu")
+    with Image.open(target) as image:
+        assert (image.format, image.size, image.mode) == ("WEBP", (50, 40), "RGBA")
+    latent8.decode_file(blob, tmp_path / "b.jpg", device="cpu")
+    with Image.open(tmp_path / "b.jpg") as image:  # on white: hardly anything of the picture is left at alpha 9
+        assert np.asarray(image).min() > 230
+    with pytest.raises(PictureError, match=r"^No picture can be written as \.doc: use "):
+        latent8.decode_file(blob, tmp_path / "b.doc", device="cpu")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.l8", "b.webp", "b.jpg"}
+
+
+def test_import_and_inspect_load_no_torch(tmp_path: Path) -> None:
+    path = tmp_path / "a.l8"
+    path.write_bytes(build_blob())
+    code = (
+        "import sys, latent8, latent8.cli\n"
+        "assert latent8.inspect(open(sys.argv[1], 'rb').read()).width == 16\n"
+        "print(sorted({'torch', 'diffusers', 'gradio', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_describe_is_ready_for_json(codec: Codec) -> None:
+    blob = codec.encode(np.dstack([gradient(50, 40), np.zeros((40, 50), np.uint8)]), levels=61, stem="x")
+    found = json.loads(json.dumps(describe(inspect(blob))))
+    assert found | {"alpha": "", "coding": ""} == {
+        "model": "l8-tiny",
+        "width": 50,
+        "height": 40,
+        "latents": "4 x 5 x 7",
+        "levels": 61,
+        "range": "-3 to 3",
+        "step": 0.1,
+        "coding": "",
+        "bytes": len(blob),
+        "bpp": round(len(blob) * 8 / 2000, 4),
+        "alpha": "",
+        "name": "x",
+    }
+    assert found["alpha"] == f"lossless, {len(encode_alpha(np.zeros((40, 50), np.uint8)))} bytes"
+
+
+# ---- the quantiser
+
+
+def test_quantiser_is_that_of_taesd() -> None:
+    latents = np.linspace(-3.5, 3.5, 20001, dtype=np.float32)
+    wanted = np.rint(255 * np.clip(latents.astype(np.float64) / 6 + 0.5, 0, 1))
+    found = Quantiser().quantise(latents)
+    assert found.dtype == np.uint8
+    at_a_half = np.abs((255 * (latents.astype(np.float64) / 6 + 0.5)) % 1 - 0.5) < 1e-4  # float32 may fall either way
+    np.testing.assert_array_equal(found[~at_a_half], wanted[~at_a_half])
+    assert Quantiser().dequantise(np.array([0, 51, 255], np.uint8)).tolist() == pytest.approx([-3, -1.8, 3])
+
+
+@pytest.mark.parametrize("levels", [16, 17, 100, 255, 256])
+def test_quantiser_gives_each_symbol_back(levels: int) -> None:
+    quantiser = Quantiser(-2.5, 4.0, levels)
+    symbols = np.arange(levels, dtype=np.uint8)
+    np.testing.assert_array_equal(quantiser.quantise(quantiser.dequantise(symbols)), symbols)
+    assert quantiser.step == pytest.approx(6.5 / (levels - 1))
+
+
+@pytest.mark.parametrize("levels", [15, 257, 0, -1])
+def test_levels_out_of_range_refused(codec: Codec, levels: int) -> None:
+    with pytest.raises(ValueError, match=f"^levels must be from 16 to 256, not {levels}$"):
+        codec.encode(gradient(9, 9), levels=levels)
+
+
+# ---- refusals
+
+
+def test_blob_of_another_model_refused(codec: Codec) -> None:
+    assert refusal(codec, build_blob(model_id=2)) == (
+        "The blob was made with taesd, and this codec has l8-tiny loaded."
+    )
+
+
+def test_blob_of_other_weights_refused(codec: Codec) -> None:
+    good = codec.network.weights_hash
+    other = bytes([good[0] ^ 1]) + good[1:]
+    assert refusal(codec, build_blob(weights=other)).startswith("The blob was made with other weights of l8-tiny: ")
+    assert codec.decode(build_blob(weights=good)).size == (16, 8)
+
+
+def test_unknown_model_refused(codec: Codec) -> None:
+    wanted = "The blob needs model 777, and this latent8 knows 1 (l8-tiny), 2 (taesd): update latent8."
+    assert refusal(codec, build_blob(model_id=777)) == wanted
+    for function in (inspect, read, latent8.decode):
+        with pytest.raises(BlobError, match="^The blob needs model 777"):
+            function(build_blob(model_id=777))
+
+
+@pytest.mark.parametrize("fields", [{"channels": 3, "payload": bytes(6)}, {"stride": 4, "payload": bytes(32)}])
+def test_latents_of_another_shape_than_the_models_refused(codec: Codec, fields: dict) -> None:
+    blob = build_blob(**fields)
+    channels, stride = fields.get("channels", 4), fields.get("stride", 8)
+    wanted = f"The blob is not valid: {channels} latent channels at 1/{stride} are not those of l8-tiny."
+    assert refusal(codec, blob) == wanted
+    with pytest.raises(BlobError, match="are not those of l8-tiny"):
+        inspect(blob)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8\xff\xe0 a JPEG", b"text"])
+def test_other_files_refused(codec: Codec, data: bytes) -> None:
+    assert refusal(codec, data) == "This is not a latent8 blob (.l8): it starts with other bytes."
+
+
+def test_pixel_limit_holds_both_ways(codec: Codec, monkeypatch) -> None:
+    blob = codec.encode(gradient(50, 40))
+    monkeypatch.setattr(codec, "max_pixels", 1999)
+    wanted = r"^The picture has 0\.0 megapixels \(50 x 40\), over the limit of 0\.0: shrink it, or raise the limit "
+    with pytest.raises(PictureError, match=wanted):
+        codec.encode(gradient(50, 40))
+    with pytest.raises(BlobError, match=wanted):
+        codec.decode(blob)
+    monkeypatch.setattr(codec, "max_pixels", 2000)
+    assert codec.decode(blob).size == (50, 40)
+
+
+def test_small_blob_of_a_huge_picture_is_refused_before_its_latents_are_decoded(codec: Codec) -> None:
+    payload = bytes(side_bytes(4) + 48_000)  # long enough for what it claims, 64 million symbols
+    blob = build_blob(coding=1, width=1 << 15, height=1 << 15, payload=payload, weights=codec.network.weights_hash)
+    assert inspect(blob).latent_shape == (4, 4096, 4096)
+    with allocating_at_most(1_000_000):
+        assert refusal(codec, blob).startswith("The picture has 1073.7 megapixels (32768 x 32768), over the limit of")
+        with pytest.raises(BlobError, match=r"1073\.7 megapixels"):
+            read(blob)
+
+
+@pytest.mark.parametrize(
+    "alpha, start",
+    [
+        (encode_alpha(np.zeros((8, 15), np.uint8)), "The blob is not valid: its alpha plane has another size or mode"),
+        (b"garbage", "The blob is damaged: its alpha plane cannot be read."),
+        (png_claiming(60_000, 60_000, 0), "The blob is damaged: its alpha plane cannot be read."),
+    ],
+)
+def test_hostile_alpha_planes_refused(codec: Codec, alpha: bytes, start: str) -> None:
+    assert refusal(codec, build_blob(weights=codec.network.weights_hash, alpha=alpha)).startswith(start)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_unknown_device_refused(device: str) -> None:
+    with pytest.raises(ModelError, match=f"^l8-tiny cannot be loaded on the device {device}: "):
+        Codec(device=device)
+
+
+def test_unknown_model_name_refused() -> None:
+    with pytest.raises(ModelError, match="^There is no model 'vgg': choose l8-tiny or taesd"):
+        Codec("vgg")
+
+
+# ---- numbers that are not finite
+
+
+class Broken(nn.Module):
+    """Gives one NaN among zeros of the right shape."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.shape, self.calls = shape, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        result = torch.zeros(self.shape, dtype=x.dtype)
+        result.view(-1)[-1] = torch.nan
+        return result
+
+
+def test_non_finite_latents_are_done_again_in_float32(codec: Codec, half_codec: Codec, monkeypatch) -> None:
+    broken = Broken(1, 4, 4, 5)
+    monkeypatch.setattr(half_codec.network, "_analysis", broken)
+    found = symbols_in(half_codec.encode(gradient(40, 32)))
+    assert broken.calls == 1
+    np.testing.assert_array_equal(found, symbols_in(codec.encode(gradient(40, 32))))
+
+
+def test_non_finite_pictures_are_done_again_in_float32(codec: Codec, half_codec: Codec, monkeypatch) -> None:
+    blob = codec.encode(gradient(40, 32))
+    broken = Broken(1, 3, 32, 40)
+    monkeypatch.setattr(half_codec.network, "_synthesis", broken)
+    found = decoded(half_codec, blob)
+    assert broken.calls == 1
+    np.testing.assert_array_equal(found, decoded(codec, blob))
+
+
+def test_non_finite_in_float32_too_is_an_error(codec: Codec, half_codec: Codec, monkeypatch) -> None:
+    latents, picture = Broken(1, 4, 4, 5), Broken(1, 3, 32, 40)
+    blob = codec.encode(gradient(40, 32))
+    for one in (codec, half_codec):
+        monkeypatch.setattr(one.network, "_analysis", latents)
+        monkeypatch.setattr(one.network, "_synthesis", picture)
+        monkeypatch.setattr(one.network, "_exact", (latents, picture))
+        with pytest.raises(ModelError, match="^l8-tiny gave numbers that are not finite: its weights do not fit this"):
+            one.encode(gradient(40, 32))
+        with pytest.raises(ModelError, match="^l8-tiny gave numbers that are not finite"):
+            one.decode(blob)
+
+
+# ---- latents as RGBA PNG
+
+
+def rgba_header(width: int, height: int, levels: int = 256) -> Header:
+    return Header(
+        model_id=1,
+        weights=b"\xde\xad\xbe\xef",
+        width=width,
+        height=height,
+        channels=4,
+        stride=8,
+        quantiser=Quantiser(levels=levels),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 90), st.integers(1, 70), st.integers(16, 256), st.integers(0, 2**32 - 1))
+def test_rgba_png_is_exact_both_ways(width: int, height: int, levels: int, seed: int) -> None:
+    header = rgba_header(width, height, levels)
+    symbols = np.random.default_rng(seed).integers(0, levels, header.latent_shape, np.uint8)
+    png = write_rgba_png(header, symbols)
+    found, found_symbols = read_rgba_png(png)
+    np.testing.assert_array_equal(found_symbols, symbols)
+    assert found == Header(**{**vars(header), "n_bytes": len(png)})
+    assert write_rgba_png(found, found_symbols) == png
+
+
+def test_rgba_png_holds_the_bytes_of_the_ancestors() -> None:
+    header = rgba_header(80, 56)
+    symbols = smooth_symbols(4, 7, 10, 256)
+    with Image.open(io.BytesIO(write_rgba_png(header, symbols))) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.moveaxis(symbols, 0, -1))
+
+
+@pytest.mark.parametrize("levels", [16, 100, 256])
+def test_rgba_png_decodes_as_the_blob_does(codec: Codec, levels: int) -> None:
+    picture = gradient(61, 43)
+    png, blob = codec.encode_rgba_png(picture, levels=levels), codec.encode(picture, levels=levels)
+    np.testing.assert_array_equal(read(png)[1], symbols_in(blob))
+    np.testing.assert_array_equal(decoded(codec, png), decoded(codec, blob))
+    assert inspect(png).weights == codec.network.weights_hash
+
+
+def test_rgba_png_of_more_channels_refused() -> None:
+    header = Header(**{**vars(rgba_header(80, 56)), "channels": 16})
+    with pytest.raises(ModelError, match="^An RGBA PNG holds 4 latent channels, and this model has 16: keep the "):
+        write_rgba_png(header, np.zeros((16, 7, 10), np.uint8))
+
+
+def latent_png(text: str | None, size: tuple[int, int] = (2, 1), mode: str = "RGBA") -> bytes:
+    info = PngInfo()
+    if text is not None:
+        info.add_text(TEXT_KEY, text, zip=len(text) > 1000)
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def test_png_without_text_is_taken_as_taesds() -> None:
+    header = inspect(latent_png(None, (5, 3)))
+    assert (header.width, header.height, header.latent_shape) == (40, 24, (4, 3, 5))
+    assert (describe(header)["model"], header.quantiser) == ("taesd", Quantiser())
+    assert header.weights == b""  # unknown
+
+
+GOOD_FACTS = {"model": "l8-tiny", "width": 16, "height": 8, "levels": 100, "weights": "deadbeef"}
+NOT_UNDERSTOOD = "This PNG is not valid: its latent8 text chunk cannot be understood."
+SIZE_MISMATCH = "This PNG is not valid: its size does not fit the picture it states."
+
+
+def test_png_with_good_facts_is_read() -> None:
+    header = inspect(latent_png(json.dumps(GOOD_FACTS)))
+    assert (header.width, header.height, header.quantiser.levels) == (16, 8, 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "nonsense",
+        "5",
+        "null",
+        "[]",
+        '"text"',
+        "[" * 100_000,  # too deep for the parser
+        "9" * 5000,
+        *(json.dumps({k: v for k, v in GOOD_FACTS.items() if k != name}) for name in ("model", "width", "height")),
+        *(
+            json.dumps(GOOD_FACTS | change)
+            for change in (
+                {"model": "vgg"},
+                {"model": None},
+                {"model": ["l8-tiny"]},
+                {"width": 0},
+                {"width": -16},
+                {"width": 16.0},
+                {"width": "16"},
+                {"width": None},
+                {"height": (1 << 20) + 1},
+                {"height": 10**30},
+                {"levels": 15},
+                {"levels": 257},
+                {"levels": 100.5},
+                {"levels": "100"},
+                {"levels": None},
+                {"weights": "xyz"},
+                {"weights": "nothexes"},
+                {"weights": "dead"},
+                {"weights": "deadbeef00"},
+                {"weights": 5},
+                {"weights": [1] * 8},
+            )
+        ),
+    ],
+    ids=lambda text: text[:60],
+)
+def test_hostile_texts_in_a_png_refused(codec: Codec, text: str) -> None:
+    assert refusal(codec, latent_png(text)) == NOT_UNDERSTOOD
+    with pytest.raises(BlobError):
+        inspect(latent_png(text))
+
+
+@pytest.mark.parametrize("change", [{"width": 17}, {"width": 8}, {"height": 9}, {"width": 1 << 20, "height": 1 << 10}])
+def test_lying_sizes_in_a_png_refused(codec: Codec, change: dict) -> None:
+    assert refusal(codec, latent_png(json.dumps(GOOD_FACTS | change))) == SIZE_MISMATCH
+
+
+def test_png_of_too_large_a_picture_refused(codec: Codec) -> None:
+    facts = GOOD_FACTS | {"width": 1 << 20, "height": 1 << 11}
+    assert refusal(codec, latent_png(json.dumps(facts))) == (
+        "This PNG states 1048576 x 2048 pixels, more than can be decoded."
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "1"])
+def test_png_of_another_mode_refused(codec: Codec, mode: str) -> None:
+    wanted = f"This PNG has mode {mode}; latents are kept as RGBA. Encode a picture first."
+    assert refusal(codec, latent_png(json.dumps(GOOD_FACTS), mode=mode)) == wanted
+
+
+@pytest.mark.parametrize("side", [60_000, 12_000, 8_000])
+def test_png_bombs_refused(codec: Codec, side: int, recwarn) -> None:
+    with allocating_at_most(1_000_000):
+        assert refusal(codec, png_claiming(side, side, 6)).startswith(("This PNG is damaged", "This PNG states "))
+    assert not recwarn.list
+
+
+def test_damaged_png_refused(codec: Codec) -> None:
+    good = latent_png(json.dumps(GOOD_FACTS))
+    for damaged in (good[:8], good[:30], good[:-40], good[:60] + bytes(9) + good[69:]):
+        assert refusal(codec, damaged) == "This PNG is damaged and cannot be read."
