@@ -41,9 +41,9 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     from torch.nn import functional as F
 
     _same_shape(a, b)
-    offsets = torch.arange(11) - 5
+    offsets = torch.arange(11, dtype=torch.float64) - 5
     window = torch.exp(-offsets.square() / (2 * 1.5**2))
-    window = (window / window.sum()).double()
+    window = window / window.sum()
 
     def smooth(x: torch.Tensor) -> torch.Tensor:
         x = F.conv2d(x, window.view(1, 1, 11, 1))

@@ -50,7 +50,7 @@ CSS = """
 }
 .facts td:last-child, .facts.rivals td:not(:first-child), .facts.rivals th { text-align: right; }
 .facts .warning { color: var(--error-text-color); padding: 6px 8px; margin: 0; }
-.notice p { color: var(--body-text-color-subdued); font-size: 0.9em; }
+.notice p { font-size: 0.9em; }
 footer .divider { display: none !important; }
 .grid-container {
     grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
@@ -193,17 +193,48 @@ def size_text(n_bytes: int) -> str:
     return f"{n_bytes:,} bytes" if n_bytes < 10_000 else f"{n_bytes / 1000:,.1f} KB"
 
 
+def gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
+    """Lossless pictures to look at; without Gradio's button that uploads one to a public page."""
+    return gr.Gallery(
+        label=label,
+        format="png",
+        type="filepath",
+        columns=columns,
+        height="auto",
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        elem_id=elem_id,
+    )
+
+
+def results_table(columns: list[str], types: list[str]) -> gr.Dataframe:
+    """One row for each file of a batch: its name, what became of it, three facts."""
+    return gr.Dataframe(
+        headers=columns,
+        datatype=types,
+        column_widths=[200, 320, 90, 90, 110],
+        wrap=True,
+        interactive=False,
+        label="Results",
+        elem_id="results",
+    )
+
+
 def blocks(title: str) -> gr.Blocks:
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS))
 
 
-def launch(demo: gr.Blocks) -> None:
-    """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
+def launch(demo: gr.Blocks, served: Path | None = None) -> None:
+    """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
+
+    `served` is a folder whose files the page shows, wherever the app is started from.
+    """
     codec(DEFAULT_MODEL)
     demo.queue(max_size=32, default_concurrency_limit=4)
     demo.launch(
         theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
         css=CSS,
+        allowed_paths=[str(served)] if served else None,
         max_file_size=MAX_UPLOAD,
         mcp_server=True,
         ssr_mode=False,

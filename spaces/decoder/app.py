@@ -130,7 +130,7 @@ def facts(found: dict | None) -> str:
     if found["name"]:
         rows.append(("Name", found["name"]))
     if "decode_seconds" in found:
-        rows.append(("Seconds to decode", f"{found['decode_seconds']:.2f}"))
+        rows.append(("Decoded in", f"{found['decode_seconds']:.2f} s"))
     return webui.facts_table(rows)
 
 
@@ -159,18 +159,10 @@ def build_single() -> None:
                 format="png",
                 type="filepath",
                 interactive=False,
-                buttons=["download", "fullscreen"],  # none that shares the picture in public
+                buttons=["download", "fullscreen"],  # as in webui.gallery
                 elem_id="picture",
             )
-            latents = gr.Gallery(
-                label="Latents",
-                format="png",
-                type="filepath",
-                columns=5,
-                height="auto",
-                interactive=False,
-                elem_id="latents",
-            )
+            latents = webui.gallery("Latents", 5, "latents")
     found = gr.JSON(visible=False, label="Header")
     header = gr.JSON(visible=False, label="Header")
 
@@ -201,14 +193,7 @@ def build_batch() -> None:
     picture_format = gr.Radio(list(FORMATS), value="PNG", label="Pictures as")
     button = gr.Button("Decode all", variant="primary", elem_id="decode-all")
     archive = gr.File(label="Pictures in one ZIP", elem_id="zip", interactive=False)
-    table = gr.Dataframe(
-        headers=BATCH_COLUMNS,
-        datatype=["str", "str", "number", "number", "str"],
-        interactive=False,
-        wrap=True,
-        label="Results",
-        elem_id="results",
-    )
+    table = webui.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "str"])
     button.click(
         decode_batch,
         [blobs, picture_format],

@@ -17,7 +17,8 @@ from latent8.models import DEFAULT_MODEL, models
 from latent8.pictures import Picture, open_picture
 from latent8.rgba_png import write_rgba_png
 
-EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.jpg"))
+EXAMPLES_FOLDER = Path(__file__).resolve().parent / "examples"
+EXAMPLES = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
 EXAMPLE_CREDITS = (
     "Examples: picos, aitzgorri, life, sunset by Aitzol Berasategi (CC BY 4.0), wine by Jakkub Mede (CC BY 4.0), "
     "seeding by Clements Engelhardt (CC0); scaled down."
@@ -226,7 +227,7 @@ def build() -> gr.Blocks:
 def choices() -> list[gr.components.Component]:
     names = [(f"{m.name} ({'bundled' if m.bundled else 'download'})", m.name) for m in models()]
     return [
-        gr.Dropdown(names, value=DEFAULT_MODEL, label="Model"),
+        gr.Dropdown(names, value=DEFAULT_MODEL, label="Model", min_width=220),
         gr.Slider(16, 256, value=256, step=1, label="Levels", info="Values per latent: fewer make smaller files."),
         gr.Number(
             0, label="Longest side", info="Shrink to this many pixels; 0 keeps the size.", precision=0, minimum=0
@@ -247,20 +248,12 @@ def build_single() -> None:
             facts_view = gr.HTML(elem_id="facts")
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
-                label="Original | what comes back", format="png", type="filepath", interactive=False, elem_id="slider"
+                label="Original | decoded", format="png", type="filepath", interactive=False, elem_id="slider"
             )
-            latents = gr.Gallery(
-                label="Latents",
-                format="png",
-                type="filepath",
-                columns=5,
-                height="auto",
-                interactive=False,
-                elem_id="latents",
-            )
+            latents = webui.gallery("Latents", 5, "latents")
             with gr.Accordion("WebP and AVIF in the same number of bytes", open=False):
                 rivals_view = gr.HTML(elem_id="rivals")
-                rivals_gallery = gr.Gallery(label="In the same bytes", format="png", type="filepath", columns=3)
+                rivals_gallery = webui.gallery("In the same bytes", 3, "rival-pictures")
     found = gr.JSON(visible=False, label="Numbers")
     examples = gr.Gallery(
         [str(path) for path in EXAMPLES],
@@ -309,14 +302,7 @@ def build_batch() -> None:
         settings = choices()
     button = gr.Button("Encode all", variant="primary", elem_id="encode-all")
     archive = gr.File(label="Blobs in one ZIP", elem_id="zip", interactive=False)
-    table = gr.Dataframe(
-        headers=BATCH_COLUMNS,
-        datatype=["str", "str", "number", "number", "number"],
-        interactive=False,
-        wrap=True,
-        label="Results",
-        elem_id="results",
-    )
+    table = webui.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "number"])
     button.click(
         encode_batch,
         [photos, *settings],
@@ -329,4 +315,4 @@ def build_batch() -> None:
 demo = build()
 
 if __name__ == "__main__":
-    webui.launch(demo)
+    webui.launch(demo, served=EXAMPLES_FOLDER)
