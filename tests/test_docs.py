@@ -28,7 +28,7 @@ def test_format_table_has_the_sizes_that_are_packed() -> None:
 
 def test_readme_names_every_model_and_links_to_files_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for model in models.models():
+    for model in models():
         assert model.name in readme
     for link in re.findall(r"\]\(([^)#]+)\)", readme):
         assert link.startswith("https://") or (ROOT / link).exists(), link

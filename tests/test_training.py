@@ -323,7 +323,7 @@ def lpips_file(tmp_path):
     def write(net: str) -> Path:
         random = np.random.default_rng(0)
         sides = [11, 5, 3, 3, 3] if net == "alexnet" else [3] * 13
-        taps = sorted((ALEXNET if net == "alexnet" else VGG16)["taps"])
+        taps = sorted((ALEXNET if net == "alexnet" else VGG16)[1])
         arrays, inputs = {}, 3
         outputs = [4 + index for index in range(len(sides))]
         for index, (side, n) in enumerate(zip(sides, outputs, strict=True)):
