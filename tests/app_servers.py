@@ -1,4 +1,7 @@
-"""The two apps, started as a user starts them, on a port and in folders of their own. A pytest plugin with fixtures."""
+"""The two apps, started as a user starts them, on a port and in folders of their own. A pytest plugin with fixtures.
+
+A test module gets the fixtures, and one pair of servers for all modules, by `pytest_plugins = ["app_servers"]`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
-SPACES = REPOSITORY / "spaces"
+SPACES = Path(__file__).parents[1] / "spaces"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 START_SECONDS = 120
 
@@ -41,7 +43,7 @@ class AppServer:
             **OFFLINE,
             **more,
         }
-        self.environment = {name: value for name, value in {**os.environ, **wanted}.items() if value}
+        self._environment = {name: value for name, value in {**os.environ, **wanted}.items() if value}
 
     @property
     def log(self) -> str:
@@ -55,7 +57,7 @@ class AppServer:
         with open(self._log, "wb") as log:
             command = [sys.executable, str(SPACES / self.name / "app.py")]
             self._process = subprocess.Popen(
-                command, cwd=self.cwd, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd=self.cwd, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
             self._wait()

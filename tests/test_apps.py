@@ -1,88 +1,479 @@
-"""Both apps on live servers, through gradio_client."""
+"""Both apps on live servers, through gradio_client, MCP and plain HTTP: what they give is what the library gives."""
 
 from __future__ import annotations
 
-import io
+import asyncio
+import base64
+import html
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+import urllib.request
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-from app_servers import AppServer, decoder, encoder  # noqa: F401 - fixtures
+from app_servers import SPACES, AppServer
+from conftest import build_blob, gradient, png_claiming
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 import latent8
+from latent8.codec import describe
+from latent8.files import picture_bytes
+from latent8.metrics import ssim
 
-EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
+pytest_plugins = ["app_servers"]
+
+SUFFIXES = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
+UPLOAD_LIMIT = 64 << 20
+
+# Run by Python at its start: writes down each host that is looked up or connected to.
+NETWORK_LOG = """
+import os, sys
+log = os.open(os.environ["NETWORK_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def watch(event, arguments):
+    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        os.write(log, f"{arguments[0]}\\n".encode())
+    elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        os.write(log, f"{arguments[1][0]}\\n".encode())
+
+sys.addaudithook(watch)
+"""
+OWN_HOSTS = {"localhost", "127.0.0.1", "0.0.0.0", "::1", "None"}
+
+
+@pytest.fixture(scope="module")
+def encode(encoder: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """encode(name of endpoint, **inputs): what the encoder app answers; files are downloaded."""
+    return caller(encoder, tmp_path_factory.mktemp("from-encoder"))
+
+
+@pytest.fixture(scope="module")
+def decode(decoder: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    return caller(decoder, tmp_path_factory.mktemp("from-decoder"))
 
 
 def client(server: AppServer, folder: Path) -> Client:
     return Client(server.url, verbose=False, download_files=str(folder), analytics_enabled=False)
 
 
-def photo(folder: Path, name: str) -> Path:
-    path = folder / name
-    Image.open(EXAMPLES / "wine.jpg").resize((150, 101)).save(path)
+def caller(server: AppServer, folder: Path) -> Callable[..., Any]:
+    connected = client(server, folder)
+
+    def call(endpoint: str, **inputs: Any) -> Any:
+        files = {name: upload(value) for name, value in inputs.items()}
+        return connected.predict(**files, api_name=endpoint)
+
+    return call
+
+
+def upload(value: Any) -> Any:
+    if isinstance(value, list):
+        return [upload(item) for item in value]
+    return handle_file(value) if isinstance(value, Path) else value
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JPEG of 116 x 75 pixels, which are no multiples of the stride."""
+    path = tmp_path_factory.mktemp("photo") / "photo é #1.jpg"
+    noise = np.random.default_rng(0).integers(-25, 26, (75, 116, 3))
+    Image.fromarray((gradient(116, 75) + noise).clip(0, 255).astype(np.uint8)).save(path, quality=90)
     return path
 
 
-def test_endpoints_and_their_parameters(encoder: AppServer, decoder: AppServer, tmp_path: Path) -> None:  # noqa: F811
-    names = {}
+@pytest.fixture(scope="module")
+def cutout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG with a soft alpha plane."""
+    path = tmp_path_factory.mktemp("cutout") / "cutout.png"
+    pixels = np.dstack([gradient(64, 48), gradient(64, 48)[..., :1]])
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def blob(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photo's blob, under another name."""
+    path = tmp_path_factory.mktemp("blob") / "renamed.l8"
+    path.write_bytes(latent8.encode(photo))
+    return path
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def pixels_of(image: str | Path | Image.Image) -> np.ndarray:
+    return np.asarray(image if isinstance(image, Image.Image) else Image.open(image))
+
+
+def assert_same_pixels(first: str | Path | Image.Image, second: str | Path | Image.Image) -> None:
+    first_pixels, second_pixels = pixels_of(first), pixels_of(second)
+    assert first_pixels.shape == second_pixels.shape
+    assert np.array_equal(first_pixels, second_pixels)
+
+
+def sentence_of(call: Callable[[], object]) -> str:
+    """What the library says against it, as a page shows it."""
+    with pytest.raises(latent8.Latent8Error) as caught:
+        call()
+    return html.escape(str(caught.value))
+
+
+@contextmanager
+def refused(server: AppServer, sentence: str) -> Iterator[None]:
+    """The block ends in that error, and nothing of it is printed by the server."""
+    before = len(server.log)
+    with pytest.raises(AppError) as caught:
+        yield
+    assert caught.value.message == sentence
+    assert server.log[before:] == ""
+
+
+# --- what is offered ---
+
+
+def test_endpoints_and_their_parameters(encoder: AppServer, decoder: AppServer, tmp_path: Path) -> None:
+    offered = {}
     for server in (encoder, decoder):
-        named = client(server, tmp_path).view_api(return_format="dict")["named_endpoints"]
-        names.update({name: [p["parameter_name"] for p in facts["parameters"]] for name, facts in named.items()})
-    assert names == {
-        "/encode": ["photo", "model", "levels", "longest_side"],
-        "/encode_batch": ["photos", "model", "levels", "longest_side"],
-        "/decode": ["blob", "picture_format"],
-        "/decode_batch": ["blobs", "picture_format"],
-        "/inspect": ["blob"],
+        listed = client(server, tmp_path).view_api(return_format="dict", print_info=False)
+        offered[server.name] = {
+            name: [parameter["parameter_name"] for parameter in endpoint["parameters"]]
+            for name, endpoint in listed["named_endpoints"].items()
+        }
+        assert listed["unnamed_endpoints"] == {}
+    assert offered == {
+        "encoder": {
+            "/encode": ["photo", "model", "levels", "longest_side"],
+            "/encode_batch": ["photos", "model", "levels", "longest_side"],
+        },
+        "decoder": {
+            "/decode": ["blob", "picture_format"],
+            "/decode_batch": ["blobs", "picture_format"],
+            "/inspect": ["blob"],
+        },
     }
 
 
-def test_photo_to_blob_and_back(encoder: AppServer, decoder: AppServer, tmp_path: Path) -> None:  # noqa: F811
-    source = photo(tmp_path, "photo é 1.jpg")
-    encoding = client(encoder, tmp_path / "e")
-    blob, png, (original, back), _, numbers = encoding.predict(handle_file(source), api_name="/encode")
-    assert Path(blob).name == "photo é 1.l8"
-    assert Path(blob).read_bytes() == latent8.encode(source)
-    expected = np.asarray(latent8.decode(Path(blob).read_bytes()))
-    assert np.array_equal(np.asarray(Image.open(back).convert("RGB")), expected)
-    assert np.array_equal(np.asarray(Image.open(original).convert("RGB")), np.asarray(Image.open(source)))
-    assert numbers["blob_bytes"] == Path(blob).stat().st_size
-    decoding = client(decoder, tmp_path / "d")
-    for file in (blob, png):
-        picture, _, _, header = decoding.predict(handle_file(file), api_name="/decode")
-        assert Path(picture).name == "photo é 1.png"
-        assert np.array_equal(np.asarray(Image.open(picture)), expected)
-        assert (header["width"], header["height"]) == (150, 101)
-    assert decoding.predict(handle_file(blob), api_name="/inspect")["model"] == "l8-tiny"
+def test_mcp_tools_are_listed_with_their_parameters(encoder: AppServer, decoder: AppServer) -> None:
+    tools = {}
+    for server in (encoder, decoder):
+        with urllib.request.urlopen(f"{server.url}gradio_api/mcp/schema", timeout=30) as answer:
+            for tool in json.load(answer):
+                properties = tool["inputSchema"]["properties"]
+                assert tool["description"] and all(facts["description"] for facts in properties.values())
+                tools[tool["name"]] = list(properties)
+    assert tools["encode"] == ["photo", "model", "levels", "longest_side"]
+    assert tools["decode"] == ["blob", "picture_format"]
+    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect"}
 
 
-def test_batch_goes_on_after_a_bad_file(encoder: AppServer, tmp_path: Path) -> None:  # noqa: F811
-    (tmp_path / "other").mkdir()
-    good, same_name = photo(tmp_path, "a.png"), photo(tmp_path / "other", "a.png")
-    junk = tmp_path / "junk.jpg"
-    junk.write_bytes(b"junk")
-    files = [handle_file(path) for path in (good, junk, same_name)]
-    archive, table = client(encoder, tmp_path / "e").predict(files, api_name="/encode_batch")
-    with zipfile.ZipFile(io.BytesIO(Path(archive).read_bytes())) as content:
-        assert content.namelist() == ["a.l8", "a-2.l8"]
-        assert content.read("a.l8") == latent8.encode(good)
-    assert "not a picture" in table["data"][1][1]
+def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> None:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def call() -> Any:
+        async with (
+            streamablehttp_client(f"{encoder.url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            data = base64.b64encode(photo.read_bytes()).decode()
+            return await session.call_tool("encode", {"photo": f"data:image/jpeg;base64,{data}", "levels": 100})
+
+    result = asyncio.run(call())
+    assert not result.isError, result.content
+    texts = [item.text for item in result.content if item.type == "text"]
+    address = next(text for text in texts if ".l8" in text).split("URL: ")[-1].strip()
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        assert answer.read() == latent8.encode(photo, levels=100, stem="file")  # a data URI holds no name
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(b"", "empty"), (b"junk", "not a latent8 blob")])
-def test_bad_blob_is_one_sentence(
-    decoder: AppServer,  # noqa: F811
-    tmp_path: Path,
-    content: bytes,
-    sentence: str,
+# --- one file ---
+
+
+def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path) -> None:
+    blob, png, (original, decoded), latents, numbers = encode("/encode", photo=photo)
+    data = Path(blob).read_bytes()
+    assert data == latent8.encode(photo)
+    assert Path(png).read_bytes() == latent8.Codec().encode_rgba_png(photo)
+    assert [Path(path).name for path in (blob, png, original, decoded)] == [
+        "photo é #1.l8",
+        "photo é #1.encoded.png",
+        "photo é #1.original.png",
+        "photo é #1.decoded.png",
+    ]
+    assert_same_pixels(original, photo)
+    assert_same_pixels(decoded, latent8.decode(data))
+    assert [Image.open(view["image"]).size for view in latents] == [(15 * 34, 10 * 34)] * 5
+    assert latents[0]["caption"] == "1-3 as RGB" and latents[4]["caption"].startswith("4: ")
+
+    truth, result = pixels_of(photo), pixels_of(latent8.decode(data))
+    error = np.mean((truth.astype(float) - result) ** 2)
+    expected = {
+        "file": "photo é #1.l8",
+        "model": "l8-tiny",
+        "levels": 256,
+        "width": 116,
+        "height": 75,
+        "upload_bytes": photo.stat().st_size,
+        "blob_bytes": len(data),
+        "bpp": pytest.approx(8 * len(data) / (116 * 75), abs=1e-4),
+        "ratio_to_upload": pytest.approx(photo.stat().st_size / len(data), abs=0.01),
+        "ratio_to_raw_rgb": pytest.approx(3 * 116 * 75 / len(data), abs=0.1),
+        "psnr_db": pytest.approx(10 * math.log10(255**2 / error), abs=0.01),
+        "ssim": pytest.approx(ssim(truth, result), abs=1e-4),
+    }
+    assert 0 < numbers.pop("encode_seconds") < 60 and 0 < numbers.pop("decode_seconds") < 60
+    assert numbers == expected
+
+
+def test_levels_and_longest_side_are_used(encode: Callable[..., Any], photo: Path) -> None:
+    blob, _, _, _, numbers = encode("/encode", photo=photo, levels=40, longest_side=64)
+    assert Path(blob).read_bytes() == latent8.encode(photo, levels=40, longest_side=64)
+    assert (numbers["levels"], numbers["width"], numbers["height"]) == (40, 64, 41)
+
+
+@pytest.mark.parametrize("name", list(SUFFIXES))
+def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Path, name: str) -> None:
+    picture = latent8.decode(blob.read_bytes())
+    file, view, latents, found = decode("/decode", blob=blob, picture_format=name)
+    assert Path(file).name == f"photo é #1{SUFFIXES[name]}"  # from the blob, not from its file's name
+    assert Image.open(file).format == name.upper()
+    assert Path(file).read_bytes() == picture_bytes(picture, SUFFIXES[name])
+    if name == "PNG":
+        assert_same_pixels(file, picture)
+    assert_same_pixels(view, picture)
+    assert len(latents) == 5
+    assert 0 < found.pop("decode_seconds") < 60
+    assert found == describe(latent8.inspect(blob.read_bytes()))
+
+
+def test_rgba_png_decodes_to_the_same_pixels_under_any_name(
+    encode: Callable[..., Any], decode: Callable[..., Any], photo: Path, tmp_path: Path
 ) -> None:
-    bad = tmp_path / "bad.l8"
-    bad.write_bytes(content)
-    with pytest.raises(AppError, match=sentence):
-        client(decoder, tmp_path / "d").predict(handle_file(bad), api_name="/decode")
-    assert "Traceback" not in decoder.log
+    blob, png, *_ = encode("/encode", photo=photo)
+    expected = latent8.decode(Path(blob).read_bytes())
+    renamed = written(tmp_path / "misnamed.l8", Path(png).read_bytes())
+    for path, name in ((Path(png), "photo é #1.png"), (renamed, "misnamed.png")):
+        file, *_ = decode("/decode", blob=path)
+        assert Path(file).name == name
+        assert_same_pixels(file, expected)
+
+
+def test_transparency_comes_back_lossless(encode: Callable[..., Any], decode: Callable[..., Any], cutout: Path) -> None:
+    blob, _, (original, decoded), _, _ = encode("/encode", photo=cutout)
+    assert Path(blob).read_bytes() == latent8.encode(cutout)
+    file, view, _, found = decode("/decode", blob=Path(blob))
+    alpha = pixels_of(cutout)[..., 3]
+    for path in (original, decoded, file, view):
+        assert np.array_equal(pixels_of(path)[..., 3], alpha)
+    assert found["alpha"].startswith("lossless")
+    assert_same_pixels(file, latent8.decode(Path(blob).read_bytes()))
+
+
+def test_inspect_tells_what_the_library_tells(decode: Callable[..., Any], blob: Path, photo: Path) -> None:
+    png = written(blob.with_suffix(".png"), latent8.Codec().encode_rgba_png(photo))
+    for path in (blob, png):
+        assert decode("/inspect", blob=path) == describe(latent8.inspect(path.read_bytes()))
+
+
+def test_requests_at_the_same_time_keep_their_own_results(encoder: AppServer, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{side}.png" for side in (40, 56, 72)]
+    for path in paths:
+        Image.fromarray(gradient(int(path.stem), 40)).save(path)
+    connected = [client(encoder, tmp_path / path.stem) for path in paths]
+    pairs = zip(connected, paths, strict=True)
+    jobs = [each.submit(photo=handle_file(path), api_name="/encode") for each, path in pairs]
+    for job, path in zip(jobs, paths, strict=True):
+        assert Path(job.result(120)[0]).read_bytes() == latent8.encode(path)
+
+
+# --- many files ---
+
+
+def test_encode_batch_goes_on_after_a_bad_file(encode: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
+    junk = written(tmp_path / "junk.jpg", b"junk")
+    same_name = written(tmp_path / "other" / photo.name, photo.read_bytes())
+    files = [photo, junk, same_name]
+    archive, table = encode("/encode_batch", photos=files, levels=64, longest_side=80)
+    expected = latent8.encode(photo, levels=64, longest_side=80)
+    with zipfile.ZipFile(archive) as content:
+        assert {name: content.read(name) for name in content.namelist()} == {
+            "photo é #1.l8": expected,
+            "photo é #1-2.l8": expected,
+        }
+    rows = table["data"]
+    assert [row[0] for row in rows] == [path.name for path in files]
+    assert rows[1][1:] == [sentence_of(lambda: latent8.encode(junk)), None, None, None]
+    assert [rows[0][1:3], rows[2][1:3]] == [["photo é #1.l8", len(expected)], ["photo é #1-2.l8", len(expected)]]
+    assert rows[0][3] == pytest.approx(8 * len(expected) / (80 * 52), abs=1e-3)
+    assert rows[0][4] > 10
+
+
+def test_decode_batch_goes_on_after_a_bad_file(decode: Callable[..., Any], blob: Path, tmp_path: Path) -> None:
+    cut = written(tmp_path / "cut.l8", blob.read_bytes()[:-9])
+    archive, table = decode("/decode_batch", blobs=[cut, blob, blob], picture_format="WebP")
+    expected = picture_bytes(latent8.decode(blob.read_bytes()), ".webp")
+    with zipfile.ZipFile(archive) as content:
+        assert {name: content.read(name) for name in content.namelist()} == {
+            "photo é #1.webp": expected,
+            "photo é #1-2.webp": expected,
+        }
+    assert table["data"] == [
+        ["cut.l8", sentence_of(lambda: latent8.decode(cut.read_bytes())), None, None, None],
+        ["renamed.l8", "photo é #1.webp", 116, 75, "l8-tiny"],
+        ["renamed.l8", "photo é #1-2.webp", 116, 75, "l8-tiny"],
+    ]
+
+
+def test_batch_of_bad_files_gives_a_table_and_no_zip(
+    encode: Callable[..., Any], decode: Callable[..., Any], tmp_path: Path
+) -> None:
+    junk = [written(tmp_path / f"{name}.jpg", b"junk") for name in "ab"]
+    archive, table = encode("/encode_batch", photos=junk)
+    assert archive is None
+    assert [row[1] for row in table["data"]] == [sentence_of(lambda: latent8.encode(junk[0]))] * 2
+    archive, table = decode("/decode_batch", blobs=junk)
+    assert archive is None
+    assert [row[1] for row in table["data"]] == [sentence_of(lambda: latent8.decode(b"junk"))] * 2
+
+
+# --- what does not work ---
+
+
+@pytest.mark.parametrize("content", [b"junk", b"", png_claiming(30000, 30000, 2)], ids=["junk", "empty", "bomb"])
+def test_bad_photo_is_the_librarys_sentence(
+    encoder: AppServer, encode: Callable[..., Any], tmp_path: Path, content: bytes
+) -> None:
+    bad = written(tmp_path / "bad.png", content)
+    with refused(encoder, sentence_of(lambda: latent8.encode(bad))):
+        encode("/encode", photo=bad)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "wrong file", "empty", "unknown model"])
+def test_bad_blob_is_the_librarys_sentence(
+    decoder: AppServer, decode: Callable[..., Any], blob: Path, photo: Path, tmp_path: Path, damage: str
+) -> None:
+    good = blob.read_bytes()
+    content = {
+        "truncated": good[:-5],
+        "flipped": good[:60] + bytes([good[60] ^ 1]) + good[61:],
+        "wrong file": photo.read_bytes(),
+        "empty": b"",
+        "unknown model": build_blob(model_id=999),
+    }[damage]
+    bad = written(tmp_path / "bad.l8", content)
+    for endpoint in ("/decode", "/inspect"):
+        with refused(decoder, sentence_of(lambda: latent8.decode(content))):
+            decode(endpoint, blob=bad)
+
+
+def test_no_file_is_one_sentence(
+    encoder: AppServer, decoder: AppServer, encode: Callable[..., Any], decode: Callable[..., Any]
+) -> None:
+    with refused(encoder, "Choose a photo first."):
+        encode("/encode", photo=None)
+    with refused(encoder, "Choose some photos first."):
+        encode("/encode_batch", photos=[])
+    for endpoint in ("/decode", "/inspect"):
+        with refused(decoder, "Choose a blob first."):
+            decode(endpoint, blob=None)
+    with refused(decoder, "Choose some blobs first."):
+        decode("/decode_batch", blobs=None)
+
+
+def test_model_that_cannot_be_downloaded_is_one_sentence(
+    encoder: AppServer,
+    decoder: AppServer,
+    encode: Callable[..., Any],
+    decode: Callable[..., Any],
+    photo: Path,
+    tmp_path: Path,
+) -> None:
+    sentence = (
+        "madebyollin/taesd is not on this machine and could not be downloaded from the Hugging Face Hub: "
+        "check the network, or use the bundled model l8-tiny."
+    )
+    with refused(encoder, sentence):
+        encode("/encode", photo=photo, model="taesd")
+    with refused(encoder, sentence):
+        encode("/encode_batch", photos=[photo], model="taesd")
+    with refused(decoder, sentence):
+        decode("/decode", blob=written(tmp_path / "taesd.l8", build_blob(model_id=2)))
+
+
+def test_upload_over_the_limit_is_refused_and_not_kept(encoder: AppServer, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with open(large, "wb") as file:
+        file.truncate(UPLOAD_LIMIT + 1)
+    with open(large, "rb") as file:
+        answer = httpx.post(f"{encoder.url}gradio_api/upload", files={"files": file}, timeout=120)
+    assert answer.status_code == 413
+    with pytest.raises(ValueError, match="exceeds the maximum file size"):
+        client(encoder, tmp_path).predict(photo=handle_file(large), api_name="/encode")
+    assert [path for path in encoder.temporary.rglob("*") if path.stat().st_size > UPLOAD_LIMIT / 2] == []
+
+
+# --- how they start ---
+
+
+@pytest.fixture
+def network_log(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """File with a line for each host, variables for the process to be watched."""
+    written(tmp_path / "hook" / "sitecustomize.py", NETWORK_LOG.encode())
+    folders = [str(tmp_path / "hook"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    log = tmp_path / "hosts"
+    # Neither offline mode nor the telemetry switch: a user has not set them.
+    unset = {"HF_HUB_OFFLINE": "", "HF_HUB_DISABLE_TELEMETRY": "", "GRADIO_ANALYTICS_ENABLED": ""}
+    return log, {"PYTHONPATH": os.pathsep.join(folders), "NETWORK_LOG": str(log), **unset}
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_start_asks_no_other_host(
+    name: str, network_log: tuple[Path, dict[str, str]], photo: Path, blob: Path, tmp_path: Path
+) -> None:
+    log, variables = network_log
+    with AppServer(name, tmp_path / name, **variables) as server:
+        call = caller(server, tmp_path / "results")
+        _ = call("/encode", photo=photo) if name == "encoder" else call("/decode", blob=blob)
+        time.sleep(1)  # for threads that were started and not waited for
+    hosts = set(log.read_text().split())
+    assert hosts & OWN_HOSTS  # else nothing was written down
+    assert hosts <= OWN_HOSTS
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_import_starts_no_server(name: str, network_log: tuple[Path, dict[str, str]]) -> None:
+    log, variables = network_log
+    result = subprocess.run(
+        [sys.executable, "-B", "-c", "import app; print(type(app.demo).__name__)"],
+        cwd=SPACES / name,
+        env={key: value for key, value in {**os.environ, **variables}.items() if value},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (result.returncode, result.stdout) == (0, "Blocks\n"), result.stderr
+    assert set(log.read_text().split()) <= OWN_HOSTS
+
+
+def test_nothing_is_written_where_the_app_was_started(
+    encoder: AppServer, decoder: AppServer, encode: Callable[..., Any], decode: Callable[..., Any], photo: Path
+) -> None:
+    blob, *_ = encode("/encode", photo=photo)
+    decode("/decode", blob=Path(blob))
+    assert [*encoder.cwd.iterdir(), *decoder.cwd.iterdir()] == []

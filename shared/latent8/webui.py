@@ -211,7 +211,7 @@ def results_table(columns: list[str], types: list[str]) -> gr.Dataframe:
     """One row for each file of a batch: its name, what became of it, three facts."""
     return gr.Dataframe(
         headers=columns,
-        datatype=types,
+        datatype=types,  # type: ignore[arg-type]
         column_widths=[200, 320, 90, 90, 110],
         wrap=True,
         interactive=False,
