@@ -93,6 +93,12 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
+def app_server() -> type[AppServer]:
+    """The class itself: a module that imports this plugin by name would load it before pytest does."""
+    return AppServer
+
+
+@pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     with AppServer("encoder", tmp_path_factory.mktemp("encoder")) as server:
         yield server

@@ -8,6 +8,7 @@ import html
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,12 +17,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import pytest
-from app_servers import SPACES, AppServer
 from conftest import build_blob, gradient, png_claiming
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -32,8 +32,12 @@ from latent8.codec import describe
 from latent8.files import picture_bytes
 from latent8.metrics import ssim
 
+if TYPE_CHECKING:
+    from app_servers import AppServer
+
 pytest_plugins = ["app_servers"]
 
+SPACES = Path(__file__).parents[1] / "spaces"
 SUFFIXES = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
 UPLOAD_LIMIT = 64 << 20
 
@@ -183,11 +187,11 @@ def test_mcp_tools_are_listed_with_their_parameters(encoder: AppServer, decoder:
 
 def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> None:
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async def call() -> Any:
         async with (
-            streamablehttp_client(f"{encoder.url}gradio_api/mcp/") as (read, write, _),
+            streamable_http_client(f"{encoder.url}gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
@@ -196,9 +200,9 @@ def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> N
 
     result = asyncio.run(call())
     assert not result.isError, result.content
-    texts = [item.text for item in result.content if item.type == "text"]
-    address = next(text for text in texts if ".l8" in text).split("URL: ")[-1].strip()
-    with urllib.request.urlopen(address, timeout=30) as answer:
+    address = re.search(r"http://[^']+/file\.l8", result.content[0].text)
+    assert address, result.content
+    with urllib.request.urlopen(address[0], timeout=30) as answer:
         assert answer.read() == latent8.encode(photo, levels=100, stem="file")  # a data URI holds no name
 
 
@@ -444,10 +448,15 @@ def network_log(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
 def test_start_asks_no_other_host(
-    name: str, network_log: tuple[Path, dict[str, str]], photo: Path, blob: Path, tmp_path: Path
+    name: str,
+    app_server: type[AppServer],
+    network_log: tuple[Path, dict[str, str]],
+    photo: Path,
+    blob: Path,
+    tmp_path: Path,
 ) -> None:
     log, variables = network_log
-    with AppServer(name, tmp_path / name, **variables) as server:
+    with app_server(name, tmp_path / name, **variables) as server:
         call = caller(server, tmp_path / "results")
         _ = call("/encode", photo=photo) if name == "encoder" else call("/decode", blob=blob)
         time.sleep(1)  # for threads that were started and not waited for

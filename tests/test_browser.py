@@ -1,91 +1,274 @@
-"""Both pages in headless Chromium."""
+"""Both pages in headless Chromium, as a person uses them.
+
+With LATENT8_SCREENSHOTS=FOLDER the pictures of the pages for README.md are written there.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from app_servers import AppServer, decoder, encoder  # noqa: F401 - fixtures
+from conftest import gradient
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
 
 import latent8
 
-EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if TYPE_CHECKING:
+    from app_servers import AppServer
+    from playwright.sync_api import Browser, Download, Locator, Page
+
+pytest_plugins = ["app_servers"]
+pytestmark = pytest.mark.browser
+
 WAIT_MS = 120_000
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no Chromium on this machine"),
-]
+TABS = {"encoder": ("One photo", "Many photos"), "decoder": ("One blob", "Many blobs")}
+ALL_LOADED = "[...document.images].every(image => image.complete && image.naturalWidth)"
+
+
+def missing(what: str) -> NoReturn:
+    """A skip on a developer's machine; on the one that decides whether a change is good, a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI is set")
+    pytest.skip(what)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright is not installed")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    path = next(found, None) or missing("no Chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """open_page(server, width, scheme): the app's page; no page may log an error or ask another host."""
+    contexts, errors, hosts = [], [], set()
+
+    def opened(server: AppServer, width: int = 1200, scheme: Any = "light") -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 1300}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.goto(server.url)
+        page.get_by_role("tab", name=TABS[server.name][1]).wait_for()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert hosts - {None} == {"127.0.0.1"}  # None: data: and blob: addresses
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "photo é #1.jpg"
+    Image.fromarray(gradient(300, 200)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def junk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("junk") / "a file that is no picture <b>and has a long name.jpg"
+    path.write_bytes(b"junk")
+    return path
+
+
+@pytest.fixture(scope="module")
+def blob(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("blob") / "blob.l8"
+    path.write_bytes(latent8.encode(photo))
+    return path
+
+
+def drop(page: Page, where: str, *paths: Path) -> None:
+    page.locator(f"{where} [data-testid=file-upload]").set_input_files([str(path) for path in paths])
+
+
+def drop_photo(page: Page, photo: Path) -> None:
+    drop(page, "#photo", photo)
+    wait_for_photo(page)
+
+
+def wait_for_photo(page: Page) -> None:
+    page.locator("#facts table").wait_for()
+    page.locator("#slider img").nth(1).wait_for()
+    page.locator("#blob:not([disabled])").wait_for()
+
+
+def drop_blob(page: Page, blob: Path) -> None:
+    drop(page, "#blob", blob)
+    page.locator("#facts table").wait_for()
+    page.locator("#picture img").wait_for()
+    page.locator("#file:not([disabled])").wait_for()
+
+
+def run_batch(page: Page, server: AppServer, files: list[Path]) -> None:
+    page.get_by_role("tab", name=TABS[server.name][1]).click()
+    encoding = server.name == "encoder"
+    drop(page, "#photos" if encoding else "#blobs", *files)
+    page.get_by_role("button", name="Remove this file").nth(len(files) - 1).wait_for()
+    page.locator("#encode-all" if encoding else "#decode-all").click()
+    page.locator("#zip a[download]").wait_for()
+
+
+def downloaded(page: Page, locator: Locator) -> Download:
+    with page.expect_download() as download:
+        locator.click()
+    return download.value
+
+
+def assert_fits(page: Page, width: int) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_photo_to_blob_to_picture(
-    browser: Browser,
-    encoder: AppServer,  # noqa: F811
-    decoder: AppServer,  # noqa: F811
-    tmp_path: Path,
-    width: int,
+    open_page: Callable[..., Page], encoder: AppServer, decoder: AppServer, photo: Path, tmp_path: Path
 ) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 1200})
-    page.set_default_timeout(WAIT_MS)
-    page.goto(encoder.url)
-    page.get_by_role("tab", name="One photo").wait_for()
-    page.locator("#photo [data-testid=file-upload]").set_input_files(str(EXAMPLES / "wine.jpg"))
-    page.locator("#slider img").first.wait_for()
-    page.locator("#facts table").wait_for()
-    with page.expect_download() as download:
-        page.locator("#blob").click()
-    assert download.value.suggested_filename == "wine.l8"
-    blob = tmp_path / "wine.l8"
-    download.value.save_as(blob)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    save_screenshot(page, f"encoder-{width}.png")
+    page = open_page(encoder)
+    drop_photo(page, photo)
+    got = downloaded(page, page.locator("#blob"))
+    assert got.suggested_filename == "photo é #1.l8"
+    blob = tmp_path / "renamed.l8"
+    got.save_as(blob)
+    assert blob.read_bytes() == latent8.encode(photo)
+    facts = page.locator("#facts").inner_text()
+    assert f"{blob.stat().st_size:,} bytes" in facts and "300 x 200" in facts
+    assert downloaded(page, page.locator("#png")).suggested_filename == "photo é #1.encoded.png"
+    page.get_by_text("WebP and AVIF in the same number of bytes").click()
+    page.locator("#rivals table").wait_for()
 
-    page.goto(decoder.url)
-    page.get_by_role("tab", name="One blob").wait_for()
-    page.locator("#blob [data-testid=file-upload]").set_input_files(str(blob))
-    page.locator("#picture img").first.wait_for()
-    page.locator("#facts table").wait_for()
-    with page.expect_download() as download:
-        page.locator("#file").click()
-    assert download.value.suggested_filename == "wine.png"
-    picture = tmp_path / "wine.png"
-    download.value.save_as(picture)
-    assert np.array_equal(np.asarray(Image.open(picture)), np.asarray(latent8.decode(blob.read_bytes())))
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    save_screenshot(page, f"decoder-{width}.png")
-    page.close()
-
-
-def test_junk_is_a_sentence_in_the_page(browser: Browser, encoder: AppServer, tmp_path: Path) -> None:  # noqa: F811
-    junk = tmp_path / "junk.jpg"
-    junk.write_bytes(b"junk")
-    page = browser.new_page()
-    page.set_default_timeout(WAIT_MS)
-    page.goto(encoder.url)
-    page.get_by_role("tab", name="One photo").wait_for()
-    page.locator("#photo [data-testid=file-upload]").set_input_files(str(junk))
-    page.get_by_text("This is not a picture that can be read").first.wait_for()
-    page.close()
+    page = open_page(decoder)
+    drop_blob(page, blob)
+    assert "photo é #1" in page.locator("#facts").inner_text()
+    got = downloaded(page, page.locator("#file"))
+    assert got.suggested_filename == "photo é #1.png"
+    got.save_as(tmp_path / "picture.png")
+    expected = np.asarray(latent8.decode(blob.read_bytes()))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "picture.png")), expected)
+    page.get_by_label("JPEG").click()
+    names = set()
+    for _ in range(60):  # the page does not show when the file behind the button changes
+        names.add(downloaded(page, page.locator("#file")).suggested_filename)
+        if "photo é #1.jpg" in names:
+            break
+        page.wait_for_timeout(500)
+    assert names <= {"photo é #1.png", "photo é #1.jpg"}
+    assert "photo é #1.jpg" in names
 
 
-def save_screenshot(page, name: str) -> None:
-    """Only where LATENT8_SCREENSHOTS names a folder: the pictures in the README are made so."""
-    folder = os.environ.get("LATENT8_SCREENSHOTS")
-    if folder:
-        page.wait_for_timeout(1500)
-        page.screenshot(path=Path(folder) / name)
+def test_example_is_encoded_on_a_click_and_taken_away_again(open_page: Callable[..., Page], encoder: AppServer) -> None:
+    page = open_page(encoder)
+    page.locator("#examples button.thumbnail-item").nth(1).click()
+    wait_for_photo(page)
+    assert downloaded(page, page.locator("#blob")).suggested_filename == "life.l8"
+    page.locator("#photo").get_by_label("Clear").click()
+    page.locator("#facts table").wait_for(state="detached")
+    page.locator("#blob[disabled]").wait_for()
+    assert page.locator("#slider img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("encoder", "This is not a picture that can be read"), ("decoder", "This is not a latent8 blob")],
+)
+def test_junk_is_one_sentence_in_the_page(
+    open_page: Callable[..., Page], encoder: AppServer, decoder: AppServer, junk: Path, name: str, sentence: str
+) -> None:
+    page = open_page(encoder if name == "encoder" else decoder)
+    drop(page, "#photo" if name == "encoder" else "#blob", junk)
+    page.get_by_test_id("toast-text").wait_for()
+    assert sentence in page.get_by_test_id("toast-text").inner_text()
+    assert page.get_by_test_id("toast-text").count() == 1
+    assert page.locator("#facts table").count() == 0
+
+
+def test_many_photos_to_many_blobs_to_many_pictures(
+    open_page: Callable[..., Page], encoder: AppServer, decoder: AppServer, photo: Path, junk: Path, tmp_path: Path
+) -> None:
+    page = open_page(encoder)
+    run_batch(page, encoder, [photo, junk, photo])
+    page.locator("#results").get_by_text("This is not a picture that can be read").first.wait_for()
+    zip_path = downloaded(page, page.locator("#zip a[download]")).path()
+    with zipfile.ZipFile(zip_path) as content:
+        assert content.namelist() == ["photo é #1.l8", "photo é #1-2.l8"]
+        assert content.read("photo é #1.l8") == latent8.encode(photo)
+        content.extractall(tmp_path)
+
+    page = open_page(decoder)
+    run_batch(page, decoder, [tmp_path / "photo é #1.l8", tmp_path / "photo é #1-2.l8"])
+    with zipfile.ZipFile(downloaded(page, page.locator("#zip a[download]")).path()) as content:
+        assert content.namelist() == ["photo é #1.png", "photo é #1-2.png"]
+        picture = Image.open(io.BytesIO(content.read("photo é #1-2.png")))
+    assert np.array_equal(np.asarray(picture), np.asarray(latent8.decode(latent8.encode(photo))))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_pages_with_results_fit_a_phone(
+    open_page: Callable[..., Page],
+    encoder: AppServer,
+    decoder: AppServer,
+    photo: Path,
+    blob: Path,
+    junk: Path,
+    name: str,
+    scheme: str,
+) -> None:
+    server = encoder if name == "encoder" else decoder
+    page = open_page(server, 390, scheme)
+    assert page.evaluate("document.body.classList.contains('dark')") is (scheme == "dark")
+    assert_fits(page, 390)
+    if name == "encoder":
+        drop_photo(page, photo)
+        page.get_by_text("Settings").click()
+        page.get_by_text("WebP and AVIF in the same number of bytes").click()
+        page.locator("#rivals table").wait_for()
+    else:
+        drop_blob(page, blob)
+    assert_fits(page, 390)
+    run_batch(page, server, [photo if name == "encoder" else blob, junk])
+    page.locator("#results").get_by_text("This is not a").first.wait_for()
+    assert_fits(page, 390)
+
+
+@pytest.mark.parametrize(("width", "ending"), [(1200, ".png"), (390, "-phone.png")])
+def test_screenshots(
+    open_page: Callable[..., Page], encoder: AppServer, decoder: AppServer, tmp_path: Path, width: int, ending: str
+) -> None:
+    page = open_page(encoder, width)
+    page.locator("#examples button.thumbnail-item").first.click()
+    wait_for_photo(page)
+    blob = tmp_path / "blob.l8"
+    downloaded(page, page.locator("#blob")).save_as(blob)
+    folder = Path(os.environ.get("LATENT8_SCREENSHOTS", tmp_path))
+    save_screenshot(page, folder / f"encoder{ending}")
+    page = open_page(decoder, width)
+    drop_blob(page, blob)
+    save_screenshot(page, folder / f"decoder{ending}")
+
+
+def save_screenshot(page: Page, path: Path) -> None:
+    page.mouse.move(0, 0)
+    page.wait_for_function(ALL_LOADED)
+    page.wait_for_timeout(1000)  # for the progress bars to fade
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from latent8 import ModelError, inspect
 from latent8.loading import weights_hash
 from latent8.models import Model, model_named
-from latent8.network import Network
+from latent8.network import TinyNetwork
 
 REPOSITORY = "madebyollin/taesd"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -169,17 +169,17 @@ def bundled(folder: Path) -> Model:
 
 def test_bundled_weights_that_are_gone_or_damaged_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="missing: install latent8 again"):
-        Network(bundled(tmp_path / "absent"), torch.device("cpu"))
+        TinyNetwork(bundled(tmp_path / "absent"), torch.device("cpu"))
     folder = make_checkpoint(tmp_path / "damaged")
     (folder / WEIGHTS).write_bytes(b"damaged")
     with pytest.raises(ModelError, match="damaged: install latent8 again"):
-        Network(bundled(folder), torch.device("cpu"))
+        TinyNetwork(bundled(folder), torch.device("cpu"))
 
 
 def outputs(folder: Path, side: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """[latents, picture in 0 ... 1] of Network, and those of plain diffusers, for the same random inputs."""
     autoencoder = AutoencoderTiny.from_pretrained(folder).eval()
-    network = Network(bundled(folder), torch.device("cpu"), torch.float32)
+    network = TinyNetwork(bundled(folder), torch.device("cpu"), torch.float32)
     generator = torch.Generator().manual_seed(2)
     rgb = torch.rand(1, 3, side, side, generator=generator)
     latents = torch.randn(1, 4, side // 8, side // 8, generator=generator) * 2

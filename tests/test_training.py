@@ -22,6 +22,7 @@ from training.lpips import ALEXNET, LPIPS, SCALE, SHIFT, VGG16
 from training.network import Block, TinyAutoencoder, quantise_in_the_loop
 from training.optimiser import Muon, make_optimisers, orthogonalised
 from training.photos import CropSource, photo_files
+from training.tiny import TinyTask
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -149,7 +150,7 @@ def test_three_steps_write_checkpoint_log_and_grid_then_resume(photos, tmp_path,
     first = torch.load(out / "checkpoint.pt", weights_only=True)
     assert first["step"] == 3 and first["seconds"] > 0
     rows = rows_of(out / "log.csv")
-    assert list(rows[0]) == train.CSV_COLUMNS
+    assert list(rows[0]) == ["step", "minutes", "loss", *TinyTask.columns, "learning_rate", "skipped"]
     assert [row["step"] for row in rows] == ["1", "2", "3"]
     assert all(math.isfinite(float(value)) for row in rows for value in row.values())
     assert not any(int(row["skipped"]) for row in rows)

@@ -1,6 +1,7 @@
-"""Train an AutoencoderTiny on a folder of photos, within a budget of minutes. See training/README.md.
+"""Train l8-tiny or l8-photo on a folder of photos, within a budget of minutes. See training/README.md.
 
     python -m training.train PHOTOS --out runs/tiny --minutes 120 --lpips alexnet.npz
+    python -m training.train PHOTOS --model l8-photo --out runs/photo --minutes 120 --lr 3e-4
 
 Run the same command again to resume; a larger --minutes goes on from where the last budget ended.
 """
@@ -22,14 +23,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from training.lpips import LPIPS
-from training.network import LATENT_MAGNITUDE, TinyAutoencoder
-from training.optimiser import make_optimisers
+from training.photo import PhotoTask
 from training.photos import CropSource, photo_files
+from training.tiny import TinyTask
 
-MSE_WEIGHT = 400.0  # about 1 at 26 dB, so that the LPIPS weight reads as a share
+TASKS: dict[str, type[TinyTask] | type[PhotoTask]] = {"l8-tiny": TinyTask, "l8-photo": PhotoTask}
 LOG_EVERY, SAVE_EVERY = 50, 500  # steps
 M = TypeVar("M", bound=nn.Module)
-CSV_COLUMNS = ["step", "minutes", "loss", "psnr_db", "lpips", "latent_std", "learning_rate", "skipped"]
 
 
 class SpikeGuard:
@@ -65,12 +65,11 @@ class Trainer:
         self.args = args
         self.device = torch.device(args.device)
         torch.manual_seed(args.seed)
-        self.model = channels_last(TinyAutoencoder().to(self.device))
+        lpips = channels_last(LPIPS(args.lpips).to(self.device)) if args.lpips else None
+        self.task = TASKS[args.model](lpips, args.lpips_weight)
+        self.model = channels_last(self.task.new_model().to(self.device))
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimisers = make_optimisers(self.model, args.lr)
-        self.lpips = None
-        if args.lpips:
-            self.lpips = channels_last(LPIPS(args.lpips).to(self.device))
+        self.optimisers = self.task.optimisers(self.model, args.lr)
         self.guard = SpikeGuard()
         self.step, self.seconds = 0, 0.0
         args.out.mkdir(parents=True, exist_ok=True)
@@ -117,15 +116,9 @@ class Trainer:
         rate = self.learning_rate()
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
         with self.half_precision():
-            output, z = self.model(photos)
-            perceptual = self.lpips(output, photos).mean() if self.lpips else None
-        mse = (output.float() - photos).square().mean()
-        outside = (z.float().abs() - LATENT_MAGNITUDE).relu().square().mean()  # the blob would clip these
-        loss = MSE_WEIGHT * mse + 10 * outside
-        if perceptual is not None:
-            loss = loss + self.args.lpips_weight * perceptual
+            loss, figures = self.task.loss(self.model, photos)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
         if self.guard.accepts(loss.item(), norm.item()):
@@ -142,24 +135,15 @@ class Trainer:
             self.guard.start_again()
         self.model.zero_grad(set_to_none=True)
         self.step += 1
-        return {
-            "loss": loss.item(),
-            "psnr_db": -10 * math.log10(max(mse.item(), 1e-10)),
-            "lpips": perceptual.item() if perceptual is not None else math.nan,
-            "latent_std": z.float().std().item(),
-            "learning_rate": rate,
-        }
+        return {"loss": loss.item(), **figures, "learning_rate": rate}
 
     @torch.no_grad()
     def write_grid(self, photos: Tensor) -> None:
-        """Originals, latents (four channels as RGB minus the fourth) and reconstructions, one row each."""
+        """Originals and what the averaged weights make of them, one row each."""
         with self.half_precision():
-            output, z = self.ema(photos)
-        size = photos.shape[-1]
-        latents = (z.float() / (2 * LATENT_MAGNITUDE) + 0.5).clamp(0, 1)
-        latents = torch.nn.functional.interpolate(latents[:, :3], size=(size, size))
-        rows = [torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in (photos, latents, output)]
-        pixels = torch.cat(rows, dim=1).mul(255).round().byte().permute(1, 2, 0)
+            rows = self.task.grid(self.ema, photos)
+        strips = [torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in rows]
+        pixels = torch.cat(strips, dim=1).mul(255).round().byte().permute(1, 2, 0)
         Image.fromarray(pixels.cpu().numpy()).save(self.args.out / "grid.png")
 
     def run(self) -> None:
@@ -171,7 +155,8 @@ class Trainer:
         totals: dict[str, float] = {}
         n_rows = 0  # in totals: not always LOG_EVERY, as a run may resume, or go back, between two rows of the log
         with open(log_path, "a", newline="") as log_file:
-            log = csv.DictWriter(log_file, CSV_COLUMNS)
+            columns = ["step", "minutes", "loss", *self.task.columns, "learning_rate", "skipped"]
+            log = csv.DictWriter(log_file, columns)
             if new_log:
                 log.writeheader()
             while self.seconds < 60 * args.minutes and (args.steps is None or self.step < args.steps):
@@ -204,6 +189,7 @@ class Trainer:
         bar = "#" * int(30 * done) + "-" * (30 - int(30 * done))
         line = f"[{bar}] {minutes:6.1f}/{self.args.minutes:g} min  step {self.step}  loss {mean['loss']:.3f}"
         line += f"  {mean['psnr_db']:.2f} dB  LPIPS {mean['lpips']:.3f}"
+        line += f"  {mean['bpp']:.3f} bpp" if "bpp" in mean else ""
         end = "\r" if sys.stdout.isatty() else "\n"
         print(line, end=end, flush=True)
 
@@ -215,21 +201,25 @@ def channels_last(module: M) -> M:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of photos, searched with its subfolders")
+    parser.add_argument("--model", choices=list(TASKS), default="l8-tiny")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt, log.csv and grid.png")
     parser.add_argument("--minutes", type=float, default=120, help="training time in all, earlier runs included")
     parser.add_argument("--steps", type=int, help="stop earlier, at this step")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels, a multiple of 8")
+    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
     parser.add_argument("--lpips-weight", type=float, default=2.0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    if args.crop % 8 or args.crop < 32:
-        parser.error("--crop must be a multiple of 8, at least 32")
+    multiple = TASKS[args.model].multiple
+    if args.crop % multiple or args.crop < 32:
+        parser.error(f"--crop must be a multiple of {multiple}, at least 32")
     return args
 
 
 if __name__ == "__main__":
+    # The momentum of weights that no longer get a gradient sinks into denormal numbers, which CPUs multiply slowly.
+    torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
     Trainer(parse_args()).run()

@@ -10,16 +10,18 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     8       4     weights    any                   first four bytes of the SHA-256 of the model's weights
     12      4     width      1 ... 1048576         of the picture, in pixels
     16      4     height     1 ... 1048576         of the picture, in pixels; width x height at most 2^30
-    20      1     channels   1 ... 64              latent channels C
+    20      1     channels   1 ... 255             latent channels C
     21      1     stride     1 ... 64              pixels per latent, both ways: the latents are
                                                    [C, h, w] = [C, ceil(height / stride), ceil(width / stride)]
     22      1     top        15 ... 255            highest symbol: levels of the quantiser, less one
-    23      1     coding     0 or 1                0: C x h x w symbols, one byte each, in [C, h, w] order;
-                                                   1: entropy-coded, see latent8/entropy.py
+    23      1     coding     0, 1 or 2             0: C x h x w symbols, one byte each, in [C, h, w] order;
+                                                   1: entropy-coded, see latent8/entropy.py;
+                                                   2: under a hyperprior, see latent8/hyperprior_coding.py
     24      2     low        finite float16        latent that symbol 0 stands for
     26      2     high       finite, above low     latent that symbol `top` stands for
     28      4     payload    coding 0: C x h x w   length of the payload
                              1: less than that
+                             2: 5 + 4 n
     32      1 + n stem       n = 1 ... 200         only with flag 0: length n, then n bytes of UTF-8, the name
                                                    of the original file without folder and ending
     .       4 + m alpha      m = 1 ... 2^31        only with flag 1: length m, then a PNG of mode L and of the
@@ -27,7 +29,9 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     .       payload          latents
     .       4     checksum                         CRC-32 (as in zlib) of all bytes before it
 
-Symbol q stands for the latent low + (high - low) * q / top. Nothing follows the checksum.
+Symbol q stands for the latent low + (high - low) * q / top. With coding 2, low is -127, high 127 and top 254: a
+latent is then a whole number of quantisation steps above the mean that the hyperprior expects. Nothing follows the
+checksum.
 """
 
 from __future__ import annotations
@@ -40,16 +44,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latent8 import entropy
+from latent8 import entropy, hyperprior_coding
 from latent8.errors import BlobError
 from latent8.quantise import Quantiser
 
 MAGIC = b"\x89L8\n"
 VERSION = 1
 FLAG_STEM, FLAG_ALPHA = 1, 2
-RAW, ENTROPY_CODED = 0, 1
+RAW, ENTROPY_CODED, HYPERPRIOR_CODED = 0, 1, 2
 MAX_SIDE, MAX_PIXELS = 1 << 20, 1 << 30
-MAX_CHANNELS = MAX_STRIDE = 64
+MAX_CHANNELS, MAX_STRIDE = 255, 64
 MAX_STEM_BYTES = 200
 MAX_ALPHA_BYTES = 1 << 31
 
@@ -73,6 +77,7 @@ class Header:
     payload_bytes: int = 0
     alpha_bytes: int = 0
     n_bytes: int = 0
+    quality: int | None = None  # with coding 2
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -93,10 +98,15 @@ def pack(header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> bytes:
     levels = header.quantiser.levels
     if symbols.shape != header.latent_shape or symbols.dtype != np.uint8 or symbols.max() >= levels:
         raise ValueError(f"expected uint8 symbols below {levels} of shape {header.latent_shape}")
-    stem = clean_stem(header.stem).encode() if header.stem else b""
     payload, coding = entropy.encode(symbols, levels), ENTROPY_CODED
     if len(payload) >= symbols.size:
         payload, coding = symbols.tobytes(), RAW
+    return pack_payload(header, coding, payload, alpha_png)
+
+
+def pack_payload(header: Header, coding: int, payload: bytes, alpha_png: bytes = b"") -> bytes:
+    """As `pack`, for latents that are coded already."""
+    stem = clean_stem(header.stem).encode() if header.stem else b""
     fixed = _FIXED.pack(
         MAGIC,
         VERSION,
@@ -107,7 +117,7 @@ def pack(header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> bytes:
         header.height,
         header.channels,
         header.stride,
-        levels - 1,
+        header.quantiser.levels - 1,
         coding,
         header.quantiser.low,
         header.quantiser.high,
@@ -135,7 +145,9 @@ def unpack(blob: bytes) -> tuple[Header, np.ndarray, bytes]:
 
     Raises BlobError.
     """
-    header, alpha, payload = _parse(bytes(blob))
+    header, alpha, payload = read_payload(blob)
+    if header.coding == HYPERPRIOR_CODED:
+        raise BlobError("The latents of this blob cannot be read without its model.")
     if header.coding == RAW:
         symbols = np.frombuffer(payload, np.uint8).reshape(header.latent_shape)
     else:
@@ -143,6 +155,11 @@ def unpack(blob: bytes) -> tuple[Header, np.ndarray, bytes]:
     if symbols.max() >= header.quantiser.levels:
         raise BlobError("The blob is damaged: a latent lies outside its range. Encode the picture again.")
     return header, symbols, alpha
+
+
+def read_payload(blob: bytes) -> tuple[Header, bytes, bytes]:
+    """blob -> header, alpha plane as PNG bytes (empty when opaque), latents as they are coded. Raises BlobError."""
+    return _parse(bytes(blob))
 
 
 def is_blob(data: bytes) -> bool:
@@ -185,7 +202,7 @@ def _parse(blob: bytes) -> tuple[Header, bytes, bytes]:
     _require(1 <= channels <= MAX_CHANNELS, f"{channels} latent channels")
     _require(1 <= stride <= MAX_STRIDE, f"a stride of {stride}")
     _require(top >= 15, f"{top + 1} levels, fewer than 16")
-    _require(coding in (RAW, ENTROPY_CODED), f"payload coding {coding}")
+    _require(coding in (RAW, ENTROPY_CODED, HYPERPRIOR_CODED), f"payload coding {coding}")
     _require(math.isfinite(low) and math.isfinite(high) and low < high, f"a latent range from {low} to {high}")
     if flags & FLAG_STEM:
         _require(1 <= len(stem_bytes) <= MAX_STEM_BYTES, f"a file stem of {len(stem_bytes)} bytes")
@@ -209,10 +226,13 @@ def _parse(blob: bytes) -> tuple[Header, bytes, bytes]:
         payload_bytes=payload_bytes,
         alpha_bytes=len(alpha),
         n_bytes=len(blob),
+        quality=payload[0] if coding == HYPERPRIOR_CODED and payload else None,
     )
     n_symbols = math.prod(header.latent_shape)
     if coding == RAW:
         _require(payload_bytes == n_symbols, f"{payload_bytes} bytes of latents where {n_symbols} belong")
+    elif coding == HYPERPRIOR_CODED:
+        hyperprior_coding.check_payload(payload, n_symbols)
     else:
         _require(payload_bytes < n_symbols, f"{payload_bytes} coded bytes for {n_symbols} latents")
         entropy.check_length(payload_bytes, header.latent_shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from latent8 import __version__
 from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect
 from latent8.errors import Latent8Error
 from latent8.files import picture_bytes, write_file
-from latent8.models import DEFAULT_MODEL, model_with_id, models
+from latent8.models import DEFAULT_MODEL, model_named, model_with_id, models
+from latent8.settings import DEFAULT_QUALITY, Settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,11 +33,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _encode(args: argparse.Namespace) -> int:
-    codec = Codec(args.model, args.device, max_pixels=args.max_pixels)
+    names = ("levels",) if args.png else ("quality", "target_bytes", "target_bpp", "levels")
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    model = model_named(args.model)
+    try:
+        Settings(**options).check(model)
+    except ValueError as error:
+        raise Latent8Error(f"{error}.") from None
+    codec = Codec(model, args.device, max_pixels=args.max_pixels)
 
     def convert(source: Path) -> tuple[Path, bytes]:
-        options = {"levels": args.levels, "longest_side": args.longest_side}
-        data = (codec.encode_rgba_png if args.png else codec.encode)(source, **options)
+        run = codec.encode_rgba_png if args.png else codec.encode
+        data = run(source, longest_side=args.longest_side, **options)
         return source.with_suffix(".encoded.png" if args.png else ".l8"), data
 
     return _each(args, convert)
@@ -125,6 +134,22 @@ def _levels(text: str) -> int:
     return int(text)
 
 
+def _quality(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 100")
+    return int(text)
+
+
+def _bpp(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("must be a number above 0")
+    return value
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError("must be a whole number above 0")
@@ -145,7 +170,11 @@ def _parser() -> argparse.ArgumentParser:
 
     encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
     encode.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
-    encode.add_argument("--levels", type=_levels, default=256, help="of the quantiser, 16 to 256 (default: 256)")
+    size = encode.add_mutually_exclusive_group()
+    size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
+    size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
+    size.add_argument("--target-bpp", type=_bpp, help="of l8-photo: the same in bits per pixel")
+    size.add_argument("--levels", type=_levels, help="of the other models' quantiser, 16 to 256 (default: 256)")
     encode.add_argument("--longest-side", type=_positive, help="shrink larger pictures to this many pixels")
     encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
     encode.set_defaults(run=_encode)

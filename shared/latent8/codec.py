@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,17 @@ from latent8 import blob as l8
 from latent8.blob import Header
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.files import picture_bytes, write_file
-from latent8.models import DEFAULT_MODEL, Model, model_named, model_with_id
+from latent8.models import DEFAULT_MODEL, HYPERPRIOR, TINY, Model, model_named, model_with_id
 from latent8.pictures import Picture, Source, check_size, decode_alpha, encode_alpha, open_picture, pad_to_multiple
 from latent8.quantise import Quantiser
-from latent8.rgba_png import is_png, read_rgba_png, write_rgba_png
+from latent8.rgba_png import is_png, read_rgba_png, require_four_channels, write_rgba_png
+from latent8.settings import DEFAULT_QUALITY, DEFAULTS, Settings
 
 if TYPE_CHECKING:
     import torch
 
 DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
+CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
 
 
 class Codec:
@@ -42,44 +45,61 @@ class Codec:
     ):
         import torch
 
-        from latent8.network import Network, best_device
+        from latent8.network import best_device
 
         self.model = model_named(model) if isinstance(model, str) else model
         try:
-            self.network = Network(self.model, torch.device(device) if device else best_device(), dtype)
+            self.network = _network(self.model, torch.device(device) if device else best_device(), dtype)
         except (RuntimeError, AssertionError) as error:  # torch, of a device that it does not know or have
             reason = str(error).splitlines()[0]
             raise ModelError(f"{self.model.name} cannot be loaded on the device {device}: {reason}.") from None
         self.max_pixels = max_pixels
 
     def encode(
-        self, image: Source, *, levels: int = 256, longest_side: int | None = None, stem: str | None = None
+        self,
+        image: Source,
+        *,
+        quality: int | None = None,
+        target_bytes: int | None = None,
+        target_bpp: float | None = None,
+        levels: int | None = None,
+        longest_side: int | None = None,
+        stem: str | None = None,
     ) -> bytes:
         """Picture (path, bytes, open file, PIL image or uint8 array) -> blob.
 
-        levels: of the quantiser, 16 to 256; fewer make smaller files and coarser pictures. longest_side: shrink
-        larger pictures to it, in pixels. stem: file name kept in the blob, by default that of a path. The same
-        picture, model and machine give the same bytes. Raises PictureError, or ValueError for `levels`.
+        For models with a hyperprior: quality 1 to 100, 50 by default; or target_bytes or target_bpp, the size of the
+        whole blob in bytes or bits per pixel, which is then the largest blob found that is not above it. For the
+        others: levels of the quantiser, 16 to 256, 256 by default; fewer make smaller files and coarser pictures.
+        longest_side: shrink larger pictures to it, in pixels. stem: file name kept in the blob, by default that of a
+        path. The same picture, model and machine give the same bytes. Raises PictureError, also for a target that
+        cannot be met, or ValueError for options that the model does not have.
         """
+        settings = Settings(quality, target_bytes, target_bpp, levels)
+        settings.check(self.model)
         picture = open_picture(image, self.max_pixels, longest_side)
-        header, symbols, alpha = self.analyse(picture, levels, stem)
-        return l8.pack(header, symbols, alpha)
+        return pack(*self.analyse(picture, settings, stem))
 
     def encode_rgba_png(self, image: Source, *, levels: int = 256, longest_side: int | None = None) -> bytes:
         """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
+        require_four_channels(self.model.name, self.model.channels)
         picture = open_picture(image, self.max_pixels, longest_side)
-        header, symbols, _ = self.analyse(picture, levels)
+        header, symbols, _ = self.analyse(picture, Settings(levels=levels))
         return write_rgba_png(header, symbols)
 
     def decode(self, blob: bytes) -> Image.Image:
         """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA. Raises BlobError."""
         return self.synthesise(*read(blob, self.max_pixels)).image()
 
-    def analyse(self, picture: Picture, levels: int = 256, stem: str | None = None) -> tuple[Header, np.ndarray, bytes]:
-        """Picture -> header, symbols (uint8 [C, h, w]) and alpha plane (PNG bytes, empty when opaque)."""
-        quantiser = Quantiser(self.model.low, self.model.high, levels)
-        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride))
-        symbols = quantiser.quantise(latents)
+    def analyse(
+        self, picture: Picture, settings: Settings = DEFAULTS, stem: str | None = None
+    ) -> tuple[Header, np.ndarray, bytes]:
+        """Picture -> header, symbols and alpha plane (PNG bytes, empty when opaque).
+
+        symbols: uint8 [C, h, w]; of a model with a hyperprior they are the payload instead, uint8 [n].
+        """
+        settings.check(self.model)
+        alpha = encode_alpha(picture.alpha) if picture.alpha is not None else b""
         header = Header(
             model_id=self.model.id,
             weights=self.network.weights_hash,
@@ -87,17 +107,50 @@ class Codec:
             height=picture.height,
             channels=self.model.channels,
             stride=self.model.stride,
-            quantiser=quantiser,
+            quantiser=Quantiser(self.model.low, self.model.high, settings.levels or _most_levels(self.model)),
             stem=stem or picture.stem,
         )
-        return header, symbols, encode_alpha(picture.alpha) if picture.alpha is not None else b""
+        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride))
+        if self.model.kind == TINY:
+            return header, header.quantiser.quantise(latents), alpha
+        overhead = len(l8.pack_payload(header, l8.HYPERPRIOR_CODED, b"", alpha))
+        payload, quality = self._coded(latents, settings, header, overhead)
+        header = replace(header, coding=l8.HYPERPRIOR_CODED, payload_bytes=len(payload), quality=quality)
+        return header, np.frombuffer(payload, np.uint8), alpha
+
+    def _coded(self, latents: np.ndarray, settings: Settings, header: Header, overhead: int) -> tuple[bytes, int]:
+        """Latents -> payload and its quality, at the quality or under the size that the settings ask for."""
+        limit = settings.target_bytes
+        if settings.target_bpp is not None:
+            limit = int(settings.target_bpp * header.width * header.height / 8)
+        if limit is None:
+            payload = self.network.pack(latents, settings.quality or DEFAULT_QUALITY)
+        else:
+            payload = self.network.pack_at_most(latents, limit - overhead)
+            if len(payload) + overhead > limit:
+                raise PictureError(
+                    f"This picture cannot be kept in {limit:,} bytes: it takes {len(payload) + overhead:,} at the "
+                    "lowest quality. Shrink it, or allow more."
+                )
+        return payload, payload[0]
 
     def synthesise(self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> Picture:
         """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
+        return self.synthesise_with_latents(header, symbols, alpha_png)[0]
+
+    def synthesise_with_latents(
+        self, header: Header, symbols: np.ndarray, alpha_png: bytes = b""
+    ) -> tuple[Picture, np.ndarray]:
+        """As `synthesise`; also the latents that the picture was made from, float32 [C, h, w]."""
         self._check(header)
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
-        rgb = self.network.decode_latents(header.quantiser.dequantise(symbols))
-        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
+        if header.coding == l8.HYPERPRIOR_CODED:
+            latents, quality = self.network.unpack(symbols.tobytes(), header.latent_shape)
+            rgb = self.network.render(latents, quality)
+        else:
+            latents = header.quantiser.dequantise(symbols)
+            rgb = self.network.decode_latents(latents)
+        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem), latents
 
     def _check(self, header: Header) -> None:
         wanted = model_with_id(header.model_id)
@@ -110,8 +163,15 @@ class Codec:
         _check_size(header, self.max_pixels)
 
 
+def pack(header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> bytes:
+    """What `Codec.analyse` gave -> blob."""
+    if header.coding == l8.HYPERPRIOR_CODED:
+        return l8.pack_payload(header, header.coding, symbols.tobytes(), alpha_png)
+    return l8.pack(header, symbols, alpha_png)
+
+
 def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.ndarray, bytes]:
-    """Blob or RGBA PNG, told apart by content -> header, symbols (uint8 [C, h, w]), alpha plane (PNG bytes).
+    """Blob or RGBA PNG, told apart by content -> header, symbols and alpha plane, as `Codec.analyse` gives them.
 
     Raises BlobError; also for a model that is unknown or of another latent shape, and for pictures over the limit.
     """
@@ -119,6 +179,9 @@ def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.
     _check_size(header, max_pixels)  # before the symbols are decoded: a few bytes may claim very many
     if is_png(data):
         return *read_rgba_png(data), b""
+    if header.coding == l8.HYPERPRIOR_CODED:
+        header, alpha, payload = l8.read_payload(data)
+        return header, np.frombuffer(payload, np.uint8), alpha
     return l8.unpack(data)
 
 
@@ -132,15 +195,20 @@ def inspect(data: bytes) -> Header:
 def describe(header: Header) -> dict[str, str | int | float]:
     """A header in words and numbers, ready for JSON or a table."""
     quantiser = header.quantiser
+    described_quantiser: dict[str, str | int | float] = {
+        "levels": quantiser.levels,
+        "range": f"{quantiser.low:g} to {quantiser.high:g}",
+        "step": round(quantiser.step, 5),
+    }
+    if header.quality is not None:  # the quantisation step is then the model's, for each channel
+        described_quantiser = {"quality": header.quality}
     return {
         "model": model_with_id(header.model_id).name,
         "width": header.width,
         "height": header.height,
         "latents": " x ".join(map(str, header.latent_shape)),
-        "levels": quantiser.levels,
-        "range": f"{quantiser.low:g} to {quantiser.high:g}",
-        "step": round(quantiser.step, 5),
-        "coding": "entropy-coded" if header.coding == l8.ENTROPY_CODED else "raw",
+        **described_quantiser,
+        "coding": CODINGS[header.coding],
         "bytes": header.n_bytes,
         "bpp": round(header.bpp, 4),
         "alpha": f"lossless, {header.alpha_bytes} bytes" if header.alpha_bytes else "opaque",
@@ -160,6 +228,22 @@ def _check_model(header: Header) -> None:
     if (header.channels, header.stride) != (model.channels, model.stride):
         latents = f"{header.channels} latent channels at 1/{header.stride}"
         raise BlobError(f"The blob is not valid: {latents} are not those of {model.name}.")
+    if (header.coding == l8.HYPERPRIOR_CODED) != (model.kind == HYPERPRIOR):
+        raise BlobError(f"The blob is not valid: {model.name} does not code latents in its way.")
+
+
+def _most_levels(model: Model) -> int:
+    return 256 if model.kind == TINY else 255  # -127 ... 127
+
+
+def _network(model: Model, device: torch.device, dtype: torch.dtype | None):
+    if model.kind == TINY:
+        from latent8.network import TinyNetwork
+
+        return TinyNetwork(model, device, dtype)
+    from latent8.hyperprior_network import HyperpriorNetwork
+
+    return HyperpriorNetwork(model, device, dtype)
 
 
 @lru_cache(maxsize=2)
@@ -167,17 +251,9 @@ def _loaded(model: str, device: str | None) -> Codec:
     return Codec(model, device)
 
 
-def encode(
-    image: Source,
-    model: str = DEFAULT_MODEL,
-    *,
-    levels: int = 256,
-    longest_side: int | None = None,
-    stem: str | None = None,
-    device: str | None = None,
-) -> bytes:
-    """`Codec.encode` with a codec that is loaded on first use and kept."""
-    return _loaded(model, device).encode(image, levels=levels, longest_side=longest_side, stem=stem)
+def encode(image: Source, model: str = DEFAULT_MODEL, *, device: str | None = None, **options) -> bytes:
+    """`Codec.encode` with a codec that is loaded on first use and kept; it has the same options."""
+    return _loaded(model, device).encode(image, **options)
 
 
 def decode(blob: bytes, *, device: str | None = None) -> Image.Image:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from latent8.errors import ModelError
-from latent8.models import DEFAULT_MODEL, Model
+from latent8.models import DEFAULT_MODEL, TINY, Model
 
 logger = logging.getLogger("latent8")
 
@@ -34,13 +34,7 @@ def load_autoencoder(model: Model):
     Raises ModelError with one sentence where it cannot be had.
     """
     if model.bundled:
-        if not os.path.isdir(model.location):  # else diffusers would look for a Hub repository of that name
-            raise ModelError(f"The bundled weights of {model.name} are missing: install latent8 again.")
-        try:
-            return _from_pretrained(model, local_files_only=True)
-        except OSError as error:
-            logger.debug("loading failed", exc_info=error)
-            raise ModelError(f"The bundled weights of {model.name} are damaged: install latent8 again.") from None
+        return _bundled(model)
     try:
         return _from_pretrained(model, local_files_only=True)
     except OSError:
@@ -64,6 +58,21 @@ def load_autoencoder(model: Model):
         ) from None
 
 
+def load_photo_model(model: Model):
+    """L8Photo in float32, from its bundled folder. Raises ModelError with one sentence where it cannot be had."""
+    return _bundled(model)
+
+
+def _bundled(model: Model):
+    if not os.path.isdir(model.location):  # else diffusers would look for a Hub repository of that name
+        raise ModelError(f"The bundled weights of {model.name} are missing: install latent8 again.")
+    try:
+        return _from_pretrained(model, local_files_only=True)
+    except OSError as error:
+        logger.debug("loading failed", exc_info=error)
+        raise ModelError(f"The bundled weights of {model.name} are damaged: install latent8 again.") from None
+
+
 def _require_hub(model: Model) -> None:
     """Fail in seconds when there is no network; diffusers would retry for half a minute first."""
     from huggingface_hub import HfApi
@@ -81,9 +90,12 @@ def _from_pretrained(model: Model, local_files_only: bool):
     """Raises OSError where files are missing or unreadable, ModelError where they are of another network."""
     from diffusers import AutoencoderTiny
 
+    from latent8.photo_model import L8Photo
+
+    network = AutoencoderTiny if model.kind == TINY else L8Photo
     try:
         with _quiet_diffusers():
-            autoencoder, info = AutoencoderTiny.from_pretrained(
+            autoencoder, info = network.from_pretrained(
                 model.location,
                 use_safetensors=True,  # else diffusers falls back to pickle files
                 local_files_only=local_files_only,
@@ -99,12 +111,12 @@ def _from_pretrained(model: Model, local_files_only: bool):
         config = autoencoder.config
         if config.latent_channels != model.channels:
             problems.append(f"{config.latent_channels} latent channels")
-        if any(
+        if model.kind == TINY and any(
             2 ** (len(blocks) - 1) != model.stride for blocks in (config.num_encoder_blocks, config.num_decoder_blocks)
         ):
             problems.append(f"a stride other than {model.stride}")
     if problems:
-        wanted = f"an AutoencoderTiny of {model.channels} channels at 1/{model.stride}"
+        wanted = f"{network.__name__} of {model.channels} channels at 1/{model.stride}"
         raise ModelError(f"The weights of {model.source} do not fit {wanted}: {', '.join(problems)}.")
     return autoencoder
 

@@ -12,15 +12,20 @@ from pathlib import Path
 from latent8.errors import BlobError, ModelError
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")
-DEFAULT_MODEL = "l8-tiny"
+DEFAULT_MODEL = "l8-photo"
+TINY, HYPERPRIOR = "AutoencoderTiny", "hyperprior"  # kinds of model
 
 
 @dataclass(frozen=True)
 class Model:
-    """An autoencoder: pictures [3, H, W] -> latents [channels, H / stride, W / stride] in about [low, high]."""
+    """Pictures [3, H, W] -> latents [channels, H / stride, W / stride].
+
+    [low, high] is about the range of a TINY model's latents; a HYPERPRIOR's are whole numbers in it.
+    """
 
     id: int
     name: str
+    kind: str
     source: str  # folder below weights/ when bundled, else a Hub repository
     bundled: bool
     channels: int
@@ -41,6 +46,7 @@ _MODELS = (
     Model(
         id=1,
         name="l8-tiny",
+        kind=TINY,
         source="l8-tiny",
         bundled=True,
         channels=4,
@@ -54,6 +60,7 @@ _MODELS = (
     Model(
         id=2,
         name="taesd",
+        kind=TINY,
         source="madebyollin/taesd",
         bundled=False,
         channels=4,
@@ -63,6 +70,20 @@ _MODELS = (
         size_mb=9.8,
         licence="MIT",
         summary="the latents of Stable Diffusion 1 and 2; downloaded from the Hugging Face Hub on first use",
+    ),
+    Model(
+        id=3,
+        name="l8-photo",
+        kind=HYPERPRIOR,
+        source="l8-photo",
+        bundled=True,
+        channels=160,
+        stride=16,
+        low=-127.0,
+        high=127.0,
+        size_mb=17.3,
+        licence="MIT",
+        summary="bundled, works offline; quality from 1 to 100; trained for latent8 on about a thousand photos",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A loaded autoencoder: pictures -> latents -> pictures, on one device, as fast as it goes there."""
+"""A loaded model: pictures -> latents -> pictures, on one device, as fast as it goes there."""
 
 from __future__ import annotations
 
@@ -12,30 +12,35 @@ from latent8.errors import ModelError
 from latent8.folding import folded_decoder, folded_encoder
 from latent8.loading import load_autoencoder, weights_hash
 from latent8.models import Model
-from latent8.tiling import demand, scaled, tiles
+from latent8.tiling import Demand, demand, scaled, tiles
 
 MAX_ACTIVATION_BYTES = 2 << 30  # larger pictures are run in tiles
 
 
 class Network:
-    """The two halves of an AutoencoderTiny.
+    """The two halves of a model, run whole or in tiles.
 
-    On a CPU or GPU with fast half precision the layers run in it; where that gives anything but finite numbers,
+    analysis: RGB [B, 3, H, W] in [0, 1] -> latents; synthesis: latents, and what else it takes -> RGB. Both in
+    float32. On a device with fast half precision the layers run in it; where that gives anything but finite numbers,
     the call is repeated in float32, and raises ModelError if that does not help.
     """
 
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        halves: tuple[nn.Module, nn.Module],
+        demands: tuple[Demand, Demand],
+        weights_hash: bytes,
+    ):
         self.model, self.device = model, device
         self.dtype = dtype or fast_dtype(device)
         self.max_bytes = MAX_ACTIVATION_BYTES
-        autoencoder = load_autoencoder(model)
-        self.weights_hash = weights_hash(autoencoder)
-        self._exact = (folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers))
-        self._analysis, self._synthesis = (self._prepared(half, self.dtype) for half in self._exact)
-        self._demands = [
-            demand(half, model.stride, self.dtype.itemsize, downwards)
-            for half, downwards in zip(self._exact, (True, False), strict=True)
-        ]
+        self.weights_hash = weights_hash
+        self._exact = halves
+        self._halves = [self._prepared(half, self.dtype) for half in halves]
+        self._demands = demands
 
     def encode_pixels(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
@@ -49,13 +54,13 @@ class Network:
             latents[:, *tile.inner] = part[:, *tile.crop(1)]
         return latents
 
-    def decode_latents(self, latents: np.ndarray) -> np.ndarray:
+    def decode_latents(self, latents: np.ndarray, *conditions: Tensor) -> np.ndarray:
         """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3]."""
         stride = self.model.stride
         _, rows, columns = latents.shape
         rgb = np.empty((rows * stride, columns * stride, 3), np.uint8)
         for tile in tiles(rows, columns, self._demands[1], stride, self.max_bytes):
-            output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]))[0]
+            output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
             output = output.mul(255).round_().to(torch.uint8).permute(1, 2, 0)
             rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
         return rgb
@@ -63,28 +68,39 @@ class Network:
     @torch.inference_mode()
     def analysis(self, rgb: Tensor) -> Tensor:
         """RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w], float32."""
-        return self._run(self._analysis, 0, rgb)
+        return self._run(0, rgb)
 
     @torch.inference_mode()
-    def synthesis(self, latents: Tensor) -> Tensor:
+    def synthesis(self, latents: Tensor, *conditions: Tensor) -> Tensor:
         """Latents [B, C, h, w] -> RGB [B, 3, H, W] in [0, 1], float32."""
-        return self._run(self._synthesis, 1, latents).clamp_(0, 1)
+        return self._run(1, latents, *conditions).clamp_(0, 1)
 
     def _prepared(self, half: nn.Module, dtype: torch.dtype) -> nn.Module:
         prepared = copy.deepcopy(half).eval().requires_grad_(False)
         return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _run(self, half: nn.Module, index: int, x: Tensor) -> Tensor:
-        x = x.to(self.device)
-        y = half(x.to(self.dtype, memory_format=torch.channels_last)).float()
+    def _run(self, index: int, x: Tensor, *conditions: Tensor) -> Tensor:
+        x, others = x.to(self.device), [c.to(self.device) for c in conditions]
+        y = self._halves[index](x.to(self.dtype, memory_format=torch.channels_last), *others).float()
         if torch.isfinite(y).all():
             return y
         if self.dtype != torch.float32:
             exact = self._prepared(self._exact[index], torch.float32)
-            y = exact(x.float())
+            y = exact(x.float(), *others)
             if torch.isfinite(y).all():
                 return y
         raise ModelError(f"{self.model.name} gave numbers that are not finite: its weights do not fit this input.")
+
+
+class TinyNetwork(Network):
+    """An AutoencoderTiny, its ends folded; its latents are quantised evenly."""
+
+    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
+        autoencoder = load_autoencoder(model)
+        halves = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
+        n_bytes = (dtype or fast_dtype(device)).itemsize
+        demands = demand(halves[0], model.stride, n_bytes, True), demand(halves[1], model.stride, n_bytes, False)
+        super().__init__(model, device, dtype, halves, demands, weights_hash(autoencoder))
 
 
 def best_device() -> torch.device:

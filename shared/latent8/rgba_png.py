@@ -31,8 +31,7 @@ def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
 
     The alpha plane of a transparent picture has no place in this format and is left out.
     """
-    if header.channels != 4:
-        raise ModelError(f"An RGBA PNG holds 4 latent channels, and this model has {header.channels}: keep the .l8.")
+    require_four_channels(model_with_id(header.model_id).name, header.channels)
     top = header.quantiser.levels - 1
     values = np.rint(symbols.astype(np.float64) * 255 / top).astype(np.uint8)
     facts = {
@@ -47,6 +46,12 @@ def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(np.moveaxis(values, 0, -1))).save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
+
+
+def require_four_channels(model: str, channels: int) -> None:
+    """Raises ModelError for any other number."""
+    if channels != 4:
+        raise ModelError(f"An RGBA PNG holds 4 latent channels, and {model} has {channels}: keep the .l8.")
 
 
 def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:

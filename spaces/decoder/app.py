@@ -24,19 +24,22 @@ def gpu_seconds(header: Header, symbols: np.ndarray, alpha: bytes) -> int:
 
 
 @webui.gpu(duration=gpu_seconds)
-def synthesise(header: Header, symbols: np.ndarray, alpha: bytes) -> Picture:
+def synthesise(header: Header, symbols: np.ndarray, alpha: bytes) -> tuple[Picture, np.ndarray]:
+    """-> picture, the latents to show."""
+    model = webui.model_name(header)
     with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        return webui.codec(webui.model_name(header)).synthesise(header, symbols, alpha)
+        picture, latents = webui.codec(model).synthesise_with_latents(header, symbols, alpha)
+        return picture, webui.viewed_latents(model, latents)
 
 
 def decode_blob(path: str) -> tuple[Header, np.ndarray, Picture, float]:
-    """Blob file -> header, symbols, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
+    """Blob file -> header, latents to show, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
     data = Path(path).read_bytes()
     webui.codec(webui.model_name(read_header(data)))  # loads the model, which is not part of the time below
     started = time.perf_counter()
     header, symbols, alpha = read(data)
-    picture = synthesise(header, symbols, alpha)
-    return header, symbols, picture, time.perf_counter() - started
+    picture, latents = synthesise(header, symbols, alpha)
+    return header, latents, picture, time.perf_counter() - started
 
 
 def stem_of(header: Header, path: str) -> str:
@@ -74,14 +77,14 @@ def decode(
     path = webui.required(blob, "Choose a blob first.")
     progress(0.2, desc="Decoding")
     with webui.errors_in_the_page():
-        header, symbols, picture, seconds = decode_blob(path)
+        header, latents, picture, seconds = decode_blob(path)
         progress(0.7, desc="Writing the picture")
         folder = webui.request_folder()
         stem, suffix = stem_of(header, path), FORMATS[picture_format]
         view = webui.save_view(folder, f"{stem}.view.png", picture)
         file = webui.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
         found = {**describe(header), "decode_seconds": round(seconds, 3)}
-        return file, view, webui.save_latent_views(folder, header, symbols), found
+        return file, view, webui.save_latent_views(folder, found["model"], latents), found
 
 
 def decode_batch(
@@ -122,7 +125,7 @@ def facts(found: dict | None) -> str:
     rows = [
         ("Model", found["model"]),
         ("Picture", f"{found['width']} x {found['height']} pixels"),
-        ("Latents", f"{found['latents']}, {found['levels']} levels from {found['range']}"),
+        ("Latents", latents_text(found)),
         ("Blob", f"{webui.size_text(found['bytes'])}, {found['coding']}"),
         ("Bits per pixel", f"{found['bpp']:.3f}"),
         ("Transparency", found["alpha"]),
@@ -132,6 +135,12 @@ def facts(found: dict | None) -> str:
     if "decode_seconds" in found:
         rows.append(("Decoded in", f"{found['decode_seconds']:.2f} s"))
     return webui.facts_table(rows)
+
+
+def latents_text(found: dict) -> str:
+    if "quality" in found:
+        return f"{found['latents']}, quality {found['quality']}"
+    return f"{found['latents']}, {found['levels']} levels from {found['range']}"
 
 
 def build() -> gr.Blocks:

@@ -1,0 +1,189 @@
+"""The layers of l8-photo: a transform codec with learned corrections and a mean-scale hyperprior.
+
+After Balle et al., "Variational image compression with a scale hyperprior" (2018), and Minnen et al., "Joint
+autoregressive and hierarchical priors for learned image compression" (2018). Pictures x are in [0, 1]; latents y
+have 160 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
+
+    y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
+    mean, scale = h_s(z)     q = round(v - mean)    y' = (q + mean) / gain'(level)      x' = IDCT(y') + g_s(y')
+
+DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 112 luma and 2 x 24 chroma
+coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (smallest
+files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels.
+
+This module needs torch alone, so that training does too.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+STRIDE, HYPER_STRIDE = 16, 64  # pixels per latent and per hyper-latent
+N_LUMA, N_CHROMA = 112, 24
+N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
+N_LEVELS = 8
+WIDTHS, N_BLOCKS = (64, 128, 192), (2, 3, 3)  # of g_a at 1/4, 1/8, 1/16 size; g_s is its mirror
+HYPER_WIDTH = 96
+MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
+
+# Standard deviations that the scale stands for, evenly spaced in their logarithm.
+N_SCALES, MIN_SCALE, MAX_SCALE = 64, 0.11, 64.0
+LOG_SCALE_STEP = math.log(MAX_SCALE / MIN_SCALE) / (N_SCALES - 1)
+
+
+class ResidualBlock(nn.Module):
+    """[B, n, h, w] -> [B, n, h, w]; the identity when new."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.first = nn.Conv2d(n, n, 3, padding=1)
+        self.second = nn.Conv2d(n, n, 3, padding=1)
+        _start_at_zero(self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(torch.relu(self.first(x)))
+
+
+class Analysis(nn.Module):
+    """Pictures [B, 3, H, W] in [0, 1], sides multiples of 16 -> latents [B, 160, H/16, W/16]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(3 * STRIDE**2, N_LATENTS, 1)
+        with torch.no_grad():
+            self.linear.weight.copy_(dct_basis()[:, :, None, None])
+            self.linear.bias.zero_()  # type: ignore[union-attr]
+        layers: list[nn.Module] = [nn.PixelUnshuffle(4), nn.Conv2d(48, WIDTHS[0], 3, padding=1)]
+        for stage, (width, n_blocks) in enumerate(zip(WIDTHS, N_BLOCKS, strict=True)):
+            if stage:
+                layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * WIDTHS[stage - 1], width, 1)]
+            layers += [ResidualBlock(width) for _ in range(n_blocks)]
+        last = nn.Conv2d(WIDTHS[-1], N_LATENTS, 3, padding=1)
+        _start_at_zero(last)
+        self.correction = nn.Sequential(*layers, last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - 0.5
+        return self.linear(nn.functional.pixel_unshuffle(x, STRIDE)) + self.correction(x)
+
+
+class Synthesis(nn.Module):
+    """Latents [B, 160, h, w] and levels [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(N_LATENTS, 3 * STRIDE**2, 1)
+        with torch.no_grad():
+            self.linear.weight.copy_(dct_basis().T[:, :, None, None])
+            self.linear.bias.fill_(0.5)  # type: ignore[union-attr]
+        widths, blocks = WIDTHS[::-1], N_BLOCKS[::-1]
+        self.entries = nn.ModuleList([nn.Conv2d(N_LATENTS, widths[0], 3, padding=1)])
+        for before, width in pairwise(widths):
+            self.entries.append(nn.Sequential(nn.Conv2d(before, 4 * width, 1), nn.PixelShuffle(2)))
+        self.conditions = nn.ModuleList(LevelTable(width) for width in widths)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(width) for _ in range(n))) for width, n in zip(widths, blocks, strict=True)
+        )
+        last = nn.Conv2d(widths[-1], 48, 3, padding=1)
+        _start_at_zero(last)
+        self.exit = nn.Sequential(last, nn.PixelShuffle(4))
+
+    def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        x = y
+        for entry, condition, stage in zip(self.entries, self.conditions, self.stages, strict=True):
+            x = stage(entry(x) + condition(level).to(y.dtype))
+        return nn.functional.pixel_shuffle(self.linear(y), STRIDE) + self.exit(x)
+
+
+class HyperAnalysis(nn.Module):
+    """Scaled latents [B, 160, h, w] -> hyper-latents before rounding [B, 64, ceil(h/4), ceil(w/4)]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(N_LATENTS, HYPER_WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(HYPER_WIDTH, HYPER_WIDTH, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(HYPER_WIDTH, N_HYPER, 3, stride=2, padding=1),
+        )
+
+    def forward(self, v: Tensor) -> Tensor:
+        return self.layers(v)
+
+
+class HyperSynthesis(nn.Module):
+    """Hyper-latents [B, 64, k, l] and levels [B] -> one value for each latent, [B, 160, 4 k, 4 l].
+
+    Two of these give the means and the scales. Scales are in units of an index into the N_SCALES tables.
+    """
+
+    def __init__(self, start: float = 0.0):
+        super().__init__()
+        self.first = nn.Conv2d(N_HYPER, 4 * HYPER_WIDTH, 3, padding=1)
+        self.condition = LevelTable(4 * HYPER_WIDTH)
+        self.second = nn.Conv2d(HYPER_WIDTH, 4 * HYPER_WIDTH, 3, padding=1)
+        self.third = nn.Conv2d(HYPER_WIDTH, N_LATENTS, 1)
+        nn.init.constant_(self.third.bias, start)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor, level: Tensor) -> Tensor:
+        x = torch.relu(self.first(z) + self.condition(level).to(z.dtype))
+        x = torch.relu(self.second(nn.functional.pixel_shuffle(x, 2)))
+        return self.third(nn.functional.pixel_shuffle(x, 2))
+
+
+class LevelTable(nn.Module):
+    """Levels [B] in 0 ... N_LEVELS - 1 -> [B, n, 1, 1], interpolated between learned rows."""
+
+    def __init__(self, n: int, start: Tensor | None = None):
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(N_LEVELS, n) if start is None else start.clone())
+
+    def forward(self, level: Tensor) -> Tensor:
+        below = level.floor().clamp(0, N_LEVELS - 2)
+        index = below.long()
+        rows = torch.lerp(self.rows[index], self.rows[index + 1], (level - below)[:, None].to(self.rows.dtype))
+        return rows[:, :, None, None]
+
+
+class Hyperprior(nn.Module):
+    """All layers of l8-photo. `log_gains`: natural logarithms of the gains at whole levels, [N_LEVELS]."""
+
+    def __init__(self, log_gains: Tensor | None = None):
+        super().__init__()
+        start = torch.zeros(N_LEVELS) if log_gains is None else log_gains
+        rows = start[:, None].expand(N_LEVELS, N_LATENTS)
+        self.analysis, self.synthesis = Analysis(), Synthesis()
+        self.log_gain, self.log_inverse_gain = LevelTable(N_LATENTS, rows), LevelTable(N_LATENTS, -rows)
+        self.hyper_analysis = HyperAnalysis()
+        self.mean, self.scale = HyperSynthesis(), HyperSynthesis(start=20.0)
+        self.hyper_scale = LevelTable(N_HYPER, torch.full((N_LEVELS, N_HYPER), 30.0))
+
+
+def standard_deviation(scale: Tensor) -> Tensor:
+    """Of the distribution that a scale index, whole or not, stands for."""
+    return MIN_SCALE * torch.exp(scale * LOG_SCALE_STEP)
+
+
+def dct_basis() -> Tensor:
+    """[160, 768]: orthonormal rows on PixelUnshuffle(16) of RGB, low frequencies first; luma, then both chromas."""
+    n = torch.arange(STRIDE, dtype=torch.float64)
+    dct = torch.cos(math.pi * (n + 0.5) * n[:, None] / STRIDE) * math.sqrt(2 / STRIDE)
+    dct[0] /= math.sqrt(2)
+    frequencies = sorted((u * u + v * v, u, v) for u in range(STRIDE) for v in range(STRIDE))
+    colours = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
+    colours /= colours.norm(dim=1, keepdim=True)
+    rows = []
+    for colour, count in zip(colours, (N_LUMA, N_CHROMA, N_CHROMA), strict=True):
+        for _, u, v in frequencies[:count]:
+            rows.append(torch.einsum("c,y,x->cyx", colour, dct[u], dct[v]).flatten())
+    return torch.stack(rows).float()
+
+
+def _start_at_zero(convolution: nn.Conv2d) -> None:
+    nn.init.zeros_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]

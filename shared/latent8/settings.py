@@ -1,0 +1,36 @@
+"""How large a blob may be, or how good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latent8.models import HYPERPRIOR, TINY, Model
+
+DEFAULT_QUALITY = 50
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of `Codec.encode` that decide on the size; None where nothing is asked."""
+
+    quality: int | None = None
+    target_bytes: int | None = None
+    target_bpp: float | None = None
+    levels: int | None = None
+
+    def check(self, model: Model) -> None:
+        """Raises ValueError for what is out of range, or not for this model."""
+        sizes = [name for name in ("quality", "target_bytes", "target_bpp") if getattr(self, name) is not None]
+        if model.kind == TINY and sizes:
+            raise ValueError(f"{sizes[0]} is for models with a hyperprior: {model.name} takes levels")
+        if model.kind == HYPERPRIOR and self.levels is not None:
+            raise ValueError(f"levels is for models without a hyperprior: {model.name} takes quality")
+        if len(sizes) > 1:
+            raise ValueError(f"give either {' or '.join(sizes)}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ValueError(f"quality must be from 1 to 100, not {self.quality}")
+        if self.levels is not None and not 16 <= self.levels <= 256:
+            raise ValueError(f"levels must be from 16 to 256, not {self.levels}")
+
+
+DEFAULTS = Settings()

@@ -1,0 +1,132 @@
+"""What is particular to training l8-photo: rate and distortion at all levels at once.
+
+Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
+2018), plus LPIPS where it is given. Losses of different levels are brought to one size by lambda(t) ^ -1/2. As
+Minnen and Singh (2020) found best, bits are counted with uniform noise in place of rounding, and the synthesis
+sees rounded latents, gradients passing straight through.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latent8.hyperprior import (
+    MAX_SYMBOL,
+    N_CHROMA,
+    N_LEVELS,
+    N_LUMA,
+    N_SCALES,
+    Hyperprior,
+    Synthesis,
+    standard_deviation,
+)
+from training.lpips import LPIPS
+
+LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.0005, 0.09  # of the first and the last level
+MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
+# Shares of the learning rate, by the first part of a parameter's name that is found. The DCTs are good as they are;
+# scales are in units of a table's index, and have far to go.
+SHARES = {".linear.": 0.02, "hyper_scale.": 50.0, "scale.third.": 10.0, ".rows": 3.0, "": 1.0}
+LARGEST_MEAN = 14.0  # of a colour over a block, as its DCT coefficient: 16 sqrt(3) / 2
+
+
+class PhotoTask:
+    columns = ("psnr_db", "bpp", "hyper_bpp", "lpips")
+    multiple = 64
+
+    def __init__(self, lpips: LPIPS | None, lpips_weight: float):
+        self.lpips, self.lpips_weight = lpips, lpips_weight
+
+    def new_model(self) -> nn.Module:
+        lambdas = trade(torch.arange(N_LEVELS, dtype=torch.float32))
+        # The uniform step at which one more bit lowers lambda 255^2 MSE by as much as it costs: with D = step^2 / 12
+        # for each of 3 coefficients a pixel, dD/dR = -2 ln 2 D.
+        steps = (18 / (lambdas * 255**2 * math.log(2))).sqrt()
+        model = Hyperprior(log_gains=-steps.log())
+        highest = math.log(MAX_SYMBOL / LARGEST_MEAN)  # finer steps of the means would be clipped, and help nobody
+        with torch.no_grad():
+            for channel in (0, N_LUMA, N_LUMA + N_CHROMA):
+                model.log_gain.rows[:, channel].clamp_(max=highest)
+                model.log_inverse_gain.rows[:, channel].clamp_(min=-highest)
+        return model
+
+    def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in model.named_parameters():
+            share = next(share for part, share in SHARES.items() if part in f".{name}")
+            groups.setdefault(share, []).append(parameter)
+        settings: list[dict[str, Any]] = [{"params": group, "share": share} for share, group in groups.items()]
+        return [torch.optim.Adam(settings, rate, betas=(0.9, 0.99), fused=True)]
+
+    def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
+        level = torch.rand(len(photos), device=photos.device) * (N_LEVELS - 1)
+        output, bits, hyper_bits = forward(model, photos, level)
+        n_pixels = photos.shape[-1] * photos.shape[-2]
+        mse = (output.float() - photos).square().mean((1, 2, 3))
+        lambdas = trade(level)
+        loss = (bits + hyper_bits) / n_pixels + lambdas * 255**2 * mse
+        relative = (lambdas / MIDDLE_LAMBDA).sqrt()
+        perceptual = math.nan
+        if self.lpips:
+            distance = self.lpips(output, photos)
+            loss = loss + self.lpips_weight * relative * distance
+            perceptual = distance.mean().item()
+        figures = {
+            "psnr_db": -10 * mse.clamp_min(1e-10).log10().mean().item(),
+            "bpp": (bits + hyper_bits).mean().item() / n_pixels,
+            "hyper_bpp": hyper_bits.mean().item() / n_pixels,
+            "lpips": perceptual,
+        }
+        return (loss / relative).mean(), figures
+
+    def grid(self, model: nn.Module, photos: Tensor) -> list[Tensor]:
+        """Originals, luma and chroma means as RGB, reconstructions at a low and a high level."""
+        rows = [photos]
+        for t in (1.5, 4.5):
+            rows.append(forward(model, photos, torch.full((len(photos),), t, device=photos.device))[0])
+        return rows
+
+
+def trade(level: Tensor) -> Tensor:
+    """lambda: what a unit of 255^2 MSE costs, in bits per pixel."""
+    return LOWEST_LAMBDA * (HIGHEST_LAMBDA / LOWEST_LAMBDA) ** (level / (N_LEVELS - 1))
+
+
+def forward(model: nn.Module, photos: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures [B, 3, S, S], levels [B] -> reconstructions, bits of the latents [B], bits of the hyper-latents [B]."""
+    assert isinstance(model, Hyperprior)
+    v = (model.analysis(photos) * model.log_gain(level).exp()).float()
+    z = model.hyper_analysis(v).float()
+    z_rounded = rounded(z)
+    mean, scale = model.mean(z_rounded, level).float(), model.scale(z_rounded, level).float()
+    residual = v - mean
+    y = (rounded(residual) + mean) * model.log_inverse_gain(level).exp()
+    hyper_scale = model.hyper_scale(level).expand_as(z)
+    synthesis: Synthesis = model.synthesis
+    return synthesis(y, level), n_bits(noisy(residual), scale), n_bits(noisy(z), hyper_scale)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """Gradients pass the rounding, but not the clipping: there they would ask for larger gains, and more of it."""
+    x = x.clamp(-MAX_SYMBOL, MAX_SYMBOL)
+    return x + (x.round() - x).detach()
+
+
+def noisy(x: Tensor) -> Tensor:
+    return x + torch.rand_like(x) - 0.5
+
+
+def n_bits(x: Tensor, scale: Tensor) -> Tensor:
+    """Bits of x [B, C, h, w] under logistic distributions of mean 0 over unit intervals: [B]."""
+    inside = scale.clamp(0, N_SCALES - 1)
+    deviation = standard_deviation(inside + 0.01 * (scale - inside))  # a little beyond, so that gradients lead back
+    steepness = math.pi / math.sqrt(3) / deviation
+    # log(sigmoid(a) - sigmoid(b)), in a form that keeps its digits in the tails
+    upper, lower = (0.5 - x.abs()) * steepness, (-0.5 - x.abs()) * steepness
+    log_p = nn.functional.logsigmoid(upper) + nn.functional.logsigmoid(-lower) + torch.log(-torch.expm1(-steepness))
+    return -log_p.sum((1, 2, 3)) / math.log(2)
