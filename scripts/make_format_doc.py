@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latent8 import blob, entropy, rgba_png
+from latent8 import blob, entropy, hyperprior_coding, rgba_png
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 
@@ -14,6 +14,7 @@ def text() -> str:
     for title, module in (
         ("The blob (`latent8/blob.py`)", blob),
         ("Entropy coding (`latent8/entropy.py`)", entropy),
+        ("Coding under a hyperprior (`latent8/hyperprior_coding.py`)", hyperprior_coding),
         ("Latents as RGBA PNG (`latent8/rgba_png.py`)", rgba_png),
     ):
         parts += ["", f"## {title}", "", "```text", (module.__doc__ or "").strip(), "```"]

@@ -19,22 +19,42 @@ REWRITE = "LATENT8_REWRITE_GOLDEN"
 
 @pytest.fixture(scope="session")
 def codec():
-    """The bundled model in float32 on the CPU, whose results are the same on any machine but for rounding."""
+    """l8-tiny in float32 on the CPU, whose results are the same on any machine but for rounding."""
     import torch
 
     from latent8 import Codec
 
-    return Codec(device="cpu", dtype=torch.float32)
+    return Codec("l8-tiny", device="cpu", dtype=torch.float32)
 
 
 @pytest.fixture(scope="session")
 def half_codec():
-    """The bundled model in bfloat16."""
+    """l8-tiny in bfloat16."""
     import torch
 
     from latent8 import Codec
 
-    return Codec(device="cpu", dtype=torch.bfloat16)
+    return Codec("l8-tiny", device="cpu", dtype=torch.bfloat16)
+
+
+@pytest.fixture(scope="session")
+def photo_codec():
+    """l8-photo in float32 on the CPU."""
+    import torch
+
+    from latent8 import Codec
+
+    return Codec("l8-photo", device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def half_photo_codec():
+    """l8-photo in bfloat16."""
+    import torch
+
+    from latent8 import Codec
+
+    return Codec("l8-photo", device="cpu", dtype=torch.bfloat16)
 
 
 @pytest.fixture

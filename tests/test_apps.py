@@ -161,8 +161,8 @@ def test_endpoints_and_their_parameters(encoder: AppServer, decoder: AppServer, 
         assert listed["unnamed_endpoints"] == {}
     assert offered == {
         "encoder": {
-            "/encode": ["photo", "model", "levels", "longest_side"],
-            "/encode_batch": ["photos", "model", "levels", "longest_side"],
+            "/encode": ["photo", "model", "quality", "fit_kb", "levels", "longest_side"],
+            "/encode_batch": ["photos", "model", "quality", "fit_kb", "levels", "longest_side"],
         },
         "decoder": {
             "/decode": ["blob", "picture_format"],
@@ -180,7 +180,7 @@ def test_mcp_tools_are_listed_with_their_parameters(encoder: AppServer, decoder:
                 properties = tool["inputSchema"]["properties"]
                 assert tool["description"] and all(facts["description"] for facts in properties.values())
                 tools[tool["name"]] = list(properties)
-    assert tools["encode"] == ["photo", "model", "levels", "longest_side"]
+    assert tools["encode"] == ["photo", "model", "quality", "fit_kb", "levels", "longest_side"]
     assert tools["decode"] == ["blob", "picture_format"]
     assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect"}
 
@@ -196,41 +196,47 @@ def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> N
         ):
             await session.initialize()
             data = base64.b64encode(photo.read_bytes()).decode()
-            return await session.call_tool("encode", {"photo": f"data:image/jpeg;base64,{data}", "levels": 100})
+            return await session.call_tool("encode", {"photo": f"data:image/jpeg;base64,{data}", "quality": 30})
 
     result = asyncio.run(call())
     assert not result.isError, result.content
     address = re.search(r"http://[^']+/file\.l8", result.content[0].text)
     assert address, result.content
     with urllib.request.urlopen(address[0], timeout=30) as answer:
-        assert answer.read() == latent8.encode(photo, levels=100, stem="file")  # a data URI holds no name
+        assert answer.read() == latent8.encode(photo, quality=30, stem="file")  # a data URI holds no name
 
 
 # --- one file ---
 
 
-def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path) -> None:
-    blob, png, (original, decoded), latents, numbers = encode("/encode", photo=photo)
+@pytest.mark.parametrize("model", ["l8-photo", "l8-tiny"])
+def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path, model: str) -> None:
+    blob, png, (original, decoded), latents, numbers = encode("/encode", photo=photo, model=model)
     data = Path(blob).read_bytes()
-    assert data == latent8.encode(photo)
-    assert Path(png).read_bytes() == latent8.Codec().encode_rgba_png(photo)
-    assert [Path(path).name for path in (blob, png, original, decoded)] == [
-        "photo é #1.l8",
-        "photo é #1.encoded.png",
-        "photo é #1.original.png",
-        "photo é #1.decoded.png",
-    ]
+    assert data == latent8.encode(photo, model)
+    paths = [Path(path).name for path in (blob, original, decoded)]
+    assert paths == ["photo é #1.l8", "photo é #1.original.png", "photo é #1.decoded.png"]
     assert_same_pixels(original, photo)
     assert_same_pixels(decoded, latent8.decode(data))
-    assert [Image.open(view["image"]).size for view in latents] == [(15 * 34, 10 * 34)] * 5
-    assert latents[0]["caption"] == "1-3 as RGB" and latents[4]["caption"].startswith("4: ")
+    sizes = {Image.open(view["image"]).size for view in latents}
+    captions = [view["caption"].split(":")[0] for view in latents]
+    if model == "l8-tiny":
+        assert Path(png).name == "photo é #1.encoded.png"
+        assert Path(png).read_bytes() == latent8.Codec(model).encode_rgba_png(photo)
+        assert sizes == {(15 * 34, 10 * 34)}
+        assert captions == ["1-3 as RGB", "1", "2", "3", "4"]
+    else:
+        assert png is None
+        assert sizes == {(8 * 64, 5 * 64)}
+        assert captions == ["means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"]
 
     truth, result = pixels_of(photo), pixels_of(latent8.decode(data))
     error = np.mean((truth.astype(float) - result) ** 2)
     expected = {
         "file": "photo é #1.l8",
-        "model": "l8-tiny",
-        "levels": 256,
+        "model": model,
+        "quality": 50 if model == "l8-photo" else None,
+        "levels": 256 if model == "l8-tiny" else None,
         "width": 116,
         "height": 75,
         "upload_bytes": photo.stat().st_size,
@@ -245,10 +251,21 @@ def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path
     assert numbers == expected
 
 
-def test_levels_and_longest_side_are_used(encode: Callable[..., Any], photo: Path) -> None:
-    blob, _, _, _, numbers = encode("/encode", photo=photo, levels=40, longest_side=64)
-    assert Path(blob).read_bytes() == latent8.encode(photo, levels=40, longest_side=64)
+def test_settings_are_used(encode: Callable[..., Any], photo: Path) -> None:
+    blob, _, _, _, numbers = encode("/encode", photo=photo, model="l8-tiny", levels=40, longest_side=64)
+    assert Path(blob).read_bytes() == latent8.encode(photo, "l8-tiny", levels=40, longest_side=64)
     assert (numbers["levels"], numbers["width"], numbers["height"]) == (40, 64, 41)
+    blob, _, _, _, numbers = encode("/encode", photo=photo, quality=20)
+    assert Path(blob).read_bytes() == latent8.encode(photo, quality=20)
+    assert numbers["quality"] == 20
+
+
+def test_blob_fits_into_the_size_asked_for(encode: Callable[..., Any], encoder: AppServer, photo: Path) -> None:
+    size = Path(encode("/encode", photo=photo, quality=30)[0]).stat().st_size
+    blob, *_, numbers = encode("/encode", photo=photo, fit_kb=size / 1000)
+    assert size * 0.8 < numbers["blob_bytes"] == Path(blob).stat().st_size <= size
+    with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=90))):
+        encode("/encode", photo=photo, fit_kb=0.09)
 
 
 @pytest.mark.parametrize("name", list(SUFFIXES))
@@ -261,7 +278,7 @@ def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Pat
     if name == "PNG":
         assert_same_pixels(file, picture)
     assert_same_pixels(view, picture)
-    assert len(latents) == 5
+    assert len(latents) == 6
     assert 0 < found.pop("decode_seconds") < 60
     assert found == describe(latent8.inspect(blob.read_bytes()))
 
@@ -269,7 +286,7 @@ def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Pat
 def test_rgba_png_decodes_to_the_same_pixels_under_any_name(
     encode: Callable[..., Any], decode: Callable[..., Any], photo: Path, tmp_path: Path
 ) -> None:
-    blob, png, *_ = encode("/encode", photo=photo)
+    blob, png, *_ = encode("/encode", photo=photo, model="l8-tiny")
     expected = latent8.decode(Path(blob).read_bytes())
     renamed = written(tmp_path / "misnamed.l8", Path(png).read_bytes())
     for path, name in ((Path(png), "photo é #1.png"), (renamed, "misnamed.png")):
@@ -290,7 +307,7 @@ def test_transparency_comes_back_lossless(encode: Callable[..., Any], decode: Ca
 
 
 def test_inspect_tells_what_the_library_tells(decode: Callable[..., Any], blob: Path, photo: Path) -> None:
-    png = written(blob.with_suffix(".png"), latent8.Codec().encode_rgba_png(photo))
+    png = written(blob.with_suffix(".png"), latent8.Codec("l8-tiny").encode_rgba_png(photo))
     for path in (blob, png):
         assert decode("/inspect", blob=path) == describe(latent8.inspect(path.read_bytes()))
 
@@ -313,8 +330,8 @@ def test_encode_batch_goes_on_after_a_bad_file(encode: Callable[..., Any], photo
     junk = written(tmp_path / "junk.jpg", b"junk")
     same_name = written(tmp_path / "other" / photo.name, photo.read_bytes())
     files = [photo, junk, same_name]
-    archive, table = encode("/encode_batch", photos=files, levels=64, longest_side=80)
-    expected = latent8.encode(photo, levels=64, longest_side=80)
+    archive, table = encode("/encode_batch", photos=files, quality=25, longest_side=80)
+    expected = latent8.encode(photo, quality=25, longest_side=80)
     with zipfile.ZipFile(archive) as content:
         assert {name: content.read(name) for name in content.namelist()} == {
             "photo é #1.l8": expected,
@@ -339,8 +356,8 @@ def test_decode_batch_goes_on_after_a_bad_file(decode: Callable[..., Any], blob:
         }
     assert table["data"] == [
         ["cut.l8", sentence_of(lambda: latent8.decode(cut.read_bytes())), None, None, None],
-        ["renamed.l8", "photo é #1.webp", 116, 75, "l8-tiny"],
-        ["renamed.l8", "photo é #1-2.webp", 116, 75, "l8-tiny"],
+        ["renamed.l8", "photo é #1.webp", 116, 75, "l8-photo"],
+        ["renamed.l8", "photo é #1-2.webp", 116, 75, "l8-photo"],
     ]
 
 
@@ -410,7 +427,7 @@ def test_model_that_cannot_be_downloaded_is_one_sentence(
 ) -> None:
     sentence = (
         "madebyollin/taesd is not on this machine and could not be downloaded from the Hugging Face Hub: "
-        "check the network, or use the bundled model l8-tiny."
+        "check the network, or use the bundled model l8-photo."
     )
     with refused(encoder, sentence):
         encode("/encode", photo=photo, model="taesd")

@@ -340,9 +340,8 @@ def test_too_many_pixels_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("channels", [0, 65, 255])
-def test_channels_out_of_range_refused(channels: int) -> None:
-    assert refusal(build_blob(channels=channels)) == f"The blob is not valid: it states {channels} latent channels."
+def test_no_channels_refused() -> None:
+    assert refusal(build_blob(channels=0)) == "The blob is not valid: it states 0 latent channels."
 
 
 @pytest.mark.parametrize("stride", [0, 65, 255])
@@ -355,7 +354,7 @@ def test_too_few_levels_refused(top: int) -> None:
     assert refusal(build_blob(top=top)) == f"The blob is not valid: it states {top + 1} levels, fewer than 16."
 
 
-@pytest.mark.parametrize("coding", [2, 255])
+@pytest.mark.parametrize("coding", [3, 255])
 def test_unknown_coding_refused(coding: int) -> None:
     assert refusal(build_blob(coding=coding)) == f"The blob is not valid: it states payload coding {coding}."
 

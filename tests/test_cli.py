@@ -24,15 +24,16 @@ Run = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture
-def run(codec: Codec, capsys, monkeypatch) -> Run:
+def run(codec: Codec, photo_codec: Codec, capsys, monkeypatch) -> Run:
     """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
 
+    loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
+
     def load(model, device=None, max_pixels=codec.max_pixels):
-        wanted = model if isinstance(model, str) else model.name
-        if wanted != codec.model.name or device is not None:
+        if model not in loaded or device is not None:
             return Codec(model, device, max_pixels=max_pixels)
-        monkeypatch.setattr(codec, "max_pixels", max_pixels)
-        return codec  # loaded once for all tests
+        monkeypatch.setattr(loaded[model], "max_pixels", max_pixels)
+        return loaded[model]
 
     monkeypatch.setattr(cli, "Codec", load)
 
@@ -65,9 +66,13 @@ def latents_in(path: Path) -> np.ndarray:
 # ---- encode and decode
 
 
-def test_there_and_back(run: Run, codec: Codec, photo: Path) -> None:
+@pytest.mark.parametrize("model", ["l8-tiny", "l8-photo"])
+def test_there_and_back(run: Run, codec: Codec, photo_codec: Codec, photo: Path, model: str) -> None:
     blob, target = photo.with_suffix(".l8"), photo.with_name("back.png")
-    assert run("encode", photo) == (0, [f"{photo} -> {blob} ({blob.stat().st_size:,} bytes)"], [])
+    default = model == photo_codec.model.name
+    options = [] if default else ["--model", model]
+    codec = photo_codec if default else codec
+    assert run("encode", photo, *options) == (0, [f"{photo} -> {blob} ({blob.stat().st_size:,} bytes)"], [])
     assert blob.read_bytes() == codec.encode(photo)
     assert run("decode", blob, "-o", target) == (0, [f"{blob} -> {target} ({target.stat().st_size:,} bytes)"], [])
     with Image.open(target) as image:
@@ -81,6 +86,35 @@ def test_options_of_encode(run: Run, photo: Path) -> None:
     assert run("encode", photo, "--levels", 16, "--longest-side", 30, "--model", "l8-tiny")[0] == 0
     header = inspect(blob.read_bytes())
     assert (header.width, header.height, header.quantiser.levels, header.stem) == (30, 24, 16, "photo")
+
+
+def test_options_of_encode_with_the_default_model(run: Run, photo_codec: Codec, photo: Path) -> None:
+    blob = photo.with_suffix(".l8")
+    assert run("encode", photo, "--quality", 20)[0] == 0
+    header = inspect(blob.read_bytes())
+    assert (header.model_id, header.quality) == (photo_codec.model.id, 20)
+    most = len(photo_codec.encode(photo, quality=70))
+    for option, value in (("--target-bytes", most), ("--target-bpp", most * 8 / (50 * 40))):
+        assert run("encode", photo, option, value)[0] == 0
+        assert 0.7 * most < blob.stat().st_size <= most
+
+
+def test_target_that_cannot_be_met(run: Run, photo: Path) -> None:
+    code, out, err = run("encode", photo, "--target-bytes", 40)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert err[0].startswith(f"latent8: {photo}: This picture cannot be kept in 40 bytes: it takes ")
+    assert names_in(photo.parent) == {"photo.png"}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--levels", "64"], "levels is for models without a hyperprior: l8-photo takes quality."),
+        (["--model", "l8-tiny", "--quality", "5"], "quality is for models with a hyperprior: l8-tiny takes levels."),
+    ],
+)
+def test_options_of_another_model(run: Run, photo: Path, arguments: list[str], message: str) -> None:
+    assert run("encode", photo, *arguments) == (2, [], [f"latent8: {message}"])
 
 
 def test_output_file(run: Run, photo: Path) -> None:
@@ -131,7 +165,7 @@ def test_one_file_into_a_folder_that_exists(run: Run, photo: Path) -> None:
 
 def test_rgba_png(run: Run, codec: Codec, photo: Path) -> None:
     latents = photo.with_name("photo.encoded.png")
-    assert run("encode", photo, "--png", "--levels", 64)[0] == 0
+    assert run("encode", photo, "--png", "--levels", 64, "--model", "l8-tiny")[0] == 0
     assert names_in(photo.parent) == {"photo.png", "photo.encoded.png"}
     before = photo.read_bytes()
     photo.unlink()
@@ -180,7 +214,7 @@ def test_interrupted_write_leaves_nothing_behind(run: Run, photo: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    assert run("encode", photo, "--levels", 16) == (2, [], [f"latent8: {photo}: No space left on device."])
+    assert run("encode", photo, "--quality", 9) == (2, [], [f"latent8: {photo}: No space left on device."])
     assert blob.read_bytes() == before
     assert names_in(photo.parent) == {"photo.png", "photo.l8"}
 
@@ -224,6 +258,15 @@ def test_a_bad_file_does_not_stop_the_others(run: Run, photo: Path) -> None:
         (["encode", "a.png", "--levels", "-20"], "argument --levels: must be a whole number from 16 to 256"),
         (["encode", "a.png", "--levels", "20.5"], "argument --levels: must be a whole number from 16 to 256"),
         (["encode", "a.png", "--levels", "²"], "argument --levels: "),
+        (["encode", "a.png", "--quality", "0"], "argument --quality: must be a whole number from 1 to 100"),
+        (["encode", "a.png", "--quality", "101"], "argument --quality: must be a whole number from 1 to 100"),
+        (["encode", "a.png", "--quality", "20.5"], "argument --quality: must be a whole number from 1 to 100"),
+        (["encode", "a.png", "--target-bytes", "0"], "argument --target-bytes: must be a whole number above 0"),
+        (["encode", "a.png", "--target-bpp", "0"], "argument --target-bpp: must be a number above 0"),
+        (["encode", "a.png", "--target-bpp", "-1"], "argument --target-bpp: must be a number above 0"),
+        (["encode", "a.png", "--target-bpp", "inf"], "argument --target-bpp: must be a number above 0"),
+        (["encode", "a.png", "--target-bpp", "nan"], "argument --target-bpp: must be a number above 0"),
+        (["encode", "a.png", "--quality", "9", "--target-bpp", "1"], "not allowed with argument --quality"),
         (["encode", "a.png", "--longest-side", "0"], "argument --longest-side: must be a whole number above 0"),
         (["encode", "a.png", "--max-pixels", "many"], "argument --max-pixels: must be a whole number above 0"),
         (["encode", "a.png", "--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
@@ -243,7 +286,7 @@ def test_bad_arguments_are_told_in_one_line(run: Run, arguments: list[str], mess
 def test_bad_device_is_told_in_one_line(run: Run, photo: Path, device: str) -> None:
     code, out, err = run("encode", photo, "--device", device)
     assert (code, out, len(err)) == (2, [], 1)
-    assert err[0].startswith(f"latent8: l8-tiny cannot be loaded on the device {device}: ")
+    assert err[0].startswith(f"latent8: l8-photo cannot be loaded on the device {device}: ")
 
 
 def test_folder_as_input_is_told_in_one_line(run: Run, photo: Path, monkeypatch) -> None:
@@ -302,7 +345,7 @@ def test_pixel_limit(run: Run, photo: Path) -> None:
 
 
 def test_inspect(run: Run, photo: Path) -> None:
-    run("encode", photo, "--levels", 100)
+    run("encode", photo, "--levels", 100, "--model", "l8-tiny")
     blob = photo.with_suffix(".l8")
     code, out, err = run("inspect", blob)
     assert (code, out[0], err) == (0, str(blob), [])
@@ -316,6 +359,14 @@ def test_inspect(run: Run, photo: Path) -> None:
         "alpha": "opaque",
         "name": "photo",
     }
+
+
+def test_inspect_of_the_default_model(run: Run, photo: Path) -> None:
+    run("encode", photo, "--quality", 33)
+    _, out, _ = run("inspect", photo.with_suffix(".l8"))
+    table = dict(line.split(maxsplit=1) for line in out[1:])
+    assert (table["model"], table["quality"], table["latents"]) == ("l8-photo", "33", "160 x 3 x 4")
+    assert not {"levels", "range", "step"} & table.keys()
 
 
 def test_inspect_as_json(run: Run, tmp_path: Path) -> None:
@@ -335,8 +386,9 @@ def test_inspect_as_json(run: Run, tmp_path: Path) -> None:
 def test_models(run: Run) -> None:
     code, out, err = run("models")
     assert (code, err, len(out)) == (0, [], 2 * len(models()))
-    assert out[0].startswith("l8-tiny (default): ") and out[2].startswith("taesd: ")
+    assert [line.partition(":")[0] for line in out[::2]] == ["l8-tiny", "taesd", "l8-photo (default)"]
     assert out[1].startswith("  id 1, 4 latent channels at 1/8, ")
+    assert out[5].startswith("  id 3, 160 latent channels at 1/16, ")
 
 
 # ---- as a program of its own

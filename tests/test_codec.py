@@ -1,4 +1,4 @@
-"""The codec with the bundled model: ranges, identity where it is promised, and refusals.
+"""The codec with l8-tiny: ranges, identity where it is promised, and refusals.
 
 Nothing here depends on what the weights are, only on their being of some use.
 """
@@ -191,8 +191,8 @@ def test_functions_on_files(tmp_path: Path) -> None:
     source, blob, target = tmp_path / "a.png", tmp_path / "a.l8", tmp_path / "b.webp"
     rgba = np.dstack([gradient(50, 40), np.full((40, 50), 9, np.uint8)])
     Image.fromarray(rgba).save(source)
-    latent8.encode_file(source, blob, levels=100, device="cpu")
-    assert blob.read_bytes() == latent8.encode(source, levels=100, device="cpu")
+    latent8.encode_file(source, blob, "l8-tiny", levels=100, device="cpu")
+    assert blob.read_bytes() == latent8.encode(source, "l8-tiny", levels=100, device="cpu")
     assert latent8.decode(blob.read_bytes(), device="cpu").size == (50, 40)
     latent8.decode_file(blob, target, device="cpu")
     with Image.open(target) as image:
@@ -281,7 +281,7 @@ def test_blob_of_other_weights_refused(codec: Codec) -> None:
 
 
 def test_unknown_model_refused(codec: Codec) -> None:
-    wanted = "The blob needs model 777, and this latent8 knows 1 (l8-tiny), 2 (taesd): update latent8."
+    wanted = "The blob needs model 777, and this latent8 knows 1 (l8-tiny), 2 (taesd), 3 (l8-photo): update latent8."
     assert refusal(codec, build_blob(model_id=777)) == wanted
     for function in (inspect, read, latent8.decode):
         with pytest.raises(BlobError, match="^The blob needs model 777"):
@@ -340,11 +340,11 @@ def test_hostile_alpha_planes_refused(codec: Codec, alpha: bytes, start: str) ->
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
 def test_unknown_device_refused(device: str) -> None:
     with pytest.raises(ModelError, match=f"^l8-tiny cannot be loaded on the device {device}: "):
-        Codec(device=device)
+        Codec("l8-tiny", device)
 
 
 def test_unknown_model_name_refused() -> None:
-    with pytest.raises(ModelError, match="^There is no model 'vgg': choose l8-tiny or taesd"):
+    with pytest.raises(ModelError, match="^There is no model 'vgg': choose l8-tiny or taesd or l8-photo"):
         Codec("vgg")
 
 
@@ -367,7 +367,7 @@ class Broken(nn.Module):
 
 def test_non_finite_latents_are_done_again_in_float32(codec: Codec, half_codec: Codec, monkeypatch) -> None:
     broken = Broken(1, 4, 4, 5)
-    monkeypatch.setattr(half_codec.network, "_analysis", broken)
+    monkeypatch.setattr(half_codec.network, "_halves", (broken, nn.Identity()))
     found = symbols_in(half_codec.encode(gradient(40, 32)))
     assert broken.calls == 1
     np.testing.assert_array_equal(found, symbols_in(codec.encode(gradient(40, 32))))
@@ -376,7 +376,7 @@ def test_non_finite_latents_are_done_again_in_float32(codec: Codec, half_codec: 
 def test_non_finite_pictures_are_done_again_in_float32(codec: Codec, half_codec: Codec, monkeypatch) -> None:
     blob = codec.encode(gradient(40, 32))
     broken = Broken(1, 3, 32, 40)
-    monkeypatch.setattr(half_codec.network, "_synthesis", broken)
+    monkeypatch.setattr(half_codec.network, "_halves", (nn.Identity(), broken))
     found = decoded(half_codec, blob)
     assert broken.calls == 1
     np.testing.assert_array_equal(found, decoded(codec, blob))
@@ -386,8 +386,7 @@ def test_non_finite_in_float32_too_is_an_error(codec: Codec, half_codec: Codec, 
     latents, picture = Broken(1, 4, 4, 5), Broken(1, 3, 32, 40)
     blob = codec.encode(gradient(40, 32))
     for one in (codec, half_codec):
-        monkeypatch.setattr(one.network, "_analysis", latents)
-        monkeypatch.setattr(one.network, "_synthesis", picture)
+        monkeypatch.setattr(one.network, "_halves", (latents, picture))
         monkeypatch.setattr(one.network, "_exact", (latents, picture))
         with pytest.raises(ModelError, match="^l8-tiny gave numbers that are not finite: its weights do not fit this"):
             one.encode(gradient(40, 32))
@@ -440,7 +439,7 @@ def test_rgba_png_decodes_as_the_blob_does(codec: Codec, levels: int) -> None:
 
 def test_rgba_png_of_more_channels_refused() -> None:
     header = Header(**{**vars(rgba_header(80, 56)), "channels": 16})
-    with pytest.raises(ModelError, match="^An RGBA PNG holds 4 latent channels, and this model has 16: keep the "):
+    with pytest.raises(ModelError, match="^An RGBA PNG holds 4 latent channels, and l8-tiny has 16: keep the "):
         write_rgba_png(header, np.zeros((16, 7, 10), np.uint8))
 
 

@@ -9,15 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from latent8 import hyperprior as hp
+from latent8.models import model_named
 from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
+from training.photos import open_rgb, photo_files
 
+PRIOR_WEIGHT = 30.0  # symbols that the assumed distribution counts for beside those found
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
 
@@ -44,9 +50,13 @@ def export(checkpoint: Path, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def export_photo(checkpoint: Path, folder: Path) -> None:
-    """Write the EMA weights of an l8-photo checkpoint, with all that decides on probabilities frozen as integers."""
-    from latent8.photo_model import ACTIVATION_BITS, MAX_QUALITY, WEIGHT_BITS, L8Photo, level_of
+def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, limit: int = 120) -> None:
+    """Write the EMA weights of an l8-photo checkpoint, with all that decides on probabilities frozen as integers.
+
+    With a folder of photos, the tables are counted from the symbols of up to `limit` of them: the distributions that
+    training assumes are smooth, those of whole symbols are not.
+    """
+    from latent8.photo_model import ACTIVATION_BITS, MAX_QUALITY, N_BANDS, WEIGHT_BITS, L8Photo, level_of
 
     layers = hp.Hyperprior()
     layers.load_state_dict(ema_weights(checkpoint))
@@ -59,15 +69,49 @@ def export_photo(checkpoint: Path, folder: Path) -> None:
     scale = layers.scale
     bias_bits = WEIGHT_BITS + ACTIVATION_BITS
     with torch.no_grad():
-        model.tables.copy_(logistic_tables())
-        model.hyper_indices.copy_(layers.hyper_scale(levels).flatten(1).round().clamp(0, hp.N_SCALES - 1))
         for name, layer in (("first", scale.first), ("second", scale.second), ("third", scale.third)):
             model.get_buffer(f"scale_{name}").copy_(fixed_point(layer.weight, WEIGHT_BITS, torch.int16))
         first_bias = scale.first.bias + scale.condition(levels).flatten(1)
         model.scale_first_bias.copy_(fixed_point(first_bias, bias_bits, torch.int32))
         model.scale_second_bias.copy_(fixed_point(scale.second.bias, bias_bits, torch.int32))
         model.scale_third_bias.copy_(fixed_point(scale.third.bias, bias_bits, torch.int32))
+        assumed = logistic(torch.arange(hp.N_SCALES)).expand(N_BANDS, -1, -1)
+        hyper_assumed = logistic(layers.hyper_scale(torch.arange(N_BANDS).float()).flatten(1))
+        model.tables.copy_(table_counts(assumed))
+        model.hyper_tables.copy_(table_counts(hyper_assumed))
     model.half().save_pretrained(folder)
+    if photos:
+        found, hyper_found = symbol_statistics(
+            folder, photo_files(photos)[:: max(1, len(photo_files(photos)) // limit)]
+        )
+        model.tables.copy_(table_counts(found + PRIOR_WEIGHT * assumed))
+        model.hyper_tables.copy_(table_counts(hyper_found + PRIOR_WEIGHT * hyper_assumed))
+        model.save_pretrained(folder)
+
+
+def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
+    """How often each symbol comes under each table, over the qualities of each band: as `L8Photo` has its tables."""
+    from latent8 import Codec
+    from latent8.photo_model import MAX_QUALITY, N_BANDS, band_of
+
+    codec = Codec(replace(model_named("l8-photo"), source=str(folder.resolve())))
+    n_symbols = 2 * hp.MAX_SYMBOL + 1
+    counts = np.zeros((N_BANDS * (hp.N_HYPER + hp.N_SCALES), n_symbols))
+    qualities: list[list[int]] = [[] for _ in range(N_BANDS)]
+    for quality in range(1, MAX_QUALITY + 1):
+        qualities[band_of(quality)].append(quality)
+    for number, path in enumerate(files):
+        photo = open_rgb(path)
+        photo = photo.resize((max(64, photo.width * 2 // 3), max(64, photo.height * 2 // 3)), Image.Resampling.LANCZOS)
+        photo = photo.crop((0, 0, min(photo.width, 1024) // 16 * 16, min(photo.height, 1024) // 16 * 16))
+        y = codec.network.encode_pixels(np.asarray(photo))
+        for band in qualities:
+            for symbols, tables in codec.network.symbols_and_tables(y, band[number % len(band)]):
+                places = tables.astype(np.int64) * n_symbols + symbols + hp.MAX_SYMBOL
+                counts += np.bincount(places.ravel(), minlength=counts.size).reshape(counts.shape)
+    hyper, own = np.split(counts, [N_BANDS * hp.N_HYPER])
+    shape = (N_BANDS, -1, n_symbols)
+    return torch.from_numpy(own).reshape(shape), torch.from_numpy(hyper).reshape(shape)
 
 
 def ema_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -80,25 +124,37 @@ def fixed_point(x: Tensor | None, fractional_bits: int, dtype: torch.dtype) -> T
     return (x.double() * 2**fractional_bits).round().clamp(-limit, limit).to(dtype)
 
 
-def logistic_tables() -> Tensor:
-    """int32 [64, 255]: the distributions that training assumes, as counts with the sum 2^20, every one at least 1."""
-    from latent8.photo_model import TABLE_BITS
-
-    deviation = hp.standard_deviation(torch.arange(hp.N_SCALES, dtype=torch.float64))[:, None]
+def logistic(scales: Tensor) -> Tensor:
+    """Scales of any shape -> probabilities [..., 255] of the symbols, as training assumes them, in float64."""
+    deviation = hp.standard_deviation(scales.double().clamp(0, hp.N_SCALES - 1))[..., None]
     edges = torch.arange(-hp.MAX_SYMBOL, hp.MAX_SYMBOL, dtype=torch.float64) + 0.5
     cdf = torch.sigmoid(edges * math.pi / math.sqrt(3) / deviation)
-    ends = torch.zeros(hp.N_SCALES, 1, dtype=torch.float64)
-    probabilities = torch.cat([ends, cdf, ends + 1], dim=1).diff(dim=1)  # what lies beyond goes to the last symbols
-    n_symbols = probabilities.shape[1]
+    ends = torch.zeros_like(deviation)
+    return torch.cat([ends, cdf, ends + 1], dim=-1).diff(dim=-1)  # what lies beyond goes to the last symbols
+
+
+def table_counts(weights: Tensor) -> Tensor:
+    """[..., 255], any sum -> int32 counts in proportion, with the sum 2^20 and every one at least 1."""
+    from latent8.photo_model import TABLE_BITS
+
+    n_symbols = weights.shape[-1]
+    probabilities = weights.double() / weights.double().sum(dim=-1, keepdim=True)
     counts = (probabilities * (2**TABLE_BITS - n_symbols)).floor().to(torch.int32) + 1
-    counts[:, hp.MAX_SYMBOL] += 2**TABLE_BITS - counts.sum(dim=1)  # to the likeliest, 0
-    return counts
+    likeliest = counts.argmax(dim=-1, keepdim=True)
+    return counts.scatter_add(-1, likeliest, (2**TABLE_BITS - counts.sum(dim=-1, keepdim=True)).to(torch.int32))
+
+
+EXPORTERS = {"l8-tiny": export, "l8-photo": export_photo}  # by the registry's name of what is trained
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", choices=["l8-tiny", "l8-photo"], default="l8-tiny")
+    parser.add_argument("--model", choices=EXPORTERS, default="l8-tiny")
+    parser.add_argument("--photos", type=Path, help="of l8-photo: count the entropy tables from this folder's symbols")
     args = parser.parse_args()
-    (export if args.model == "l8-tiny" else export_photo)(args.checkpoint, args.folder)
+    if args.model == "l8-photo":
+        export_photo(args.checkpoint, args.folder, args.photos)
+    else:
+        export(args.checkpoint, args.folder)

@@ -85,7 +85,7 @@ class PhotoTask:
         return (loss / relative).mean(), figures
 
     def grid(self, model: nn.Module, photos: Tensor) -> list[Tensor]:
-        """Originals, luma and chroma means as RGB, reconstructions at a low and a high level."""
+        """Originals, reconstructions at a low and a high level."""
         rows = [photos]
         for t in (1.5, 4.5):
             rows.append(forward(model, photos, torch.full((len(photos),), t, device=photos.device))[0])

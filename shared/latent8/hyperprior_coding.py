@@ -6,9 +6,9 @@
     5       .     words of a range coder, 32 bits, little-endian
 
 z is [64, ceil(h / 4), ceil(w / 4)] and q is [160, h, w], whole numbers in [-127, 127]. The range coder holds z,
-then q; of each, the symbols of table 0 first, then those of table 1, and so on, those of one table in [C, h, w]
-order. The table of an element of z follows from its channel and the quality, that of an element of q from z and
-the quality, by an integer network (latent8/photo_model.py). So every machine decodes the same symbols.
+then q; of each, the symbols of the first table first, then those of the next, and so on, those of one table in
+[C, h, w] order. The table of an element of z follows from its channel and the quality, that of an element of q from z
+and the quality, by an integer network (latent8/photo_model.py). So every machine decodes the same symbols.
 """
 
 from __future__ import annotations
@@ -29,12 +29,18 @@ _DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the pictu
 
 
 class Tables:
-    """Probability tables, int [n, 255] counts of the symbols -127 ... 127."""
+    """Probability tables, int [n, 255] counts of the symbols -127 ... 127, each row with the same power of 2 as sum."""
 
     def __init__(self, counts: np.ndarray):
-        categorical = constriction.stream.model.Categorical
-        # exact in binary; the coder turns them into its own integers by the same few operations everywhere
-        self._models = [categorical(row / row.sum(), perfect=False) for row in counts.astype(np.float64)]
+        self._counts = counts
+        self._models: dict[int, constriction.stream.model.Categorical] = {}
+
+    def _model(self, index: int) -> constriction.stream.model.Categorical:
+        if index not in self._models:
+            row = self._counts[index].astype(np.float64)
+            # exact in binary; the coder turns it into its own integers by the same few operations everywhere
+            self._models[index] = constriction.stream.model.Categorical(row / row.sum(), perfect=False)
+        return self._models[index]
 
     def encode(self, z: np.ndarray, z_table: np.ndarray, q: np.ndarray, q_table: np.ndarray, quality: int) -> bytes:
         """int8 symbols and the table of each, all in one shape or broadcastable to it -> payload."""
@@ -42,7 +48,7 @@ class Tables:
         for symbols, table in ((z, z_table), (q, q_table)):
             flat = symbols.ravel().astype(np.int32) + MAX_SYMBOL
             for index, group in _groups(np.broadcast_to(table, symbols.shape)):
-                coder.encode(flat[group], self._models[index])
+                coder.encode(flat[group], self._model(index))
         words = coder.get_compressed().astype("<u4").tobytes()
         return bytes([quality]) + _checksum(z, q) + words
 
@@ -71,7 +77,7 @@ class Tables:
         flat = np.empty(table.size, np.int8)
         try:
             for index, group in _groups(table):
-                flat[group] = coder.decode(self._models[index], len(group)) - MAX_SYMBOL
+                flat[group] = coder.decode(self._model(index), len(group)) - MAX_SYMBOL
         except AssertionError:  # constriction, of words that no encoder writes
             raise BlobError(_DAMAGED) from None
         return flat.reshape(table.shape)
@@ -88,12 +94,12 @@ def check_payload(payload: bytes, n_symbols: int) -> None:
 
 def _groups(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(table, places of its symbols in [C, h, w] order) for each table that is used, in order."""
-    flat = table.ravel().astype(np.uint8)
+    flat = table.ravel()
     order = np.argsort(flat, kind="stable")
-    edges = np.searchsorted(flat[order], np.arange(257))
-    for index in range(256):
-        if edges[index] < edges[index + 1]:
-            yield index, order[edges[index] : edges[index + 1]]
+    ordered = flat[order]
+    edges = np.flatnonzero(np.diff(ordered)) + 1
+    for group in np.split(order, edges):
+        yield int(flat[group[0]]), group
 
 
 def _checksum(z: np.ndarray, q: np.ndarray) -> bytes:

@@ -13,7 +13,7 @@ from latent8.hyperprior_coding import Tables
 from latent8.loading import load_photo_model, weights_hash
 from latent8.models import Model
 from latent8.network import Network, fast_dtype
-from latent8.photo_model import MAX_QUALITY, L8Photo, level_of, scale_indices
+from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, band_of, level_of, scale_indices
 from latent8.tiling import Demand, demand
 
 
@@ -29,12 +29,18 @@ class HyperpriorNetwork(Network):
         demands = analysis_demand(layers, n_bytes), synthesis_demand(layers, n_bytes)
         super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), demands, weights_hash(layers))
         self._layers = layers.eval().requires_grad_(False)
-        self._tables = Tables(layers.tables.numpy())
+        self._tables = Tables(torch.cat([layers.hyper_tables, layers.tables]).flatten(0, 1).numpy())
 
     def pack(self, y: np.ndarray, quality: int) -> bytes:
         """Latents -> payload."""
+        (z, z_tables), (q, q_tables) = self.symbols_and_tables(y, quality)
+        return self._tables.encode(z, z_tables, q, q_tables, quality)
+
+    def symbols_and_tables(self, y: np.ndarray, quality: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Latents -> z and q, each with the table of every symbol."""
         z, q = self._quantised(y, quality)
-        return self._tables.encode(z, self._z_tables(quality), q, self._q_tables(z, quality, q.shape), quality)
+        z_tables = np.broadcast_to(self._z_tables(quality), z.shape)
+        return [(z, z_tables), (q, self._q_tables(z, quality, q.shape))]
 
     def pack_at_most(self, y: np.ndarray, n_bytes: int) -> bytes:
         """Latents -> the payload of the highest quality found that fits; of quality 1 where none does.
@@ -83,11 +89,13 @@ class HyperpriorNetwork(Network):
         return means[:, :, : shape[1], : shape[2]]
 
     def _z_tables(self, quality: int) -> np.ndarray:
-        return self._layers.hyper_indices[quality - 1].numpy()[:, None, None]
+        first = band_of(quality) * hp.N_HYPER
+        return np.arange(first, first + hp.N_HYPER, dtype=np.uint16)[:, None, None]
 
     @torch.inference_mode()
     def _q_tables(self, z: np.ndarray, quality: int, shape: tuple[int, ...]) -> np.ndarray:
-        return scale_indices(self._layers, torch.from_numpy(z), quality)[:, : shape[1], : shape[2]].numpy()
+        scales = scale_indices(self._layers, torch.from_numpy(z), quality)[:, : shape[1], : shape[2]].numpy()
+        return scales.astype(np.uint16) + (N_BANDS * hp.N_HYPER + band_of(quality) * hp.N_SCALES)
 
 
 def hyper_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:

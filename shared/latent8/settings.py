@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from latent8.models import HYPERPRIOR, TINY, Model
@@ -29,6 +30,10 @@ class Settings:
             raise ValueError(f"give either {' or '.join(sizes)}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise ValueError(f"quality must be from 1 to 100, not {self.quality}")
+        if self.target_bytes is not None and self.target_bytes < 1:
+            raise ValueError(f"target_bytes must be above 0, not {self.target_bytes}")
+        if self.target_bpp is not None and not 0 < self.target_bpp < math.inf:
+            raise ValueError(f"target_bpp must be a number above 0, not {self.target_bpp}")
         if self.levels is not None and not 16 <= self.levels <= 256:
             raise ValueError(f"levels must be from 16 to 256, not {self.levels}")
 

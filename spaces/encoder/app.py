@@ -105,7 +105,7 @@ def encode(
         model: Name of the model, l8-photo, l8-tiny or taesd.
         quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
         fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
-        levels: Of the other models: values per latent, 16 to 256; fewer make smaller blobs and coarser pictures.
+        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
 
     Returns:
@@ -169,8 +169,10 @@ def encode_batch(
 
     Args:
         photos: Picture files.
-        model: Name of the model, l8-tiny or taesd.
-        levels: Values per latent, 16 to 256.
+        model: Name of the model, l8-photo, l8-tiny or taesd.
+        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
+        fit_kb: With l8-photo, the best quality that fits each photo into this many kilobytes; 0 goes by quality.
+        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
 
     Returns:
