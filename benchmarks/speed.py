@@ -28,7 +28,7 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image, ImageOps
 
 from latent8 import Codec
-from latent8.models import DEFAULT_MODEL, Model, model_named
+from latent8.models import Model, model_named
 
 Encode = Callable[[Image.Image], Any]
 Decode = Callable[[Any], Image.Image]
@@ -68,11 +68,12 @@ def contenders(taesd: Model, device: str) -> tuple[Contenders, Codec]:
     """All that is timed, and one of the codecs, to ask for its precision."""
     plain = {
         "diffusers, taesd's shape": PlainDiffusers(taesd.location),
-        "diffusers, l8-tiny": PlainDiffusers(model_named(DEFAULT_MODEL).location),
+        "diffusers, l8-tiny": PlainDiffusers(model_named("l8-tiny").location),
     }
-    codecs = {"latent8, taesd's shape": Codec(taesd, device), "latent8, l8-tiny": Codec(DEFAULT_MODEL, device)}
+    codecs = {"latent8, taesd's shape": Codec(taesd, device)}
+    codecs |= {f"latent8, {name}": Codec(name, device) for name in ("l8-tiny", "l8-photo")}
     both: dict[str, Any] = {**plain, **codecs}
-    return {name: (c.encode, c.decode) for name, c in both.items()}, codecs["latent8, l8-tiny"]
+    return {name: (c.encode, c.decode) for name, c in both.items()}, codecs["latent8, l8-photo"]
 
 
 def measure(all_contenders: Contenders, image: Image.Image, rounds: int) -> tuple[Times, Times]:

@@ -73,6 +73,30 @@ def golden() -> Callable[[str, Callable[[], bytes]], bytes]:
     return read
 
 
+@pytest.fixture
+def lpips_file(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes random weights of LPIPS for a network with few channels: function of "alexnet" or "vgg16" -> file."""
+    from training.lpips import ALEXNET, VGG16
+
+    def write(net: str) -> Path:
+        random = np.random.default_rng(0)
+        sides = [11, 5, 3, 3, 3] if net == "alexnet" else [3] * 13
+        taps = sorted((ALEXNET if net == "alexnet" else VGG16)[1])
+        arrays, inputs = {}, 3
+        outputs = [4 + index for index in range(len(sides))]
+        for index, (side, n) in enumerate(zip(sides, outputs, strict=True)):
+            arrays[f"conv{index}.weight"] = random.normal(0, (2 / (inputs * side**2)) ** 0.5, (n, inputs, side, side))
+            arrays[f"conv{index}.bias"] = random.normal(0, 0.1, n)
+            inputs = n
+        for index, tap in enumerate(taps):
+            arrays[f"head{index}"] = random.uniform(0, 1, outputs[tap])
+        path = tmp_path / f"{net}.npz"
+        np.savez(path, **{name: array.astype(np.float16) for name, array in arrays.items()})
+        return path
+
+    return write
+
+
 def build_blob(
     *,
     magic: bytes = b"\x89L8\n",

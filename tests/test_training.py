@@ -13,14 +13,16 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
+from torch import nn
 
 from latent8.quantise import Quantiser
 from training import evaluate as ev
 from training import lpips_weights, train
 from training.export import export
-from training.lpips import ALEXNET, LPIPS, SCALE, SHIFT, VGG16
+from training.lpips import LPIPS, SCALE, SHIFT
 from training.network import Block, TinyAutoencoder, quantise_in_the_loop
 from training.optimiser import Muon, make_optimisers, orthogonalised
+from training.photo import PhotoTask
 from training.photos import CropSource, photo_files
 from training.tiny import TinyTask
 
@@ -56,7 +58,7 @@ def busy_network(seed: int = 0) -> TinyAutoencoder:
     return network
 
 
-def save_checkpoint(network: TinyAutoencoder, path: Path) -> Path:
+def save_checkpoint(network: nn.Module, path: Path) -> Path:
     """What export reads of a checkpoint."""
     torch.save({"ema": network.state_dict()}, path)
     return path
@@ -317,29 +319,6 @@ def test_muon_takes_a_step_of_the_stated_size():
 # LPIPS
 
 
-@pytest.fixture
-def lpips_file(tmp_path):
-    """Writes random weights for a network with few channels: function of "alexnet" or "vgg16" -> file."""
-
-    def write(net: str) -> Path:
-        random = np.random.default_rng(0)
-        sides = [11, 5, 3, 3, 3] if net == "alexnet" else [3] * 13
-        taps = sorted((ALEXNET if net == "alexnet" else VGG16)[1])
-        arrays, inputs = {}, 3
-        outputs = [4 + index for index in range(len(sides))]
-        for index, (side, n) in enumerate(zip(sides, outputs, strict=True)):
-            arrays[f"conv{index}.weight"] = random.normal(0, (2 / (inputs * side**2)) ** 0.5, (n, inputs, side, side))
-            arrays[f"conv{index}.bias"] = random.normal(0, 0.1, n)
-            inputs = n
-        for index, tap in enumerate(taps):
-            arrays[f"head{index}"] = random.uniform(0, 1, outputs[tap])
-        path = tmp_path / f"{net}.npz"
-        np.savez(path, **{name: array.astype(np.float16) for name, array in arrays.items()})
-        return path
-
-    return write
-
-
 def numpy_convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int) -> np.ndarray:
     """[C, H, W] with kernel [O, C, k, k] -> [O, h, w]."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
@@ -426,7 +405,7 @@ def test_weights_converter_turns_flax_names_and_kernels(tmp_path):
 
 def test_codec_works_with_an_exported_checkpoint(tmp_path):
     network = busy_network()
-    codec = ev.checkpoint_codec(save_checkpoint(network, tmp_path / "checkpoint.pt"), device="cpu")
+    codec = ev.checkpoint_codec(save_checkpoint(network, tmp_path / "checkpoint.pt"), "l8-tiny", "cpu")
     picture = photo(50, 70)
     decoded = codec.decode(codec.encode(picture))
     assert decoded.size == (70, 50) and decoded.mode == "RGB"
@@ -446,14 +425,22 @@ def test_codec_works_with_an_exported_checkpoint(tmp_path):
 def test_evaluate_counts_whole_files_and_writes_figures(photos, tmp_path, lpips_file, capsys):
     checkpoint = save_checkpoint(busy_network(), tmp_path / "checkpoint.pt")
     (photos / "damaged.png").write_bytes(b"no picture")
-    options = ["--checkpoint", str(checkpoint), "--lpips", str(lpips_file("alexnet")), str(lpips_file("vgg16"))]
+    options = [
+        "--model",
+        "l8-tiny",
+        "--checkpoint",
+        str(checkpoint),
+        "--lpips",
+        str(lpips_file("alexnet")),
+        str(lpips_file("vgg16")),
+    ]
     ev.main([str(photos), *options, "--levels", "64", "--csv", str(tmp_path / "out.csv"), "--device", "cpu"])
     told = capsys.readouterr()
     assert "left out damaged.png" in told.err and "mean of 3" in told.out
 
     rows = rows_of(tmp_path / "out.csv")
     assert [row["picture"] for row in rows] == ["photo0.png", "photo1.jpg", "photo2.webp"]
-    codec = ev.checkpoint_codec(checkpoint, "cpu")
+    codec = ev.checkpoint_codec(checkpoint, "l8-tiny", "cpu")
     for row in rows:
         source = photos / row["picture"]
         figures = {name: float(value) for name, value in row.items() if name != "picture"}
@@ -465,13 +452,30 @@ def test_evaluate_counts_whole_files_and_writes_figures(photos, tmp_path, lpips_
         assert figures["lpips_alexnet"] > 0 and figures["lpips_vgg16"] > 0
 
 
+def test_evaluate_measures_a_checkpoint_of_l8_photo(photos, tmp_path):
+    torch.manual_seed(0)
+    checkpoint = save_checkpoint(PhotoTask(None, 0).new_model(), tmp_path / "checkpoint.pt")
+    options = ["--model", "l8-photo", "--checkpoint", str(checkpoint), "--quality", "20"]
+    ev.main([str(photos), *options, "--csv", str(tmp_path / "out.csv"), "--device", "cpu"])
+    codec = ev.checkpoint_codec(checkpoint, "l8-photo", "cpu")
+    for row in rows_of(tmp_path / "out.csv"):
+        assert int(row["bytes"]) == len(codec.encode(photos / row["picture"], quality=20))
+        assert float(row["psnr_db"]) > 20 and "png_bytes" not in row
+
+
 def test_evaluate_says_what_is_wrong(tmp_path, capsys):
     with pytest.raises(SystemExit):
         ev.main([str(tmp_path)])
     assert "No pictures" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        ev.main([str(tmp_path), "--levels", "3"])
-    assert "--levels" in capsys.readouterr().err
+        ev.main([str(tmp_path), "--model", "l8-tiny", "--levels", "3"])
+    assert "--levels must be from 16 to 256" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ev.main([str(tmp_path), "--model", "l8-photo", "--levels", "64"])
+    assert "--levels is for models without a hyperprior" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ev.main([str(tmp_path), "--model", "taesd", "--checkpoint", "checkpoint.pt"])
+    assert "not taesd" in capsys.readouterr().err
 
 
 def test_means_and_tables():

@@ -1,7 +1,7 @@
 """What a model reaches on a folder of pictures, through real .l8 files: bytes, quality, the latents as RGBA PNG.
 
     python -m training.evaluate PICTURES --lpips alexnet.npz vgg16.npz
-    python -m training.evaluate PICTURES --checkpoint runs/tiny/checkpoint.pt --csv figures.csv
+    python -m training.evaluate PICTURES --model l8-photo --quality 30 --checkpoint runs/photo/checkpoint.pt
 
 A .l8 counts whole, its header, file name and checksum included. Means are means of each picture's own figure.
 """
@@ -22,27 +22,41 @@ import torch
 from latent8 import Codec, Latent8Error
 from latent8 import codec as l8
 from latent8.metrics import mae, mse, psnr, ssim
-from latent8.models import DEFAULT_MODEL, model_named, models
+from latent8.models import DEFAULT_MODEL, TINY, model_named, models
 from latent8.pictures import open_picture
 from latent8.rgba_png import write_rgba_png
-from training.export import export
+from latent8.settings import Settings
+from training.export import TRAINED, export_as
 from training.lpips import LPIPS
 from training.photos import photo_files
 
 Row = dict[str, str | float]
 
-TRAINED_MODEL = "l8-tiny"  # the registry's entry that checkpoints fit
-
 # How many decimals each column is shown with; LPIPS columns are named after their weights, see load_lpips.
-DECIMALS = {"bytes": 0, "png_bytes": 0, "bpp": 3, "l8_to_png": 3, "psnr_db": 2, "ssim": 4, "mae": 2, "mse": 1}
+DECIMALS = {
+    "bytes": 0,
+    "png_bytes": 0,
+    "bpp": 3,
+    "l8_to_png": 3,
+    "psnr_db": 2,
+    "ssim": 4,
+    "ms_ssim": 4,
+    "mae": 2,
+    "mse": 1,
+    "encode_s": 3,
+    "decode_s": 3,
+}
 LPIPS_DECIMALS = 4
 
 
-def checkpoint_codec(checkpoint: Path, device: str | None = None) -> Codec:
-    """l8-tiny with the weights of a training checkpoint, exported as they would be for a release."""
+def checkpoint_codec(checkpoint: Path, model: str, device: str | None = None, photos: Path | None = None) -> Codec:
+    """A model with the weights of a training checkpoint, exported as they would be for a release.
+
+    For l8-photo that takes the photos which its entropy tables are counted from; without them blobs are larger.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps loaded files open
-        export(checkpoint, Path(folder))
-        return Codec(replace(model_named(TRAINED_MODEL), source=str(Path(folder).resolve())), device)
+        export_as(model, checkpoint, Path(folder), photos)
+        return Codec(replace(model_named(model), source=str(Path(folder).resolve())), device)
 
 
 def load_lpips(weights: Iterable[Path], device: torch.device | str = "cpu") -> dict[str, LPIPS]:
@@ -60,38 +74,34 @@ def distances(original: np.ndarray, decoded: np.ndarray, lpips: dict[str, LPIPS]
         "mse": mse(original, decoded),
     }
     for name, network in lpips.items():
-        row[name] = network(_unit(original, network), _unit(decoded, network)).item()
+        row[name] = network(unit(original, network), unit(decoded, network)).item()
     return row
 
 
-def _unit(picture: np.ndarray, network: LPIPS) -> torch.Tensor:
+def unit(picture: np.ndarray, network: LPIPS) -> torch.Tensor:
     """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1], where the network is."""
     pixels = torch.tensor(picture, device=next(network.buffers()).device)  # a copy: NumPy's may be read-only
     return pixels.permute(2, 0, 1)[None].float() / 255
 
 
-def evaluate_picture(codec: Codec, path: Path, levels: int, lpips: dict[str, LPIPS]) -> Row:
+def evaluate_picture(codec: Codec, path: Path, settings: Settings, lpips: dict[str, LPIPS]) -> Row:
     """One picture to a blob and back. Raises Latent8Error for one that cannot be read or is too large."""
     original = open_picture(path, codec.max_pixels).rgb
-    blob = codec.encode(path, levels=levels)
-    header, symbols, _ = l8.read(blob)
-    png_bytes = len(write_rgba_png(header, symbols))
-    return {
-        "picture": path.name,
-        "bytes": len(blob),
-        "bpp": bits_per_pixel(len(blob), original),
-        "png_bytes": png_bytes,
-        "l8_to_png": len(blob) / png_bytes,
-        **distances(original, np.asarray(codec.decode(blob).convert("RGB")), lpips),
-    }
+    blob = codec.encode(path, quality=settings.quality, levels=settings.levels)
+    row: Row = {"picture": path.name, "bytes": len(blob), "bpp": bits_per_pixel(len(blob), original)}
+    if codec.model.kind == TINY:  # the others' latents do not fit into a picture
+        header, symbols, _ = l8.read(blob)
+        png_bytes = len(write_rgba_png(header, symbols))
+        row |= {"png_bytes": png_bytes, "l8_to_png": len(blob) / png_bytes}
+    return row | distances(original, np.asarray(codec.decode(blob).convert("RGB")), lpips)
 
 
-def evaluate(codec: Codec, files: Iterable[Path], levels: int, lpips: dict[str, LPIPS]) -> list[Row]:
+def evaluate(codec: Codec, files: Iterable[Path], settings: Settings, lpips: dict[str, LPIPS]) -> list[Row]:
     """One row for each picture; what cannot be read is named on standard error and left out."""
     rows = []
     for path in files:
         try:
-            rows.append(evaluate_picture(codec, path, levels, lpips))
+            rows.append(evaluate_picture(codec, path, settings, lpips))
         except Latent8Error as error:
             print(f"left out {path.name}: {error}", file=sys.stderr)
     return rows
@@ -138,34 +148,38 @@ def columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def add_codec_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `codec_of` and `load_lpips` need."""
-    parser.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
-    parser.add_argument(
-        "--checkpoint", type=Path, help=f"measure this checkpoint.pt as {TRAINED_MODEL}, whatever --model"
-    )
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "with --checkpoint of l8-photo: count the entropy tables from this folder's symbols, as for a release"
+    parser.add_argument("--photos", type=Path, help=text)
     parser.add_argument("--lpips", type=Path, nargs="+", default=[], help="weights from training.lpips_weights")
     parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
-
-
-def codec_of(args: argparse.Namespace) -> Codec:
-    if args.checkpoint:
-        return checkpoint_codec(args.checkpoint, args.device)
-    return Codec(args.model, args.device)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path, help="folder of pictures, searched with its subfolders")
-    parser.add_argument("--levels", type=int, default=256, help="of the quantiser, 16 to 256 (default: 256)")
+    parser.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    parser.add_argument("--checkpoint", type=Path, help="of training the --model: measure it in place of the release")
+    parser.add_argument("--quality", type=int, help="1 to 100, for l8-photo (default: 50)")
+    parser.add_argument("--levels", type=int, help="of the quantiser, 16 to 256, for the others (default: 256)")
     parser.add_argument("--csv", type=Path, help="write the figures of each picture here")
-    add_codec_arguments(parser)
+    add_shared_arguments(parser)
     args = parser.parse_args(argv)
-    if not 16 <= args.levels <= 256:
-        parser.error("--levels must be from 16 to 256")
+    if args.checkpoint and args.model not in TRAINED:
+        parser.error(f"--checkpoint is for {' or '.join(TRAINED)}, not {args.model}")
+    settings = Settings(quality=args.quality, levels=args.levels)
     try:
-        files, codec = photo_files(args.pictures), codec_of(args)
-        rows = evaluate(codec, files, args.levels, load_lpips(args.lpips, codec.network.device))
+        settings.check(model_named(args.model))
+    except ValueError as error:
+        parser.error(f"--{error}")  # which begins with the name of the option
+    try:
+        files = photo_files(args.pictures)
+        codec = (
+            checkpoint_codec(args.checkpoint, args.model, args.device, args.photos)
+            if args.checkpoint
+            else Codec(args.model, args.device)
+        )
+        rows = evaluate(codec, files, settings, load_lpips(args.lpips, codec.network.device))
     except (OSError, Latent8Error) as error:
         parser.error(str(error))
     if not rows:

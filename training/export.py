@@ -23,6 +23,7 @@ from latent8.models import model_named
 from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
 from training.photos import open_rgb, photo_files
 
+TRAINED = ("l8-tiny", "l8-photo")  # names in the registry
 PRIOR_WEIGHT = 30.0  # symbols that the assumed distribution counts for beside those found
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
@@ -144,17 +145,19 @@ def table_counts(weights: Tensor) -> Tensor:
     return counts.scatter_add(-1, likeliest, (2**TABLE_BITS - counts.sum(dim=-1, keepdim=True)).to(torch.int32))
 
 
-EXPORTERS = {"l8-tiny": export, "l8-photo": export_photo}  # by the registry's name of what is trained
+def export_as(model: str, checkpoint: Path, folder: Path, photos: Path | None = None) -> None:
+    """Export what is one of TRAINED; photos are for l8-photo alone."""
+    if model == "l8-photo":
+        export_photo(checkpoint, folder, photos)
+    else:
+        export(checkpoint, folder)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", choices=EXPORTERS, default="l8-tiny")
+    parser.add_argument("--model", choices=TRAINED, default="l8-tiny")
     parser.add_argument("--photos", type=Path, help="of l8-photo: count the entropy tables from this folder's symbols")
     args = parser.parse_args()
-    if args.model == "l8-photo":
-        export_photo(args.checkpoint, args.folder, args.photos)
-    else:
-        export(args.checkpoint, args.folder)
+    export_as(args.model, args.checkpoint, args.folder, args.photos)

@@ -47,6 +47,7 @@ class LPIPS(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
 
     def features(self, x: Tensor) -> list[Tensor]:
+        """What is compared: the outputs of five layers, each position's vector at length 1."""
         x = (x * 2 - 1 - self.shift) / self.scale
         taps, index = [], 0
         for layer in self.layers:
@@ -57,18 +58,21 @@ class LPIPS(nn.Module):
                 weight, bias = getattr(self, f"conv{index}_weight"), getattr(self, f"conv{index}_bias")
                 x = torch.relu(F.conv2d(x, weight, bias, stride, padding))
                 if index in self.taps:
-                    taps.append(x)
+                    taps.append(_unit(x.float()))
                 index += 1
         return taps
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        total = torch.zeros(len(a), device=a.device)
         with torch.no_grad():
             features_b = self.features(b)
-        for index, (fa, fb) in enumerate(zip(self.features(a), features_b, strict=True)):
-            difference = (_unit(fa.float()) - _unit(fb.float())).square()
+        return self.distance(self.features(a), features_b)
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Of two pictures' features, which saves time where one picture is compared with many."""
+        total = torch.zeros(len(a[0]), device=a[0].device)
+        for index, (fa, fb) in enumerate(zip(a, b, strict=True)):
             head = getattr(self, f"head{index}").view(1, -1, 1, 1)
-            total = total + (difference * head).sum(1).mean((1, 2))
+            total = total + ((fa - fb).square() * head).sum(1).mean((1, 2))
         return total
 
 

@@ -1,0 +1,70 @@
+"""MS-SSIM (Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, full size first
+WINDOW, SIGMA = 11, 1.5
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+MIN_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # the smallest scale then holds one window
+
+
+@torch.inference_mode()
+def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Multi-scale structural similarity of the luma (Rec. 601) of two pictures, uint8 [H, W, 3]; 1 for equal ones.
+
+    Means are over the windows that lie inside. Each scale holds the averages of 2 x 2 values of the one above, whose
+    last row or column is repeated where a side is odd. A mean below zero, which has no real power, counts as zero.
+    Raises ValueError for sides under MIN_SIDE, 161 pixels.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
+    if min(a.shape[:2]) < MIN_SIDE:
+        raise ValueError(f"MS-SSIM needs pictures of {MIN_SIDE} pixels a side, not {a.shape[1]} x {a.shape[0]}")
+    x, y = luma(a), luma(b)
+    product = 1.0
+    for scale, weight in enumerate(WEIGHTS):
+        if scale:
+            x, y = halved(x), halved(y)
+        luminance, contrast = similarities(x, y)
+        last = scale == len(WEIGHTS) - 1
+        mean = (luminance * contrast if last else contrast).mean().item()
+        product *= max(0.0, mean) ** weight
+    return product
+
+
+def decibels(similarity: float) -> float:
+    """MS-SSIM -> -10 log10(1 - MS-SSIM): values crowd below 1, and this spreads them."""
+    return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf
+
+
+def luma(picture: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [1, 1, H, W] in [0, 255]."""
+    return torch.from_numpy(picture @ np.array([0.299, 0.587, 0.114]))[None, None]
+
+
+def halved(x: torch.Tensor) -> torch.Tensor:
+    height, width = x.shape[-2:]
+    return F.avg_pool2d(F.pad(x, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+
+
+def similarities(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Luminance, and contrast times structure, of each window; the factors of SSIM."""
+    mean_x, mean_y = smooth(x), smooth(y)
+    variances = smooth(x * x) - mean_x**2 + smooth(y * y) - mean_y**2
+    covariance = smooth(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return luminance, (2 * covariance + C2) / (variances + C2)
+
+
+def smooth(x: torch.Tensor) -> torch.Tensor:
+    """Means under a Gaussian window, where it lies inside."""
+    offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
+    window = torch.exp(-offsets.square() / (2 * SIGMA**2))
+    window = window / window.sum()
+    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
