@@ -204,6 +204,23 @@ def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
             assert np.abs(decoded(photo_codec, blob).astype(int) - rgb).max() <= 1
 
 
+def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
+    """With weights that let nothing through but a sum, what a result depends on is where its gradient is not zero."""
+    analysis, synthesis = (copy.deepcopy(half).float() for half in photo_codec.network._halves)
+    for parameter in (*analysis.parameters(), *synthesis.parameters()):
+        nn.init.constant_(parameter, 0.01)
+    n = 2 * 16 + 1  # latents in a row
+    pixels = torch.ones(1, 3, 16, 16 * n, requires_grad=True)
+    analysis(pixels)[..., n // 2].sum().backward()
+    latents = torch.ones(1, 160, 1, n, requires_grad=True)
+    synthesis(latents, torch.zeros(1)).view(3, 16, n, 16)[:, :, n // 2].sum().backward()
+    assert pixels.grad is not None and latents.grad is not None
+    seen = pixels.grad.view(3, 16, n, 16).abs().amax((0, 1, 3)), latents.grad.view(160, n).abs().amax(0)
+    for demand, strength in zip(photo_codec.network._demands, seen, strict=True):
+        reach = (strength > 0).sum().item() // 2
+        assert reach <= demand.halo <= reach + 2
+
+
 # ---- the integer network
 
 
@@ -464,7 +481,7 @@ def test_random_payloads_refused(
         assert refusal(photo_codec, blob, in_header=False) == DAMAGED
 
 
-def test_any_flipped_bit_gives_other_symbols_never(photo_codec: Codec) -> None:
+def test_no_flipped_bit_gives_other_symbols(photo_codec: Codec) -> None:
     """With the checksum of the blob put right: refused, or what the coder's last bits leave open."""
     header, payload, _ = read(photo_codec.encode(gradient(64, 64), quality=70))
     good = payload.tobytes()
@@ -539,12 +556,12 @@ def test_quality_is_50_unless_asked_for(photo_codec: Codec, photo: np.ndarray) -
 
 def test_size_targets_are_kept_and_used(photo_codec: Codec, photo: np.ndarray) -> None:
     smallest, largest = (len(photo_codec.encode(photo, quality=quality)) for quality in (1, 100))
-    for share in (0.05, 0.2, 0.5, 0.8):
+    for share in (0.05, 0.2, 0.7):
         target = round(smallest + share * (largest - smallest))
         assert 0.7 * target <= len(photo_codec.encode(photo, target_bytes=target)) <= target
-        bpp = target * 8 / (photo.shape[0] * photo.shape[1])
-        assert 0.7 * bpp <= inspect(photo_codec.encode(photo, target_bpp=bpp)).bpp <= bpp
-    for target in (largest, largest + 1, 1 << 40):
+    bpp = 0.5 * (smallest + largest) * 8 / (photo.shape[0] * photo.shape[1])
+    assert 0.7 * bpp <= inspect(photo_codec.encode(photo, target_bpp=bpp)).bpp <= bpp
+    for target in (largest, 1 << 40):
         assert inspect(photo_codec.encode(photo, target_bytes=target)).quality == 100
     assert len(photo_codec.encode(photo, target_bytes=smallest)) <= smallest
 
@@ -720,9 +737,9 @@ def test_loss_falls_on_one_batch(photo: np.ndarray, tmp_path: Path) -> None:
     options = [str(tmp_path), "--model", "l8-photo", "--out", str(tmp_path / "run"), "--device", "cpu", "--lr", "1e-3"]
     trainer = train.Trainer(train.parse_args(options))
     trainer.step = 200  # the warm-up is over
-    pixels = torch.tensor(np.stack([photo[:64, :64], photo[-64:, -64:]])).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.tensor(photo[-64:, -64:]).permute(2, 0, 1)[None].float() / 255
     losses = []
-    for _ in range(20):
+    for _ in range(15):
         torch.manual_seed(0)  # the same levels and noise each time
         losses.append(trainer.train_step(pixels)["loss"])
     assert losses[-1] < 0.9 * losses[0]
@@ -736,7 +753,7 @@ def test_every_layer_is_trained(photo: np.ndarray) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.01 * torch.randn(parameter.shape)  # what starts at zero lets no gradient through
-    pixels = torch.tensor(photo[:64, :64]).permute(2, 0, 1).float().expand(8, -1, -1, -1) / 255
+    pixels = torch.tensor(photo[:64, :64]).permute(2, 0, 1).float().expand(6, -1, -1, -1) / 255
     task.loss(model, pixels)[0].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
