@@ -72,12 +72,12 @@ def test_tiled_is_untiled(codec: Codec, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_too_small_a_halo_is_noticed(codec: Codec, monkeypatch, half: int) -> None:
+def test_tiles_without_a_halo_are_noticed(codec: Codec, monkeypatch, half: int) -> None:
     """What the test above rests upon."""
     network, picture = codec.network, stripes()
     latents = network.encode_pixels(picture)
     rgb = network.decode_latents(latents).astype(int)
-    demands = [replace(demand, halo=2) for demand in network._demands]
+    demands = [replace(demand, halo=0) for demand in network._demands]
     monkeypatch.setattr(network, "_demands", demands)
     monkeypatch.setattr(network, "max_bytes", demands[half].bytes_per_pixel * (16 * 8) ** 2)
     if half == 0:
