@@ -116,7 +116,7 @@ def test_without_hub_and_cache_one_line_names_the_bundled_model(
     assert result.returncode == 2
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
-    assert REPOSITORY in result.stderr and "l8-tiny" in result.stderr
+    assert REPOSITORY in result.stderr and "l8-photo" in result.stderr
     assert not photo.with_suffix(".l8").exists()
 
 

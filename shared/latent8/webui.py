@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import html
 import os
 import uuid
 import zipfile
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -234,11 +235,23 @@ def blocks(title: str) -> gr.Blocks:
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS))
 
 
+def give_memory_back() -> None:
+    """Keep large blocks out of the heap, where the C library has one.
+
+    glibc raises the size from which blocks are mapped, and so given back when freed, with every larger one that is
+    freed. Pictures of all sizes then leave a heap with holes, which grows with the requests.
+    """
+    m_mmap_threshold = -3  # malloc.h
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries
+        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 << 20)
+
+
 def launch(demo: gr.Blocks, served: Path | None = None) -> None:
     """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
     `served` is a folder whose files the page shows, wherever the app is started from.
     """
+    give_memory_back()
     codec(DEFAULT_MODEL)
     demo.queue(max_size=32, default_concurrency_limit=4)
     demo.launch(
