@@ -68,14 +68,21 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
 
     levels = torch.tensor([level_of(quality) for quality in range(1, MAX_QUALITY + 1)])
     scale = layers.scale
-    bias_bits = WEIGHT_BITS + ACTIVATION_BITS
+    layers_of_scales = [
+        ("scale_first", scale.first, scale.condition),
+        ("scale_second", scale.second, None),
+        ("scale_third", scale.third, None),
+    ]
+    for number, context in enumerate(layers.scale_contexts):
+        layers_of_scales += [
+            (f"scale_context_{number}_first", context.first, context.condition),
+            (f"scale_context_{number}_second", context.second, None),
+        ]
     with torch.no_grad():
-        for name, layer in (("first", scale.first), ("second", scale.second), ("third", scale.third)):
-            model.get_buffer(f"scale_{name}").copy_(fixed_point(layer.weight, WEIGHT_BITS, torch.int16))
-        first_bias = scale.first.bias + scale.condition(levels).flatten(1)
-        model.scale_first_bias.copy_(fixed_point(first_bias, bias_bits, torch.int32))
-        model.scale_second_bias.copy_(fixed_point(scale.second.bias, bias_bits, torch.int32))
-        model.scale_third_bias.copy_(fixed_point(scale.third.bias, bias_bits, torch.int32))
+        for name, layer, condition in layers_of_scales:
+            model.get_buffer(name).copy_(fixed_point(layer.weight, WEIGHT_BITS, torch.int16))
+            bias = layer.bias + condition(levels).flatten(1) if condition else layer.bias
+            model.get_buffer(f"{name}_bias").copy_(fixed_point(bias, WEIGHT_BITS + ACTIVATION_BITS, torch.int32))
         assumed = logistic(torch.arange(hp.N_SCALES)).expand(N_BANDS, -1, -1)
         hyper_assumed = logistic(layers.hyper_scale(torch.arange(N_BANDS).float()).flatten(1))
         model.tables.copy_(table_counts(assumed))

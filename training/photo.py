@@ -20,17 +20,18 @@ from latent8.hyperprior import (
     N_LEVELS,
     N_LUMA,
     N_SCALES,
+    PASSES,
     Hyperprior,
     Synthesis,
     standard_deviation,
 )
 from training.lpips import LPIPS
 
-LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.0005, 0.09  # of the first and the last level
+LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00016, 0.07  # of the first and the last level
 MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
 # Shares of the learning rate, by the first part of a parameter's name that is found. The DCTs are good as they are;
 # scales are in units of a table's index, and have far to go.
-SHARES = {".linear.": 0.02, "hyper_scale.": 50.0, "scale.third.": 10.0, ".rows": 3.0, "": 1.0}
+SHARES = {".linear.": 0.02, "hyper_scale.": 50.0, "scale.third.": 10.0, "scale_contexts.": 5.0, ".rows": 3.0, "": 1.0}
 LARGEST_MEAN = 14.0  # of a colour over a block, as its DCT coefficient: 16 sqrt(3) / 2
 
 
@@ -40,6 +41,7 @@ class PhotoTask:
 
     def __init__(self, lpips: LPIPS | None, lpips_weight: float):
         self.lpips, self.lpips_weight = lpips, lpips_weight
+        self.perceptual = True  # whether LPIPS counts yet
 
     def new_model(self) -> nn.Module:
         lambdas = trade(torch.arange(N_LEVELS, dtype=torch.float32))
@@ -72,7 +74,7 @@ class PhotoTask:
         loss = (bits + hyper_bits) / n_pixels + lambdas * 255**2 * mse
         relative = (lambdas / MIDDLE_LAMBDA).sqrt()
         perceptual = math.nan
-        if self.lpips:
+        if self.lpips and self.perceptual:
             distance = self.lpips(output, photos)
             loss = loss + self.lpips_weight * relative * distance
             perceptual = distance.mean().item()
@@ -104,11 +106,19 @@ def forward(model: nn.Module, photos: Tensor, level: Tensor) -> tuple[Tensor, Te
     z = model.hyper_analysis(v).float()
     z_rounded = rounded(z)
     mean, scale = model.mean(z_rounded, level).float(), model.scale(z_rounded, level).float()
-    residual = v - mean
-    y = (rounded(residual) + mean) * model.log_inverse_gain(level).exp()
+    q = torch.zeros_like(v)
+    for number, phases in enumerate(PASSES):
+        mask = torch.zeros(v.shape[-2:], dtype=torch.bool, device=v.device)
+        for row, column in phases:
+            mask[row::2, column::2] = True
+        if number:
+            mean = torch.where(mask, mean + model.mean_contexts[number - 1](q, level).float(), mean)
+            scale = torch.where(mask, scale + model.scale_contexts[number - 1](q.abs(), level).float(), scale)
+        q = torch.where(mask, rounded(v - mean), q)
+    y = (q + mean) * model.log_inverse_gain(level).exp()
     hyper_scale = model.hyper_scale(level).expand_as(z)
     synthesis: Synthesis = model.synthesis
-    return synthesis(y, level), n_bits(noisy(residual), scale), n_bits(noisy(z), hyper_scale)
+    return synthesis(y, level), n_bits(noisy(v - mean), scale), n_bits(noisy(z), hyper_scale)
 
 
 def rounded(x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class TinyTask:
 
     def __init__(self, lpips: LPIPS | None, lpips_weight: float):
         self.lpips, self.lpips_weight = lpips, lpips_weight
+        self.perceptual = True  # whether LPIPS counts yet
 
     def new_model(self) -> nn.Module:
         return TinyAutoencoder()
@@ -34,7 +35,7 @@ class TinyTask:
         outside = (z.float().abs() - LATENT_MAGNITUDE).relu().square().mean()  # the blob would clip these
         loss = MSE_WEIGHT * mse + 10 * outside
         perceptual = math.nan
-        if self.lpips:
+        if self.lpips and self.perceptual:
             distance = self.lpips(output, photos).mean()
             loss = loss + self.lpips_weight * distance
             perceptual = distance.item()

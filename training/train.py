@@ -77,6 +77,10 @@ class Trainer:
         if self.checkpoint.exists():
             self.load_state(torch.load(self.checkpoint, map_location=self.device, weights_only=True))
             print(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes", flush=True)
+        elif args.start_from:
+            start = torch.load(args.start_from, map_location=self.device, weights_only=True)["ema"]
+            for model in (self.model, self.ema):
+                model.load_state_dict(start)
         self.good_state = copy.deepcopy(self.state())
 
     def state(self) -> dict:
@@ -105,10 +109,12 @@ class Trainer:
         fast = self.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
+    def progress(self) -> float:
+        return min(1.0, self.seconds / (60 * self.args.minutes))
+
     def learning_rate(self) -> float:
         """Warm-up over 200 steps, then a cosine from --lr to 1 % of it over the budget of minutes."""
-        progress = min(1.0, self.seconds / (60 * self.args.minutes))
-        cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+        cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress()))
         return self.args.lr * cosine * min(1.0, (self.step + 1) / 200)
 
     def train_step(self, photos: Tensor) -> dict[str, float]:
@@ -117,6 +123,7 @@ class Trainer:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
+        self.task.perceptual = self.progress() >= self.args.lpips_from
         with self.half_precision():
             loss, figures = self.task.loss(self.model, photos)
         loss.backward()
@@ -210,6 +217,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
     parser.add_argument("--lpips-weight", type=float, default=2.0)
+    parser.add_argument("--lpips-from", type=float, default=0.0, help="share of the budget that goes by without LPIPS")
+    parser.add_argument(
+        "--start-from", type=Path, help="checkpoint.pt of another run, whose averaged weights to start from"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

@@ -7,6 +7,9 @@ have 160 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
     y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
     mean, scale = h_s(z)     q = round(v - mean)    y' = (q + mean) / gain'(level)      x' = IDCT(y') + g_s(y')
 
+q is coded in three passes; to mean and scale of the second and third, contexts add what the symbols of the passes
+before foretell (after He et al., "Checkerboard context model for efficient learned image compression", 2021).
+
 DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 112 luma and 2 x 24 chroma
 coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (smallest
 files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels.
@@ -27,7 +30,10 @@ N_LUMA, N_CHROMA = 112, 24
 N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
 N_LEVELS = 8
 WIDTHS, N_BLOCKS = (64, 128, 192), (2, 3, 3)  # of g_a at 1/4, 1/8, 1/16 size; g_s is its mirror
-HYPER_WIDTH = 96
+HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
+# Latents are coded in passes, each of the rows and columns with these parities: then a position of the second pass has
+# known neighbours at its corners, one of the third pass at its sides.
+PASSES = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
 MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
 
 # Standard deviations that the scale stands for, evenly spaced in their logarithm.
@@ -136,6 +142,32 @@ class HyperSynthesis(nn.Module):
         return self.third(nn.functional.pixel_shuffle(x, 2))
 
 
+class Context(nn.Module):
+    """Symbols of earlier passes [B, 160, h, w], 0 elsewhere, and levels [B] -> to be added for a pass [B, 160, h, w]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(N_LATENTS, CONTEXT_WIDTH, 3, padding=1)
+        self.condition = LevelTable(CONTEXT_WIDTH)
+        self.second = nn.Conv2d(CONTEXT_WIDTH, N_LATENTS, 1)
+        _start_at_zero(self.second)
+
+    def forward(self, q: Tensor, level: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(q) + self.condition(level).to(q.dtype)))
+
+
+class MeanContext(Context):
+    """A context with a linear way past it: what a symbol's own channel at its neighbours foretells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direct = nn.Conv2d(N_LATENTS, N_LATENTS, 3, padding=1, groups=N_LATENTS, bias=False)
+        nn.init.zeros_(self.direct.weight)
+
+    def forward(self, q: Tensor, level: Tensor) -> Tensor:
+        return super().forward(q, level) + self.direct(q)
+
+
 class LevelTable(nn.Module):
     """Levels [B] in 0 ... N_LEVELS - 1 -> [B, n, 1, 1], interpolated between learned rows."""
 
@@ -161,6 +193,8 @@ class Hyperprior(nn.Module):
         self.log_gain, self.log_inverse_gain = LevelTable(N_LATENTS, rows), LevelTable(N_LATENTS, -rows)
         self.hyper_analysis = HyperAnalysis()
         self.mean, self.scale = HyperSynthesis(), HyperSynthesis(start=20.0)
+        self.mean_contexts = nn.ModuleList(MeanContext() for _ in PASSES[1:])
+        self.scale_contexts = nn.ModuleList(Context() for _ in PASSES[1:])
         self.hyper_scale = LevelTable(N_HYPER, torch.full((N_LEVELS, N_HYPER), 30.0))
 
 

@@ -5,16 +5,18 @@
     1       4     CRC-32 of the hyper-latents z and then the latents q, one signed byte each, in [C, h, w] order
     5       .     words of a range coder, 32 bits, little-endian
 
-z is [64, ceil(h / 4), ceil(w / 4)] and q is [160, h, w], whole numbers in [-127, 127]. The range coder holds z,
-then q; of each, the symbols of the first table first, then those of the next, and so on, those of one table in
-[C, h, w] order. The table of an element of z follows from its channel and the quality, that of an element of q from z
-and the quality, by an integer network (latent8/photo_model.py). So every machine decodes the same symbols.
+z is [64, ceil(h / 4), ceil(w / 4)] and q is [160, h, w], whole numbers in [-127, 127]. The range coder holds five
+groups: z; then q at even rows and columns; at odd rows and columns; at even rows and odd columns; at odd rows and even
+columns. In a group come the symbols of the first table first, then those of the next, and so on, those of one table in
+[C, h, w] order. The table of an element of z follows from its channel and the quality, that of an element of q from the
+quality, z and the elements of q in earlier passes (the last two groups are one pass), by integer networks
+(latent8/photo_model.py). So every machine decodes the same symbols.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import constriction
 import numpy as np
@@ -42,45 +44,46 @@ class Tables:
             self._models[index] = constriction.stream.model.Categorical(row / row.sum(), perfect=False)
         return self._models[index]
 
-    def encode(self, z: np.ndarray, z_table: np.ndarray, q: np.ndarray, q_table: np.ndarray, quality: int) -> bytes:
-        """int8 symbols and the table of each, all in one shape or broadcastable to it -> payload."""
+    def bits(self) -> np.ndarray:
+        """What each symbol costs under each table: float32 [n, 255]."""
+        return (np.log2(self._counts.sum(axis=1, keepdims=True)) - np.log2(self._counts)).astype(np.float32)
+
+    def encode(self, groups: Iterable[tuple[np.ndarray, np.ndarray]], quality: int, checksum: bytes) -> bytes:
+        """Groups of int8 symbols and the table of each, in one shape -> payload."""
         coder = constriction.stream.queue.RangeEncoder()
-        for symbols, table in ((z, z_table), (q, q_table)):
+        for symbols, table in groups:
             flat = symbols.ravel().astype(np.int32) + MAX_SYMBOL
-            for index, group in _groups(np.broadcast_to(table, symbols.shape)):
-                coder.encode(flat[group], self._model(index))
-        words = coder.get_compressed().astype("<u4").tobytes()
-        return bytes([quality]) + _checksum(z, q) + words
+            for index, places in _by_table(table):
+                coder.encode(flat[places], self._model(index))
+        return bytes([quality]) + checksum + coder.get_compressed().astype("<u4").tobytes()
 
-    def decode(
-        self,
-        payload: bytes,
-        z_shape: tuple[int, int, int],
-        q_shape: tuple[int, int, int],
-        z_tables_of: Callable[[int], np.ndarray],
-        q_tables_of: Callable[[np.ndarray, int], np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """payload -> z, q, quality. `z_tables_of` gets the quality, `q_tables_of` z and the quality.
+    def decoder(self, payload: bytes) -> Decoder:
+        return Decoder(self._model, payload)
 
-        Raises BlobError for a payload that cannot be one.
-        """
-        quality = payload[0]
+
+class Decoder:
+    """Gives the groups of a payload in the order in which they were encoded; `quality` is known at once."""
+
+    def __init__(self, model: Callable[[int], constriction.stream.model.Categorical], payload: bytes):
+        self._model = model
+        self.quality, self._checksum = payload[0], payload[1:HEAD_BYTES]
         words = np.frombuffer(payload, "<u4", offset=HEAD_BYTES).astype(np.uint32)
-        coder = constriction.stream.queue.RangeDecoder(words)
-        z = self._decode(coder, np.broadcast_to(z_tables_of(quality), z_shape))
-        q = self._decode(coder, q_tables_of(z, quality))
-        if q.shape != q_shape or _checksum(z, q) != payload[1:HEAD_BYTES]:
-            raise BlobError(_DAMAGED)
-        return z, q, quality
+        self._coder = constriction.stream.queue.RangeDecoder(words)
 
-    def _decode(self, coder: constriction.stream.queue.RangeDecoder, table: np.ndarray) -> np.ndarray:
+    def decode(self, table: np.ndarray) -> np.ndarray:
+        """Table of each symbol of a group -> int8 symbols, in its shape. Raises BlobError."""
         flat = np.empty(table.size, np.int8)
         try:
-            for index, group in _groups(table):
-                flat[group] = coder.decode(self._model(index), len(group)) - MAX_SYMBOL
+            for index, places in _by_table(table):
+                flat[places] = self._coder.decode(self._model(index), len(places)) - MAX_SYMBOL
         except AssertionError:  # constriction, of words that no encoder writes
             raise BlobError(_DAMAGED) from None
         return flat.reshape(table.shape)
+
+    def check(self, z: np.ndarray, q: np.ndarray) -> None:
+        """Raise BlobError where these are not the symbols that were encoded."""
+        if checksum(z, q) != self._checksum:
+            raise BlobError(_DAMAGED)
 
 
 def check_payload(payload: bytes, n_symbols: int) -> None:
@@ -92,15 +95,17 @@ def check_payload(payload: bytes, n_symbols: int) -> None:
         raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot hold {n_symbols} latents.")
 
 
-def _groups(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def checksum(z: np.ndarray, q: np.ndarray) -> bytes:
+    return zlib.crc32(q.tobytes(), zlib.crc32(z.tobytes())).to_bytes(4, "little")
+
+
+def _by_table(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(table, places of its symbols in [C, h, w] order) for each table that is used, in order."""
     flat = table.ravel()
+    if not flat.size:
+        return
     order = np.argsort(flat, kind="stable")
     ordered = flat[order]
     edges = np.flatnonzero(np.diff(ordered)) + 1
-    for group in np.split(order, edges):
-        yield int(flat[group[0]]), group
-
-
-def _checksum(z: np.ndarray, q: np.ndarray) -> bytes:
-    return zlib.crc32(q.tobytes(), zlib.crc32(z.tobytes())).to_bytes(4, "little")
+    for places in np.split(order, edges):
+        yield int(flat[places[0]]), places

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from latent8 import hyperprior as hp
-from latent8.hyperprior_coding import Tables
+from latent8.hyperprior_coding import Tables, checksum
+from latent8.hyperprior_passes import Passes
 from latent8.loading import load_photo_model, weights_hash
 from latent8.models import Model
 from latent8.network import Network, fast_dtype
-from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, band_of, level_of, scale_indices
+from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, band_of, level_of
 from latent8.tiling import Demand, demand
+
+DISTORTION_BITS = 13.0  # what a squared step of error in a latent is worth
 
 
 class HyperpriorNetwork(Network):
@@ -30,17 +33,41 @@ class HyperpriorNetwork(Network):
         super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), demands, weights_hash(layers))
         self._layers = layers.eval().requires_grad_(False)
         self._tables = Tables(torch.cat([layers.hyper_tables, layers.tables]).flatten(0, 1).numpy())
+        bits = self._tables.bits()[:, hp.MAX_SYMBOL :] + self._tables.bits()[:, hp.MAX_SYMBOL :: -1]
+        saved = np.diff(bits, axis=1, prepend=bits[:, :1]).clip(0) / 2  # by going from n to n - 1, either sign
+        self._dead_zones = torch.from_numpy(saved / (2 * DISTORTION_BITS))
 
     def pack(self, y: np.ndarray, quality: int) -> bytes:
         """Latents -> payload."""
         (z, z_tables), (q, q_tables) = self.symbols_and_tables(y, quality)
-        return self._tables.encode(z, z_tables, q, q_tables, quality)
+        groups = [(z, z_tables)]
+        for phases in hp.PASSES:
+            groups += [(q[:, row::2, column::2], q_tables[:, row::2, column::2]) for row, column in phases]
+        return self._tables.encode(groups, quality, checksum(z, q))
 
+    @torch.inference_mode()
     def symbols_and_tables(self, y: np.ndarray, quality: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Latents -> z and q, each with the table of every symbol."""
-        z, q = self._quantised(y, quality)
-        z_tables = np.broadcast_to(self._z_tables(quality), z.shape)
-        return [(z, z_tables), (q, self._q_tables(z, quality, q.shape))]
+        level = torch.tensor([level_of(quality)])
+        v = torch.from_numpy(y)[None] * self._layers.log_gain(level).exp()
+        z = self._layers.hyper_analysis(v)[0].round_().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8).numpy()
+        passes = Passes(self._layers, z, quality, y.shape)
+        first = _first_table(quality)
+        for places in passes.in_order():
+            tables = passes.tables(places).astype(np.int64) + first
+            passes.q[places] = self._rounded(v[0][places] - passes.means[places], torch.from_numpy(tables))
+        return [(z, self._z_tables(z.shape, quality)), (passes.q.numpy(), passes.tables().astype(np.uint16) + first)]
+
+    def _rounded(self, residual: Tensor, tables: Tensor) -> Tensor:
+        """Residuals in steps -> int8 symbols: towards zero where that saves more bits than its distortion is worth.
+
+        Going from n to n - 1 adds (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 of squared error, in steps.
+        """
+        size = residual.abs()
+        n = (size + 0.5).floor_().clamp_(max=hp.MAX_SYMBOL)
+        dead_zone = self._dead_zones.take(tables * self._dead_zones.shape[1] + n.long())
+        n -= (size - n + 0.5 < dead_zone).float()
+        return (n * residual.sign()).to(torch.int8)
 
     def pack_at_most(self, y: np.ndarray, n_bytes: int) -> bytes:
         """Latents -> the payload of the highest quality found that fits; of quality 1 where none does.
@@ -57,45 +84,38 @@ class HyperpriorNetwork(Network):
                 high = quality - 1
         return best or self.pack(y, 1)
 
+    @torch.inference_mode()
     def unpack(self, payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int]:
         """Payload and latent shape -> latents y as the synthesis takes them, quality. Raises BlobError."""
+        _, passes, quality = self.symbols(payload, shape)
+        inverse_gain = self._layers.log_inverse_gain(torch.tensor([level_of(quality)])).exp()[0]
+        return passes.means.add_(passes.q).mul_(inverse_gain).numpy(), quality
 
-        def q_tables(z: np.ndarray, quality: int) -> np.ndarray:
-            return self._q_tables(z, quality, shape)
-
-        z, q, quality = self._tables.decode(payload, hyper_shape(shape), shape, self._z_tables, q_tables)
-        return self._dequantised(z, q, quality), quality
+    @torch.inference_mode()
+    def symbols(self, payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, Passes, int]:
+        """Payload and latent shape -> z, q with its means, quality. Raises BlobError."""
+        decoder = self._tables.decoder(payload)
+        quality = decoder.quality
+        z = decoder.decode(self._z_tables(hyper_shape(shape), quality))
+        passes = Passes(self._layers, z, quality, shape)
+        for places in passes.in_order():
+            tables = passes.tables(places).astype(np.uint16) + _first_table(quality)
+            passes.q[places] = torch.from_numpy(decoder.decode(tables))
+        decoder.check(z, passes.q.numpy())
+        return z, passes, quality
 
     def render(self, y: np.ndarray, quality: int) -> np.ndarray:
         """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3]."""
         return self.decode_latents(y, torch.tensor([level_of(quality)]))
 
-    @torch.inference_mode()
-    def _quantised(self, y: np.ndarray, quality: int) -> tuple[np.ndarray, np.ndarray]:
-        level = torch.tensor([level_of(quality)])
-        v = torch.from_numpy(y)[None] * self._layers.log_gain(level).exp()
-        z = _symbols(self._layers.hyper_analysis(v)[0])
-        q = _symbols((v - self._means(z, level, y.shape))[0])
-        return z, q
-
-    @torch.inference_mode()
-    def _dequantised(self, z: np.ndarray, q: np.ndarray, quality: int) -> np.ndarray:
-        level = torch.tensor([level_of(quality)])
-        y = (torch.from_numpy(q)[None] + self._means(z, level, q.shape)) * self._layers.log_inverse_gain(level).exp()
-        return y[0].numpy()
-
-    def _means(self, z: np.ndarray, level: Tensor, shape: tuple[int, ...]) -> Tensor:
-        means: Tensor = self._layers.mean(torch.from_numpy(z)[None].float(), level)
-        return means[:, :, : shape[1], : shape[2]]
-
-    def _z_tables(self, quality: int) -> np.ndarray:
+    def _z_tables(self, shape: tuple[int, ...], quality: int) -> np.ndarray:
         first = band_of(quality) * hp.N_HYPER
-        return np.arange(first, first + hp.N_HYPER, dtype=np.uint16)[:, None, None]
+        return np.broadcast_to(np.arange(first, first + hp.N_HYPER, dtype=np.uint16)[:, None, None], shape)
 
-    @torch.inference_mode()
-    def _q_tables(self, z: np.ndarray, quality: int, shape: tuple[int, ...]) -> np.ndarray:
-        scales = scale_indices(self._layers, torch.from_numpy(z), quality)[:, : shape[1], : shape[2]].numpy()
-        return scales.astype(np.uint16) + (N_BANDS * hp.N_HYPER + band_of(quality) * hp.N_SCALES)
+
+def _first_table(quality: int) -> np.uint16:
+    """Of the latents, behind those of all hyper-latents."""
+    return np.uint16(N_BANDS * hp.N_HYPER + band_of(quality) * hp.N_SCALES)
 
 
 def hyper_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -117,7 +137,3 @@ def synthesis_demand(layers: L8Photo, n_bytes: int) -> Demand:
 def _at_least(found: Demand) -> Demand:
     """The linear branch, and the picture itself in float32, live beside the largest activation."""
     return Demand(found.halo, found.bytes_per_pixel + 60)
-
-
-def _symbols(x: Tensor) -> np.ndarray:
-    return x.round().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8).numpy()

@@ -7,7 +7,8 @@ and in the weights file, what decides on probabilities:
     tables        int32 [8, 64, 255]  for each band of qualities and each scale, counts of the symbols -127 ... 127:
                                       each row has the sum 2^20, every count is at least 1
     hyper_tables  int32 [8, 64, 255]  the same for each band and each channel of the hyper-latents
-    scale_*       int16, int32        the network that gives the scale of each latent, see `scale_indices`
+    scale_*       int16, int32        the networks that give the scale of each latent, see `hyper_scales` and
+                                      `context_scales`
 
 Means come from a floating-point network: they shift what a symbol stands for, by as little as they differ.
 """
@@ -27,6 +28,7 @@ N_BANDS = hp.N_LEVELS  # of qualities: each has its own tables
 TABLE_BITS = 20
 WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer network
 MAX_ACTIVATION = 1 << 20
+MAX_SCALE = (1 << 14) - (1 << ACTIVATION_BITS)  # sums of two fit an int16, rounding included
 
 
 class L8Photo(ModelMixin, ConfigMixin):
@@ -39,36 +41,70 @@ class L8Photo(ModelMixin, ConfigMixin):
         self.analysis, self.synthesis = layers.analysis, layers.synthesis
         self.log_gain, self.log_inverse_gain = layers.log_gain, layers.log_inverse_gain
         self.hyper_analysis, self.mean = layers.hyper_analysis, layers.mean
-        scale = layers.scale
+        self.mean_contexts = layers.mean_contexts
+        scale, contexts = layers.scale, layers.scale_contexts
         n_symbols = 2 * hp.MAX_SYMBOL + 1
         self.register_buffer("tables", torch.zeros(N_BANDS, hp.N_SCALES, n_symbols, dtype=torch.int32))
         self.register_buffer("hyper_tables", torch.zeros(N_BANDS, hp.N_HYPER, n_symbols, dtype=torch.int32))
-        for name, layer in (("first", scale.first), ("second", scale.second), ("third", scale.third)):
-            self.register_buffer(f"scale_{name}", torch.zeros(layer.weight.shape, dtype=torch.int16))
-        # the bias of the first layer depends on the quality
-        self.register_buffer("scale_first_bias", torch.zeros(MAX_QUALITY, len(scale.first.weight), dtype=torch.int32))
-        self.register_buffer("scale_second_bias", torch.zeros(len(scale.second.weight), dtype=torch.int32))
-        self.register_buffer("scale_third_bias", torch.zeros(len(scale.third.weight), dtype=torch.int32))
+        # the bias of a first layer depends on the quality
+        layers_of_scales = [
+            ("scale_first", scale.first, (MAX_QUALITY,)),
+            ("scale_second", scale.second, ()),
+            ("scale_third", scale.third, ()),
+        ]
+        for number, context in enumerate(contexts):
+            layers_of_scales += [
+                (f"scale_context_{number}_first", context.first, (MAX_QUALITY,)),
+                (f"scale_context_{number}_second", context.second, ()),
+            ]
+        for name, layer, of_quality in layers_of_scales:
+            self.register_buffer(name, torch.zeros(layer.weight.shape, dtype=torch.int16))
+            self.register_buffer(f"{name}_bias", torch.zeros(*of_quality, len(layer.weight), dtype=torch.int32))
 
 
-def scale_indices(model: L8Photo, z: Tensor, quality: int) -> Tensor:
-    """Hyper-latents, whole numbers [64, k, l], and quality -> scales of the latents, uint8 [160, 4 k, 4 l].
+def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:
+    """Hyper-latents, whole numbers [64, k, l], and quality -> scales of the latents, int16 [160, 4 k, 4 l].
 
-    Fixed-point arithmetic in float64, which is exact for whole numbers below 2^53, in whatever order they are
-    added; here they stay below 2^46. Activations have ACTIVATION_BITS fractional bits, weights WEIGHT_BITS,
-    biases the sum of both. After each of the first two layers: right shift by WEIGHT_BITS with rounding, clamped to
-    [0, MAX_ACTIVATION], then a pixel shuffle by 2.
+    A scale of 2^ACTIVATION_BITS stands for one table. Fixed-point arithmetic in float64, which is exact for whole
+    numbers below 2^53, in whatever order they are added; here they stay below 2^46. Activations have ACTIVATION_BITS
+    fractional bits, weights WEIGHT_BITS, biases the sum of both. After each of the first two layers: right shift by
+    WEIGHT_BITS with rounding, clamped to [0, MAX_ACTIVATION], then a pixel shuffle by 2; after the third the same
+    shift, clamped to [-MAX_SCALE, MAX_SCALE].
     """
     x = z[None].to("cpu", torch.float64) * 2**ACTIVATION_BITS
-    for weight, bias in (
-        (model.scale_first, model.scale_first_bias[quality - 1]),
-        (model.scale_second, model.scale_second_bias),
-    ):
-        x = F.conv2d(x, weight.cpu().double(), bias.cpu().double(), padding=1)
-        x = _shifted(x, WEIGHT_BITS).clamp_(0, MAX_ACTIVATION)
-        x = F.pixel_shuffle(x, 2)
-    x = F.conv2d(x, model.scale_third.cpu().double(), model.scale_third_bias.cpu().double())
-    return _shifted(x[0], WEIGHT_BITS + ACTIVATION_BITS).clamp_(0, hp.N_SCALES - 1).to(torch.uint8)
+    x = F.pixel_shuffle(_activated(_layer(model, "scale_first", x, quality)), 2)
+    x = F.pixel_shuffle(_activated(_layer(model, "scale_second", x)), 2)
+    return _scales(_layer(model, "scale_third", x))
+
+
+def context_scales(model: L8Photo, number: int, q: Tensor, quality: int) -> Tensor:
+    """Symbols known before pass 1 + number, int8 [160, h, w], 0 elsewhere -> what to add to its scales, int16.
+
+    Two layers of the same arithmetic as in `hyper_scales`, on the symbols' magnitudes.
+    """
+    x = q[None].to("cpu", torch.float64).abs_() * 2**ACTIVATION_BITS
+    x = _activated(_layer(model, f"scale_context_{number}_first", x, quality))
+    return _scales(_layer(model, f"scale_context_{number}_second", x))
+
+
+def table_indices(scales: Tensor) -> Tensor:
+    """Scales, or sums of two, int16 -> uint8 index of the nearest table."""
+    return ((scales + 2 ** (ACTIVATION_BITS - 1)) >> ACTIVATION_BITS).clamp_(0, hp.N_SCALES - 1).to(torch.uint8)
+
+
+def _layer(model: L8Photo, name: str, x: Tensor, quality: int | None = None) -> Tensor:
+    weight, bias = model.get_buffer(name), model.get_buffer(f"{name}_bias")
+    if quality is not None:
+        bias = bias[quality - 1]
+    return F.conv2d(x, weight.cpu().double(), bias.cpu().double(), padding=weight.shape[-1] // 2)
+
+
+def _activated(x: Tensor) -> Tensor:
+    return _shifted(x, WEIGHT_BITS).clamp_(0, MAX_ACTIVATION)
+
+
+def _scales(x: Tensor) -> Tensor:
+    return _shifted(x[0], WEIGHT_BITS).clamp_(-MAX_SCALE, MAX_SCALE).to(torch.int16)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
