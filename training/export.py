@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from latent8 import hyperprior as hp
 from latent8.models import model_named
@@ -68,12 +68,13 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
 
     levels = torch.tensor([level_of(quality) for quality in range(1, MAX_QUALITY + 1)])
     scale = layers.scale
-    layers_of_scales = [
+    layers_of_scales: list[tuple[str, nn.Conv2d, hp.LevelTable | None]] = [
         ("scale_first", scale.first, scale.condition),
         ("scale_second", scale.second, None),
         ("scale_third", scale.third, None),
     ]
     for number, context in enumerate(layers.scale_contexts):
+        assert isinstance(context, hp.Context)
         layers_of_scales += [
             (f"scale_context_{number}_first", context.first, context.condition),
             (f"scale_context_{number}_second", context.second, None),

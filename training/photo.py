@@ -3,7 +3,7 @@
 Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
 2018), plus LPIPS where it is given. Losses of different levels are brought to one size by lambda(t) ^ -1/2. As
 Minnen and Singh (2020) found best, bits are counted with uniform noise in place of rounding, and the synthesis
-sees rounded latents, gradients passing straight through.
+sees latents rounded as the codec does, gradients passing straight through.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from latent8.hyperprior import (
     PASSES,
     Hyperprior,
     Synthesis,
+    rounded_towards_zero,
     standard_deviation,
 )
 from training.lpips import LPIPS
@@ -114,7 +115,7 @@ def forward(model: nn.Module, photos: Tensor, level: Tensor) -> tuple[Tensor, Te
         if number:
             mean = torch.where(mask, mean + model.mean_contexts[number - 1](q, level).float(), mean)
             scale = torch.where(mask, scale + model.scale_contexts[number - 1](q.abs(), level).float(), scale)
-        q = torch.where(mask, rounded(v - mean), q)
+        q = torch.where(mask, rounded_as_coded(v - mean, scale), q)
     y = (q + mean) * model.log_inverse_gain(level).exp()
     hyper_scale = model.hyper_scale(level).expand_as(z)
     synthesis: Synthesis = model.synthesis
@@ -127,16 +128,33 @@ def rounded(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
+def rounded_as_coded(residual: Tensor, scale: Tensor) -> Tensor:
+    """As `rounded`, with the rule that the codec rounds by."""
+
+    def bits_saved(n: Tensor) -> Tensor:
+        return bits_of(n, scale) - bits_of(n - 1, scale)
+
+    x = residual.clamp(-MAX_SYMBOL, MAX_SYMBOL)
+    with torch.no_grad():
+        change = rounded_towards_zero(x, bits_saved) - x
+    return x + change
+
+
 def noisy(x: Tensor) -> Tensor:
     return x + torch.rand_like(x) - 0.5
 
 
 def n_bits(x: Tensor, scale: Tensor) -> Tensor:
-    """Bits of x [B, C, h, w] under logistic distributions of mean 0 over unit intervals: [B]."""
+    """Bits of x [B, C, h, w] under the distributions of these scales: [B]."""
+    return bits_of(x, scale).sum((1, 2, 3))
+
+
+def bits_of(x: Tensor, scale: Tensor) -> Tensor:
+    """Bits of each x under a logistic distribution of mean 0, over an interval of length 1."""
     inside = scale.clamp(0, N_SCALES - 1)
     deviation = standard_deviation(inside + 0.01 * (scale - inside))  # a little beyond, so that gradients lead back
     steepness = math.pi / math.sqrt(3) / deviation
     # log(sigmoid(a) - sigmoid(b)), in a form that keeps its digits in the tails
     upper, lower = (0.5 - x.abs()) * steepness, (-0.5 - x.abs()) * steepness
     log_p = nn.functional.logsigmoid(upper) + nn.functional.logsigmoid(-lower) + torch.log(-torch.expm1(-steepness))
-    return -log_p.sum((1, 2, 3)) / math.log(2)
+    return -log_p / math.log(2)

@@ -7,8 +7,9 @@ have 160 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
     y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
     mean, scale = h_s(z)     q = round(v - mean)    y' = (q + mean) / gain'(level)      x' = IDCT(y') + g_s(y')
 
-q is coded in three passes; to mean and scale of the second and third, contexts add what the symbols of the passes
-before foretell (after He et al., "Checkerboard context model for efficient learned image compression", 2021).
+Rounding goes to the nearest whole number, or to the next one towards zero where that saves bits enough. q is coded in
+three passes; to mean and scale of the second and third, contexts add what the symbols of the passes before foretell
+(after He et al., "Checkerboard context model for efficient learned image compression", 2021).
 
 DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 112 luma and 2 x 24 chroma
 coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (smallest
@@ -20,6 +21,7 @@ This module needs torch alone, so that training does too.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -35,6 +37,7 @@ HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
 # known neighbours at its corners, one of the third pass at its sides.
 PASSES = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
 MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
+DISTORTION_BITS = 26.0  # what a squared step of error in a latent is worth when it is rounded
 
 # Standard deviations that the scale stands for, evenly spaced in their logarithm.
 N_SCALES, MIN_SCALE, MAX_SCALE = 64, 0.11, 64.0
@@ -143,7 +146,7 @@ class HyperSynthesis(nn.Module):
 
 
 class Context(nn.Module):
-    """Symbols of earlier passes [B, 160, h, w], 0 elsewhere, and levels [B] -> to be added for a pass [B, 160, h, w]."""
+    """What to add for a pass: symbols of earlier ones [B, 160, h, w], 0 elsewhere, and levels [B] -> [B, 160, h, w]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,6 +199,18 @@ class Hyperprior(nn.Module):
         self.mean_contexts = nn.ModuleList(MeanContext() for _ in PASSES[1:])
         self.scale_contexts = nn.ModuleList(Context() for _ in PASSES[1:])
         self.hyper_scale = LevelTable(N_HYPER, torch.full((N_LEVELS, N_HYPER), 30.0))
+
+
+def rounded_towards_zero(residual: Tensor, bits_saved: Callable[[Tensor], Tensor]) -> Tensor:
+    """Residuals v - mean in steps -> q: n, the nearest whole number, or the next one towards zero if that costs less.
+
+    `bits_saved` gives for n >= 0, of the residuals' shape, what n - 1 costs less. It adds a squared error of
+    (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, at DISTORTION_BITS each.
+    """
+    size = residual.abs()
+    n = (size + 0.5).floor().clamp(max=MAX_SYMBOL)
+    lower = (n > 0) & (2 * (size - n) + 1 < bits_saved(n) / DISTORTION_BITS)
+    return (n - lower.to(n.dtype)) * residual.sign()
 
 
 def standard_deviation(scale: Tensor) -> Tensor:

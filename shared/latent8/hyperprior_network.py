@@ -17,8 +17,6 @@ from latent8.network import Network, fast_dtype
 from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, band_of, level_of
 from latent8.tiling import Demand, demand
 
-DISTORTION_BITS = 13.0  # what a squared step of error in a latent is worth
-
 
 class HyperpriorNetwork(Network):
     """Analysis and synthesis run in tiles and in half precision; the hyperprior is small and runs whole, in float32.
@@ -33,9 +31,9 @@ class HyperpriorNetwork(Network):
         super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), demands, weights_hash(layers))
         self._layers = layers.eval().requires_grad_(False)
         self._tables = Tables(torch.cat([layers.hyper_tables, layers.tables]).flatten(0, 1).numpy())
-        bits = self._tables.bits()[:, hp.MAX_SYMBOL :] + self._tables.bits()[:, hp.MAX_SYMBOL :: -1]
-        saved = np.diff(bits, axis=1, prepend=bits[:, :1]).clip(0) / 2  # by going from n to n - 1, either sign
-        self._dead_zones = torch.from_numpy(saved / (2 * DISTORTION_BITS))
+        bits = self._tables.bits()
+        symmetric = (bits[:, hp.MAX_SYMBOL :] + bits[:, hp.MAX_SYMBOL :: -1]) / 2  # of n and -n, for n from 0
+        self._bits_saved = torch.from_numpy(np.diff(symmetric, axis=1, prepend=symmetric[:, :1]))
 
     def pack(self, y: np.ndarray, quality: int) -> bytes:
         """Latents -> payload."""
@@ -59,15 +57,9 @@ class HyperpriorNetwork(Network):
         return [(z, self._z_tables(z.shape, quality)), (passes.q.numpy(), passes.tables().astype(np.uint16) + first)]
 
     def _rounded(self, residual: Tensor, tables: Tensor) -> Tensor:
-        """Residuals in steps -> int8 symbols: towards zero where that saves more bits than its distortion is worth.
-
-        Going from n to n - 1 adds (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 of squared error, in steps.
-        """
-        size = residual.abs()
-        n = (size + 0.5).floor_().clamp_(max=hp.MAX_SYMBOL)
-        dead_zone = self._dead_zones.take(tables * self._dead_zones.shape[1] + n.long())
-        n -= (size - n + 0.5 < dead_zone).float()
-        return (n * residual.sign()).to(torch.int8)
+        """Residuals in steps, and the table of each -> int8 symbols."""
+        first = tables * self._bits_saved.shape[1]
+        return hp.rounded_towards_zero(residual, lambda n: self._bits_saved.take(first + n.long())).to(torch.int8)
 
     def pack_at_most(self, y: np.ndarray, n_bytes: int) -> bytes:
         """Latents -> the payload of the highest quality found that fits; of quality 1 where none does.

@@ -20,7 +20,7 @@ class Passes:
     Begins with what the hyper-latents z, int8 [64, k, l], tell of all latents.
     """
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __init__(self, model: L8Photo, z: np.ndarray, quality: int, shape: tuple[int, int, int]):
         _, h, w = shape
         self._model, self._quality = model, quality
@@ -42,7 +42,7 @@ class Passes:
         """uint8 index of the probability table of each latent, at places that have been given."""
         return table_indices(self._scales[places]).numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _begin(self, number: int) -> None:
         """Add what the symbols of earlier passes tell of those of this one to their means and scales."""
         height, width = self.q.shape[1:]

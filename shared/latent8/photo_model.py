@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latent8 import hyperprior as hp
@@ -47,12 +47,13 @@ class L8Photo(ModelMixin, ConfigMixin):
         self.register_buffer("tables", torch.zeros(N_BANDS, hp.N_SCALES, n_symbols, dtype=torch.int32))
         self.register_buffer("hyper_tables", torch.zeros(N_BANDS, hp.N_HYPER, n_symbols, dtype=torch.int32))
         # the bias of a first layer depends on the quality
-        layers_of_scales = [
+        layers_of_scales: list[tuple[str, nn.Conv2d, tuple[int, ...]]] = [
             ("scale_first", scale.first, (MAX_QUALITY,)),
             ("scale_second", scale.second, ()),
             ("scale_third", scale.third, ()),
         ]
         for number, context in enumerate(contexts):
+            assert isinstance(context, hp.Context)
             layers_of_scales += [
                 (f"scale_context_{number}_first", context.first, (MAX_QUALITY,)),
                 (f"scale_context_{number}_second", context.second, ()),
