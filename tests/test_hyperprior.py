@@ -293,6 +293,19 @@ def extreme_integers(layers: L8Photo, one_sign: bool) -> SimpleNamespace:
     return OfBuffers(**found)
 
 
+def known_before(number: int, symbols: np.ndarray) -> np.ndarray:
+    """Symbols [160, h, w] with those of the pass of that number and of later ones set to 0."""
+    known = np.zeros_like(symbols)
+    for row, column in (phase for phases in hp.PASSES[:number] for phase in phases):
+        known[:, row::2, column::2] = symbols[:, row::2, column::2]
+    return known
+
+
+def framed(symbols: np.ndarray) -> Tensor:
+    """int8, with a zero more on each side."""
+    return torch.from_numpy(np.pad(symbols.astype(np.int8), ((0, 0), (1, 1), (1, 1))))
+
+
 class OfBuffers(SimpleNamespace):
     def get_buffer(self, name: str) -> Tensor:
         return getattr(self, name)
@@ -310,18 +323,19 @@ def test_float64_is_exact(layers: L8Photo, weights: str) -> None:
             random.choice([-127, 127], (n, *shape)),
         ]
         for symbols, quality in itertools.product(pictures, (1, 42, 100)):
-            x = torch.from_numpy(symbols.astype(np.int8))
             if network is None:
-                found = hyper_scales(model, x, quality)
+                found = hyper_scales(model, torch.from_numpy(symbols.astype(np.int8)), quality)
                 wanted = by_hand(model, symbols, quality, ["first", "second", "third"], shuffled=True)
-                assert found.shape == (160, 4 * shape[0], 4 * shape[1])
-            else:
-                found = context_scales(model, network, x, quality)
-                names = [f"context_{network}_{layer}" for layer in ("first", "second")]
-                wanted = by_hand(model, abs(symbols), quality, names, shuffled=False)
-                assert found.shape == (160, *shape)
-            assert found.dtype == torch.int16
-            np.testing.assert_array_equal(found.numpy(), wanted)
+                assert found.shape == (160, 4 * shape[0], 4 * shape[1]) and found.dtype == torch.int16
+                np.testing.assert_array_equal(found.numpy(), wanted)
+                continue
+            symbols = known_before(1 + network, symbols)
+            names = [f"context_{network}_{layer}" for layer in ("first", "second")]
+            wanted = by_hand(model, abs(symbols), quality, names, shuffled=False)
+            for row, column in hp.PASSES[1 + network]:
+                found = context_scales(model, network, framed(symbols), quality, (row, column))
+                assert found.dtype == torch.int16
+                np.testing.assert_array_equal(found.numpy(), wanted[:, row::2, column::2])
 
 
 def test_scales_add_up_to_the_nearest_table() -> None:
@@ -939,10 +953,16 @@ def test_integers_agree_with_what_was_trained(fresh: tuple[hp.Hyperprior, Codec]
     with torch.no_grad():
         trained = [model.scale(z[None].float(), level)[0]]
         q = torch.randint(-6, 7, (160, 5, 6), generator=torch.Generator().manual_seed(quality)).to(torch.int8)
-        trained += [context(q[None].float().abs(), level)[0] for context in model.scale_contexts]
+        for number, context in enumerate(model.scale_contexts, 1):
+            known = torch.from_numpy(known_before(number, q.numpy()))
+            of_all = context(known[None].float().abs(), level)[0]
+            trained += [of_all[:, row::2, column::2] for row, column in hp.PASSES[number]]
         hyper = model.hyper_scale(torch.tensor([float(band_of(quality))])).flatten()
     layers = codec.network._layers
-    exported = [hyper_scales(layers, z, quality), *(context_scales(layers, number, q, quality) for number in (0, 1))]
+    exported = [hyper_scales(layers, z, quality)]
+    for number in (1, 2):
+        known = framed(known_before(number, q.numpy()))
+        exported += [context_scales(layers, number - 1, known, quality, phase) for phase in hp.PASSES[number]]
     for integers, scales in zip(exported, trained, strict=True):
         torch.testing.assert_close(integers / 256, scales.clamp(-63, 63), rtol=0.01, atol=0.4)
         assert scales.round().unique().numel() > 5  # not equal for being flat

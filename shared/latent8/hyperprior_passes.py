@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from latent8 import hyperprior as hp
 from latent8.photo_model import L8Photo, context_scales, hyper_scales, level_of, table_indices
@@ -52,9 +53,10 @@ class Passes:
             above, below = max(0, top - 1), min(height, bottom + 1)  # contexts see one row beyond
             q = self.q[:, above:below]
             means = self._model.mean_contexts[number - 1](q[None].float(), self._level)[0]
-            scales = context_scales(self._model, number - 1, q, self._quality)
+            framed = F.pad(q, (1, 1, int(above == top), int(below == bottom)))
             for row, column in hp.PASSES[number]:
                 there = slice(top + row, bottom, 2), slice(column, None, 2)
                 here = slice(top - above + row, bottom - above, 2), slice(column, None, 2)
                 self.means[:, *there] += means[:, *here]
-                self._scales[:, *there] += scales[:, *here]
+                scales = context_scales(self._model, number - 1, framed, self._quality, (row, column))
+                self._scales[:, *there] += scales

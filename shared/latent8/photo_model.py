@@ -78,14 +78,27 @@ def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:
     return _scales(_layer(model, "scale_third", x))
 
 
-def context_scales(model: L8Photo, number: int, q: Tensor, quality: int) -> Tensor:
-    """Symbols known before pass 1 + number, int8 [160, h, w], 0 elsewhere -> what to add to its scales, int16.
+def context_scales(model: L8Photo, number: int, q: Tensor, quality: int, phase: tuple[int, int]) -> Tensor:
+    """What symbols known before pass 1 + number add to its scales at one of its phases.
 
-    Two layers of the same arithmetic as in `hyper_scales`, on the symbols' magnitudes.
+    Symbols q, 0 where not known: int8 [160, 1 + h + 1, 1 + w + 1], with a row and a column more on each side, 0 beyond
+    the picture; phase: row and column, 0 or 1 -> int16 [160, ceil((h - row) / 2), ceil((w - column) / 2)].
+
+    Two layers, 3x3 and 1x1, of the same arithmetic as in `hyper_scales`, on the symbols' magnitudes. Taps that reach
+    unknown symbols only are left out: four of nine remain.
     """
-    x = q[None].to("cpu", torch.float64).abs_() * 2**ACTIVATION_BITS
-    x = _activated(_layer(model, f"scale_context_{number}_first", x, quality))
-    return _scales(_layer(model, f"scale_context_{number}_second", x))
+    row, column = phase
+    height, width = q.shape[1] - 2, q.shape[2] - 2
+    known = [p for phases in hp.PASSES[: 1 + number] for p in phases]
+    taps = [(y, x) for y in range(3) for x in range(3) if ((row + y - 1) % 2, (column + x - 1) % 2) in known]
+    near = torch.cat([q[:, row + y : height + y : 2, column + x : width + x : 2] for y, x in taps])
+    first, first_bias = _weight_and_bias(model, f"scale_context_{number}_first", quality)
+    second, second_bias = _weight_and_bias(model, f"scale_context_{number}_second")
+    first = torch.cat([first[:, :, y, x] for y, x in taps], dim=1)
+    x = near.flatten(1).to("cpu", torch.float64).abs_() * 2**ACTIVATION_BITS
+    x = _activated(torch.addmm(first_bias[:, None], first, x))
+    x = torch.addmm(second_bias[:, None], second.flatten(1), x)
+    return _scales(x.view(1, len(x), *near.shape[1:]))
 
 
 def table_indices(scales: Tensor) -> Tensor:
@@ -94,10 +107,15 @@ def table_indices(scales: Tensor) -> Tensor:
 
 
 def _layer(model: L8Photo, name: str, x: Tensor, quality: int | None = None) -> Tensor:
+    weight, bias = _weight_and_bias(model, name, quality)
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def _weight_and_bias(model: L8Photo, name: str, quality: int | None = None) -> tuple[Tensor, Tensor]:
     weight, bias = model.get_buffer(name), model.get_buffer(f"{name}_bias")
     if quality is not None:
         bias = bias[quality - 1]
-    return F.conv2d(x, weight.cpu().double(), bias.cpu().double(), padding=weight.shape[-1] // 2)
+    return weight.cpu().double(), bias.cpu().double()
 
 
 def _activated(x: Tensor) -> Tensor:
