@@ -7,6 +7,7 @@
 
 from latent8.codec import Codec, decode, decode_file, encode, encode_file, inspect
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.latent_pictures import latent_pictures, latent_sheet
 from latent8.models import models
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "encode",
     "encode_file",
     "inspect",
+    "latent_pictures",
+    "latent_sheet",
     "models",
 ]
 __version__ = "0.1.0"

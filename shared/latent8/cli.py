@@ -1,4 +1,4 @@
-"""Command line: python -m latent8 encode | decode | inspect | models."""
+"""Command line: python -m latent8 encode | decode | inspect | show | models."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from PIL import Image
+
 from latent8 import __version__
 from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect
 from latent8.errors import Latent8Error
 from latent8.files import picture_bytes, write_file
+from latent8.latent_pictures import latent_sheet
 from latent8.models import DEFAULT_MODEL, model_named, model_with_id, models
 from latent8.settings import DEFAULT_QUALITY, Settings
 
@@ -58,13 +61,26 @@ def _decode(args: argparse.Namespace) -> int:
         model_id = inspect(data).model_id
         if model_id not in codecs:
             codecs[model_id] = Codec(model_with_id(model_id), args.device, max_pixels=args.max_pixels)
-        image = codecs[model_id].decode(data)
-        single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
-        stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
-        target = args.output if single_file else source.with_name(f"{stem}.png")
-        return target, picture_bytes(image, target.suffix)
+        return _picture(args, source, ".png", codecs[model_id].decode(data))
 
     return _each(args, convert, keep_existing=True)
+
+
+def _show(args: argparse.Namespace) -> int:
+    def convert(source: Path) -> tuple[Path, bytes]:
+        data = source.read_bytes()
+        sheet = latent_sheet(data, source.name, device=args.device, max_pixels=args.max_pixels)
+        return _picture(args, source, ".latents.png", sheet)
+
+    return _each(args, convert, keep_existing=True)
+
+
+def _picture(args: argparse.Namespace, source: Path, ending: str, image: Image.Image) -> tuple[Path, bytes]:
+    """Where a picture made from a blob goes, and the bytes of its file."""
+    single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
+    stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
+    target = args.output if single_file else source.with_name(f"{stem}{ending}")
+    return target, picture_bytes(image, target.suffix)
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -180,19 +196,23 @@ def _parser() -> argparse.ArgumentParser:
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
-    decode.add_argument("--force", action="store_true", help="overwrite pictures")
     decode.set_defaults(run=_decode)
 
-    for command in (encode, decode):
+    show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
+    show.set_defaults(run=_show)
+
+    for command in (decode, show):
+        command.add_argument("--force", action="store_true", help="overwrite pictures")
+    for command in (encode, decode, show):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
         command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
         command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
         command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
 
-    show = commands.add_parser("inspect", help="what a blob holds, without decoding it")
-    show.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    show.add_argument("--json", action="store_true", help="one JSON object a line")
-    show.set_defaults(run=_inspect)
+    facts = commands.add_parser("inspect", help="what a blob holds, without decoding it")
+    facts.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    facts.add_argument("--json", action="store_true", help="one JSON object a line")
+    facts.set_defaults(run=_inspect)
 
     commands.add_parser("models", help="the models that blobs can name").set_defaults(run=_models)
     return parser
