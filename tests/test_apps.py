@@ -218,17 +218,18 @@ def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path
     assert paths == ["photo é #1.l8", "photo é #1.original.png", "photo é #1.decoded.png"]
     assert_same_pixels(original, photo)
     assert_same_pixels(decoded, latent8.decode(data))
-    sizes = {Image.open(view["image"]).size for view in latents}
+    sizes = [Image.open(view["image"]).size for view in latents]
     captions = [view["caption"].split(":")[0] for view in latents]
     if model == "l8-tiny":
         assert Path(png).name == "photo é #1.encoded.png"
         assert Path(png).read_bytes() == latent8.Codec(model).encode_rgba_png(photo)
-        assert sizes == {(15 * 34, 10 * 34)}
-        assert captions == ["1-3 as RGB", "1", "2", "3", "4"]
+        assert sizes == [(15 * 34, 10 * 34)] * 6 + [(640, 360)]
+        assert captions == ["1-3 as RGB", "1-4 as RGBA", "1", "2", "3", "4", "8-bit values"]
     else:
         assert png is None
-        assert sizes == {(8 * 64, 5 * 64)}
-        assert captions == ["means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"]
+        assert sizes[:7] == [(8 * 64, 5 * 64)] * 7 and sizes[7] == (640, 360)
+        assert captions[:6] == ["means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"]
+        assert captions[6:] == ["bits per pixel", "8-bit values", "all 160 channels, each over its own range"]
 
     truth, result = pixels_of(photo), pixels_of(latent8.decode(data))
     error = np.mean((truth.astype(float) - result) ** 2)
@@ -278,7 +279,9 @@ def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Pat
     if name == "PNG":
         assert_same_pixels(file, picture)
     assert_same_pixels(view, picture)
-    assert len(latents) == 6
+    assert [view["caption"] for view in latents] == [
+        view.caption for view in latent8.latent_pictures(blob.read_bytes())
+    ]
     assert 0 < found.pop("decode_seconds") < 60
     assert found == describe(latent8.inspect(blob.read_bytes()))
 

@@ -136,21 +136,14 @@ class Codec:
 
     def synthesise(self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> Picture:
         """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
-        return self.synthesise_with_latents(header, symbols, alpha_png)[0]
-
-    def synthesise_with_latents(
-        self, header: Header, symbols: np.ndarray, alpha_png: bytes = b""
-    ) -> tuple[Picture, np.ndarray]:
-        """As `synthesise`; also the latents that the picture was made from, float32 [C, h, w]."""
         self._check(header)
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
         if header.coding == l8.HYPERPRIOR_CODED:
             latents, quality = self.network.unpack(symbols.tobytes(), header.latent_shape)
             rgb = self.network.render(latents, quality)
         else:
-            latents = header.quantiser.dequantise(symbols)
-            rgb = self.network.decode_latents(latents)
-        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem), latents
+            rgb = self.network.decode_latents(header.quantiser.dequantise(symbols))
+        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
 
     def _check(self, header: Header) -> None:
         wanted = model_with_id(header.model_id)

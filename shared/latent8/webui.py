@@ -29,17 +29,14 @@ from latent8 import views
 from latent8.blob import Header
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
-from latent8.models import DEFAULT_MODEL, HYPERPRIOR, model_named, model_with_id, models
+from latent8.latent_pictures import pictures_of
+from latent8.models import DEFAULT_MODEL, model_with_id, models
 from latent8.pictures import Picture
 
 MAX_UPLOAD = "64mb"
 KEEP_SECONDS = 3600
 T = TypeVar("T")
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
-
-# Channels of l8-photo: luma mean, chroma means, then the lowest frequencies across and down (latent8/hyperprior.py).
-_PHOTO_CHANNELS = [0, 112, 136, 1, 2]
-_PHOTO_NAMES = ["luma", "red - blue", "red + blue - green", "across", "down"]
 
 NOTICE = (
     "Fine detail is invented where the latents do not hold it: not for documents, evidence or medical pictures. "
@@ -122,23 +119,14 @@ def save_view(folder: Path, name: str, picture: Picture) -> str:
     return str(path)
 
 
-def viewed_latents(model: str, latents: np.ndarray) -> np.ndarray:
-    """The channels that are shown: all of few, else the means of the three colours and a few coarse frequencies."""
-    return latents[_PHOTO_CHANNELS] if model_named(model).kind == HYPERPRIOR else latents
-
-
-def save_latent_views(folder: Path, model: str, latents: np.ndarray) -> list[tuple[str, str]]:
-    """What `viewed_latents` gave -> (file, caption) of the thumbnail and of a heat map for each channel."""
-    hyperprior = model_named(model).kind == HYPERPRIOR
-    names = _PHOTO_NAMES if hyperprior else [str(i + 1) for i in range(len(latents))]
-    pictures = [("means as RGB" if hyperprior else "1-3 as RGB", views.thumbnail(latents))]
-    for name, channel in zip(names, latents, strict=True):
-        pictures.append((f"{name}: {channel.min():z.1f} to {channel.max():z.1f}", views.heat_map(channel)))
+def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
+    """Symbols as `codec.read` gives them -> (file, caption) of each picture of the latents."""
     saved = []
-    for index, (caption, image) in enumerate(pictures):
+    for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)))):
         path = folder / f"latents-{index}.png"
-        views.enlarged(image).save(path, "PNG")
-        saved.append((str(path), caption))
+        image = view.image if view.wide else views.enlarged(view.image)
+        image.save(path, "PNG")
+        saved.append((str(path), view.caption))
     return saved
 
 

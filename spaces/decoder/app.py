@@ -24,22 +24,19 @@ def gpu_seconds(header: Header, symbols: np.ndarray, alpha: bytes) -> int:
 
 
 @webui.gpu(duration=gpu_seconds)
-def synthesise(header: Header, symbols: np.ndarray, alpha: bytes) -> tuple[Picture, np.ndarray]:
-    """-> picture, the latents to show."""
-    model = webui.model_name(header)
+def synthesise(header: Header, symbols: np.ndarray, alpha: bytes) -> Picture:
     with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        picture, latents = webui.codec(model).synthesise_with_latents(header, symbols, alpha)
-        return picture, webui.viewed_latents(model, latents)
+        return webui.codec(webui.model_name(header)).synthesise(header, symbols, alpha)
 
 
 def decode_blob(path: str) -> tuple[Header, np.ndarray, Picture, float]:
-    """Blob file -> header, latents to show, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
+    """Blob file -> header, symbols, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
     data = Path(path).read_bytes()
     webui.codec(webui.model_name(read_header(data)))  # loads the model, which is not part of the time below
     started = time.perf_counter()
     header, symbols, alpha = read(data)
-    picture, latents = synthesise(header, symbols, alpha)
-    return header, latents, picture, time.perf_counter() - started
+    picture = synthesise(header, symbols, alpha)
+    return header, symbols, picture, time.perf_counter() - started
 
 
 def stem_of(header: Header, path: str) -> str:
@@ -77,14 +74,14 @@ def decode(
     path = webui.required(blob, "Choose a blob first.")
     progress(0.2, desc="Decoding")
     with webui.errors_in_the_page():
-        header, latents, picture, seconds = decode_blob(path)
+        header, symbols, picture, seconds = decode_blob(path)
         progress(0.7, desc="Writing the picture")
         folder = webui.request_folder()
         stem, suffix = stem_of(header, path), FORMATS[picture_format]
         view = webui.save_view(folder, f"{stem}.view.png", picture)
         file = webui.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
         found = {**describe(header), "decode_seconds": round(seconds, 3)}
-        return file, view, webui.save_latent_views(folder, found["model"], latents), found
+        return file, view, webui.save_latent_views(folder, header, symbols), found
 
 
 def decode_batch(

@@ -40,7 +40,6 @@ class Encoded:
     reconstruction: Picture
     header: Header
     symbols: np.ndarray
-    latents: np.ndarray  # those to show
     blob: bytes
     encode_seconds: float
     decode_seconds: float
@@ -63,11 +62,11 @@ def encode_photo(photo: str, model: str, settings: Settings, longest_side: int) 
     started = time.perf_counter()
     picture = open_picture(photo, max_pixels, longest_side or None)
     opened = time.perf_counter()
-    header, symbols, alpha, reconstruction, latents, analysis_s, synthesis_s = round_trip(picture, model, settings)
+    header, symbols, alpha, reconstruction, analysis_s, synthesis_s = round_trip(picture, model, settings)
     packing = time.perf_counter()
     blob = pack(header, symbols, alpha)
     encode_seconds = opened - started + analysis_s + time.perf_counter() - packing
-    return Encoded(picture, reconstruction, read_header(blob), symbols, latents, blob, encode_seconds, synthesis_s)
+    return Encoded(picture, reconstruction, read_header(blob), symbols, blob, encode_seconds, synthesis_s)
 
 
 def gpu_seconds(picture: Picture, *_: object) -> int:
@@ -77,16 +76,16 @@ def gpu_seconds(picture: Picture, *_: object) -> int:
 @webui.gpu(duration=gpu_seconds)
 def round_trip(
     picture: Picture, model: str, settings: Settings
-) -> tuple[Header, np.ndarray, bytes, Picture, np.ndarray, float, float]:
-    """Picture -> header, symbols, alpha plane, reconstruction, latents to show, seconds of analysis and synthesis."""
+) -> tuple[Header, np.ndarray, bytes, Picture, float, float]:
+    """Picture -> header, symbols, alpha plane, reconstruction, seconds of analysis and synthesis."""
     with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
         codec = webui.codec(model)
         started = time.perf_counter()
         header, symbols, alpha = codec.analyse(picture, settings)
         middle = time.perf_counter()
-        reconstruction, latents = codec.synthesise_with_latents(header, symbols, alpha)
+        reconstruction = codec.synthesise(header, symbols, alpha)
         seconds = middle - started, time.perf_counter() - middle
-        return header, symbols, alpha, reconstruction, webui.viewed_latents(model, latents), *seconds
+        return header, symbols, alpha, reconstruction, *seconds
 
 
 def encode(
@@ -128,7 +127,7 @@ def encode(
             webui.save_view(folder, f"{done.stem}.original.png", done.picture),
             webui.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
         )
-        views = webui.save_latent_views(folder, model, done.latents)
+        views = webui.save_latent_views(folder, done.header, done.symbols)
         return blob_file, png_file, pictures, views, numbers(path, done)
 
 
