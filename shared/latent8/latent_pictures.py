@@ -74,13 +74,13 @@ def _heat_map(name: str, channel: np.ndarray) -> View:
 
 
 def _all_channels(latents: np.ndarray) -> View:
-    return View(f"all {len(latents)} channels, each over its own range", views.mosaic(latents), wide=True)
+    return View(f"all {len(latents)} channels", views.mosaic(latents), wide=True)
 
 
 def _bit_map(header: Header, bits: np.ndarray) -> View:
     """From black at 0 to white at the costliest position."""
     per_pixel = bits / header.stride**2
-    caption = f"bits per pixel: {per_pixel.min():.3f} to {per_pixel.max():.2f}, {per_pixel.mean():.3f} on average"
+    caption = f"bits per pixel: {per_pixel.min():.2f} to {per_pixel.max():.2f}"
     return View(caption, views.heat_map(bits, 0.0, float(bits.max()), views.RISING))
 
 
@@ -93,6 +93,7 @@ def _histogram(header: Header, symbols: np.ndarray, first: int) -> View:
     share = counts[counts > 0] / symbols.size
     entropy = abs(float((share * np.log2(share)).sum()))
     coded = 8 * (header.payload_bytes or header.n_bytes) / symbols.size  # of a PNG all bytes are its latents'
-    caption = f"8-bit values: {coded:.3g} bits each as coded, {entropy:.3g} by their histogram"
+    title = f"{coded:.3g} bits per value as coded, {entropy:.3g} by how often each occurs"
     unused = int(min((counts > 0).argmax(), (counts[::-1] > 0).argmax())) if first else 0  # both ends alike
-    return View(caption, views.histogram(counts[unused : levels - unused], first + unused))
+    bars = views.histogram(counts[unused : levels - unused], first + unused, title)
+    return View(f"8-bit values: {coded:.3g} bits each", bars)

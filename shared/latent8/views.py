@@ -66,9 +66,9 @@ def heat_map(
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
-def histogram(counts: np.ndarray, first: int) -> Image.Image:
+def histogram(counts: np.ndarray, first: int, title: str) -> Image.Image:
     """Counts of the values first, first + 1, ... -> RGB image of bars on a logarithmic scale, with both axes."""
-    width, height, left, top, below = 640, 360, 64, 12, 32
+    width, height, left, top, below = 640, 400, 64, 48, 32
     image = Image.new("RGB", (width, height), _PAPER)
     draw, font = ImageDraw.Draw(image), _font(14)
     right, bottom = width - 16, height - below
@@ -77,6 +77,7 @@ def histogram(counts: np.ndarray, first: int) -> Image.Image:
     def y_of(count: int) -> float:
         return bottom - (bottom - top) * math.log10(1 + count) / scale
 
+    draw.text((left, top / 2), title, _INK, _font(16), anchor="lm")
     for exponent in range(math.floor(scale) + 1):
         y = y_of(10**exponent)
         draw.line((left, y, right, y), _PALE)

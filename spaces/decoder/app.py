@@ -168,7 +168,7 @@ def build_single() -> None:
                 buttons=["download", "fullscreen"],  # as in webui.gallery
                 elem_id="picture",
             )
-            latents = webui.gallery("Latents", 6, "latents")
+            latents = webui.gallery("Latents", 5, "latents")
     found = gr.JSON(visible=False, label="Header")
     header = gr.JSON(visible=False, label="Header")
 

@@ -364,7 +364,7 @@ def build_single() -> None:
                 info="WebP and AVIF in the same number of bytes.",
                 elem_id="against",
             )
-            latents = webui.gallery("Latents", 6, "latents")
+            latents = webui.gallery("Latents", 5, "latents")
             with gr.Accordion("WebP and AVIF in the same number of bytes", open=False):
                 rivals_view = gr.HTML(elem_id="rivals")
                 rivals_gallery = webui.gallery("In the same bytes", 3, "rival-pictures")
