@@ -14,11 +14,13 @@ from typing import NoReturn
 from PIL import Image
 
 from latent8 import __version__
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect
+from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect, require_decoder, require_encoder
 from latent8.errors import Latent8Error
 from latent8.files import picture_bytes, write_file
 from latent8.latent_pictures import latent_sheet
-from latent8.models import DEFAULT_MODEL, model_named, model_with_id, models
+from latent8.latent_spaces import SPACES
+from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
+from latent8.own_models import chosen_model
 from latent8.settings import DEFAULT_QUALITY, Settings
 
 
@@ -38,11 +40,12 @@ def main(argv: list[str] | None = None) -> int:
 def _encode(args: argparse.Namespace) -> int:
     names = ("levels",) if args.png else ("quality", "target_bytes", "target_bpp", "levels")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    model = model_named(args.model)
+    model = chosen_model(args.model, args.space)
     try:
         Settings(**options).check(model)
     except ValueError as error:
         raise Latent8Error(f"{error}.") from None
+    require_encoder(model)
     codec = Codec(model, args.device, max_pixels=args.max_pixels)
 
     def convert(source: Path) -> tuple[Path, bytes]:
@@ -54,14 +57,17 @@ def _encode(args: argparse.Namespace) -> int:
 
 
 def _decode(args: argparse.Namespace) -> int:
-    codecs: dict[int, Codec] = {}
+    codecs: dict[Model, Codec] = {}
+    decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
     def convert(source: Path) -> tuple[Path, bytes]:
         data = source.read_bytes()
-        model_id = inspect(data).model_id
-        if model_id not in codecs:
-            codecs[model_id] = Codec(model_with_id(model_id), args.device, max_pixels=args.max_pixels)
-        return _picture(args, source, ".png", codecs[model_id].decode(data))
+        header = inspect(data)
+        model = decoder or model_with_id(header.model_id)
+        require_decoder(header, model)  # before it is loaded
+        if model not in codecs:
+            codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
+        return _picture(args, source, ".png", codecs[model].decode(data, legacy_range=args.legacy_range))
 
     return _each(args, convert, keep_existing=True)
 
@@ -104,8 +110,9 @@ def _models(args: argparse.Namespace) -> int:
     for model in models():
         default = " (default)" if model.name == DEFAULT_MODEL else ""
         print(f"{model.name}{default}: {model.summary}")
-        latents = f"{model.channels} latent channels at 1/{model.stride}"
-        print(f"  id {model.id}, {latents}, {model.size_mb} MB, {model.licence}")
+        latents = f"latent space {model.space}, {model.channels} channels at 1/{model.stride}"
+        size = f"{model.size_mb} MB {'bundled' if model.bundled else f'downloaded from {model.source} on first use'}"
+        print(f"  id {model.id}; {latents}; {size}; licence {model.licence}; needs {model.needs}")
     return 0
 
 
@@ -185,7 +192,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
-    encode.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    own = "or the folder or Hub repository of an AutoencoderTiny or AutoencoderKL of your own"
+    encode.add_argument("--model", default=DEFAULT_MODEL, help=f"see the command models; {own}")
     size = encode.add_mutually_exclusive_group()
     size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
     size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
@@ -196,11 +204,15 @@ def _parser() -> argparse.ArgumentParser:
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
+    decode.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {own}")
+    decode.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
     decode.set_defaults(run=_decode)
 
     show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
     show.set_defaults(run=_show)
 
+    for command in (encode, decode):
+        command.add_argument("--space", choices=SPACES, help="latent space of an autoencoder of your own")
     for command in (decode, show):
         command.add_argument("--force", action="store_true", help="overwrite pictures")
     for command in (encode, decode, show):

@@ -31,7 +31,7 @@ def latent_pictures(
     """
     header, symbols, _ = codec.read(blob, max_pixels)
     model = model_with_id(header.model_id)
-    return pictures_of(header, symbols, codec._loaded(model.name, device) if model.kind == HYPERPRIOR else None)
+    return pictures_of(header, symbols, codec._loaded(model, device) if model.kind == HYPERPRIOR else None)
 
 
 def latent_sheet(blob: bytes, title: str = "", **options) -> Image.Image:

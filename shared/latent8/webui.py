@@ -26,7 +26,7 @@ import gradio as gr
 import numpy as np
 
 from latent8 import views
-from latent8.blob import Header
+from latent8.blob import HYPERPRIOR_CODED, Header
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.latent_pictures import pictures_of
@@ -121,8 +121,8 @@ def save_view(folder: Path, name: str, picture: Picture) -> str:
 
 def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
     """Symbols as `codec.read` gives them -> (file, caption) of each picture of the latents."""
-    saved = []
-    for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)))):
+    saved, hyperprior = [], header.coding == HYPERPRIOR_CODED
+    for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)) if hyperprior else None)):
         path = folder / f"latents-{index}.png"
         image = view.image if view.wide else views.enlarged(view.image)
         image.save(path, "PNG")
