@@ -6,6 +6,7 @@
 """
 
 from latent8.codec import Codec, decode, decode_file, decoders_for, encode, encode_file, inspect
+from latent8.comparison import compare
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
 from latent8.latent_pictures import latent_pictures, latent_sheet
 from latent8.models import models
@@ -17,6 +18,7 @@ __all__ = [
     "Latent8Error",
     "ModelError",
     "PictureError",
+    "compare",
     "decode",
     "decode_file",
     "decoders_for",

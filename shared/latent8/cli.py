@@ -1,4 +1,4 @@
-"""Command line: python -m latent8 encode | decode | inspect | show | models."""
+"""Command line: python -m latent8 encode | decode | inspect | show | compare | models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import NoReturn
 from PIL import Image
 
 from latent8 import __version__
+from latent8.blob import clean_stem
 from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect, require_decoder, require_encoder
+from latent8.comparison import compare
 from latent8.errors import Latent8Error
 from latent8.files import picture_bytes, write_file
 from latent8.latent_pictures import latent_sheet
@@ -79,6 +81,21 @@ def _show(args: argparse.Namespace) -> int:
         return _picture(args, source, ".latents.png", sheet)
 
     return _each(args, convert, keep_existing=True)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    decoders = [chosen_model(name, args.space) for name in args.decoder]
+    blob = args.file.read_bytes()
+    found = compare(blob, decoders, args.original, device=args.device, max_pixels=args.max_pixels)
+    print("\n".join(json.dumps(row) for row in found.rows()) if args.json else found)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        pictures = {one.decoder: one.picture.image() for one in found.decoded}
+        pictures |= {f"{one.first}-{one.second}.difference": one.image for one in found.differences()}
+        for name, image in pictures.items():
+            target = args.output / f"{args.file.stem}.{clean_stem(name)}.png"
+            write_file(target, picture_bytes(image, ".png"))
+    return 0
 
 
 def _picture(args: argparse.Namespace, source: Path, ending: str, image: Image.Image) -> tuple[Path, bytes]:
@@ -211,13 +228,22 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
     show.set_defaults(run=_show)
 
-    for command in (encode, decode):
+    several = commands.add_parser("compare", help="one blob with several decoders: seconds, and how far off each is")
+    several.add_argument("file", type=Path, metavar="FILE")
+    several.add_argument("--decoder", action="append", default=[], metavar="MODEL", help="one for each decoder")
+    several.add_argument("--original", type=Path, metavar="PICTURE", help="adds PSNR, SSIM, MAE and MSE")
+    several.add_argument("-o", "--output", type=Path, help="folder for the pictures and their differences")
+    several.add_argument("--json", action="store_true", help="one JSON object a line")
+    several.set_defaults(run=_compare)
+
+    for command in (encode, decode, several):
         command.add_argument("--space", choices=SPACES, help="latent space of an autoencoder of your own")
     for command in (decode, show):
         command.add_argument("--force", action="store_true", help="overwrite pictures")
     for command in (encode, decode, show):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
         command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
+    for command in (encode, decode, show, several):
         command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
         command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
 

@@ -66,6 +66,21 @@ def heat_map(
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
+def greatest_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Two pictures, uint8 [H, W, 3] -> uint8 [H, W]: of the three colours, the greatest absolute difference."""
+    plane = np.empty(a.shape[:2], np.uint8)
+    for start in range(0, len(plane), 256):  # no copies of a whole large picture
+        rows = slice(start, start + 256)
+        plane[rows] = (np.maximum(a[rows], b[rows]) - np.minimum(a[rows], b[rows])).max(axis=-1)
+    return plane
+
+
+def difference_map(difference: np.ndarray, top: int) -> Image.Image:
+    """uint8 [H, W] -> RGB image of the same size, from black at 0 to white at `top`."""
+    colours = np.asarray(heat_map(np.arange(256.0)[None], 0.0, max(top, 1), RISING))[0]
+    return Image.fromarray(colours[difference])
+
+
 def histogram(counts: np.ndarray, first: int, title: str) -> Image.Image:
     """Counts of the values first, first + 1, ... -> RGB image of bars on a logarithmic scale, with both axes."""
     width, height, left, top, below = 640, 400, 64, 48, 32
