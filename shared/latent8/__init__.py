@@ -7,6 +7,7 @@
 
 from latent8.codec import Codec, decode, decode_file, decoders_for, encode, encode_file, inspect
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.exchange import Latents, convert, read_latents, write_latents
 from latent8.models import models
 from latent8.own_models import own_model
 
@@ -14,8 +15,10 @@ __all__ = [
     "BlobError",
     "Codec",
     "Latent8Error",
+    "Latents",
     "ModelError",
     "PictureError",
+    "convert",
     "decode",
     "decode_file",
     "decoders_for",
@@ -24,5 +27,7 @@ __all__ = [
     "inspect",
     "models",
     "own_model",
+    "read_latents",
+    "write_latents",
 ]
 __version__ = "0.1.0"

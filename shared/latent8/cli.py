@@ -1,4 +1,4 @@
-"""Command line: python -m latent8 encode | decode | inspect | models."""
+"""Command line: python -m latent8 encode | decode | convert | inspect | models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import NoReturn
 from latent8 import __version__
 from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect, require_decoder, require_encoder
 from latent8.errors import Latent8Error
+from latent8.exchange import SPACE_NAMES, SUFFIXES, as_blob
+from latent8.exchange import convert as convert_latents
 from latent8.files import picture_bytes, write_file
 from latent8.latent_spaces import SPACES
 from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
@@ -58,7 +60,7 @@ def _decode(args: argparse.Namespace) -> int:
     decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
     def convert(source: Path) -> tuple[Path, bytes]:
-        data = source.read_bytes()
+        data = as_blob(source.read_bytes(), args.space, raw=args.raw, max_pixels=args.max_pixels)
         header = inspect(data)
         model = decoder or model_with_id(header.model_id)
         require_decoder(header, model)  # before it is loaded
@@ -66,11 +68,24 @@ def _decode(args: argparse.Namespace) -> int:
             codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
         image = codecs[model].decode(data, legacy_range=args.legacy_range)
         single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
-        stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
-        target = args.output if single_file else source.with_name(f"{stem}.png")
+        target = args.output if single_file else source.with_name(f"{_stem(source)}.png")
         return target, picture_bytes(image, target.suffix)
 
     return _each(args, convert, keep_existing=True)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    def convert(source: Path) -> tuple[Path, bytes]:
+        options = {"space": args.space, "raw": args.raw, "max_pixels": args.max_pixels}
+        data = convert_latents(source.read_bytes(), args.to, **options)
+        return source.with_name(_stem(source) + SUFFIXES[args.to]), data
+
+    return _each(args, convert, keep_existing=True)
+
+
+def _stem(source: Path) -> str:
+    """File name without its ending, the two of NAME.encoded.png included."""
+    return source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -187,18 +202,33 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
     encode.set_defaults(run=_encode)
 
-    decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
+    decode = commands.add_parser("decode", help=".l8 blobs, or latents in the formats of convert -> pictures")
     decode.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {own}")
     decode.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
-    decode.add_argument("--force", action="store_true", help="overwrite pictures")
     decode.set_defaults(run=_decode)
 
-    for command in (encode, decode):
+    convert = commands.add_parser(
+        "convert", help="latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy"
+    )
+    convert.add_argument("--to", choices=SUFFIXES, required=True, help="format to write; what is read tells itself")
+    convert.set_defaults(run=_convert)
+
+    for command in (decode, convert):
+        command.add_argument(
+            "--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents"
+        )
+        command.add_argument("--force", action="store_true", help="overwrite files")
+    for command in (encode, decode, convert):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
         command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
-        command.add_argument("--space", choices=SPACES, help="latent space of an autoencoder of your own")
-        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
         command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
+
+    for command in (encode, decode):
+        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+    own_space, file_space = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
+    encode.add_argument("--space", choices=SPACES, help=own_space)
+    decode.add_argument("--space", choices=SPACE_NAMES, help=f"{file_space}, and {own_space}")
+    convert.add_argument("--space", choices=SPACE_NAMES, help=file_space)
 
     show = commands.add_parser("inspect", help="what a blob holds, without decoding it")
     show.add_argument("files", nargs="+", type=Path, metavar="FILE")
