@@ -1,4 +1,4 @@
-"""Command line: python -m latent8 encode | decode | inspect | show | compare | models."""
+"""Command line: python -m latent8 encode | decode | convert | inspect | show | compare | models."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from latent8.blob import clean_stem
 from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect, require_decoder, require_encoder
 from latent8.comparison import compare
 from latent8.errors import Latent8Error
+from latent8.exchange import SPACE_NAMES, SUFFIXES, as_blob
+from latent8.exchange import convert as convert_latents
 from latent8.files import picture_bytes, write_file
 from latent8.latent_pictures import latent_sheet
 from latent8.latent_spaces import SPACES
@@ -63,13 +65,22 @@ def _decode(args: argparse.Namespace) -> int:
     decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
     def convert(source: Path) -> tuple[Path, bytes]:
-        data = source.read_bytes()
+        data = as_blob(source.read_bytes(), args.space, raw=args.raw, max_pixels=args.max_pixels)
         header = inspect(data)
         model = decoder or model_with_id(header.model_id)
         require_decoder(header, model)  # before it is loaded
         if model not in codecs:
             codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
         return _picture(args, source, ".png", codecs[model].decode(data, legacy_range=args.legacy_range))
+
+    return _each(args, convert, keep_existing=True)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    def convert(source: Path) -> tuple[Path, bytes]:
+        options = {"space": args.space, "raw": args.raw, "max_pixels": args.max_pixels}
+        data = convert_latents(source.read_bytes(), args.to, **options)
+        return source.with_name(_stem(source) + SUFFIXES[args.to]), data
 
     return _each(args, convert, keep_existing=True)
 
@@ -101,9 +112,13 @@ def _compare(args: argparse.Namespace) -> int:
 def _picture(args: argparse.Namespace, source: Path, ending: str, image: Image.Image) -> tuple[Path, bytes]:
     """Where a picture made from a blob goes, and the bytes of its file."""
     single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
-    stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
-    target = args.output if single_file else source.with_name(f"{stem}{ending}")
+    target = args.output if single_file else source.with_name(f"{_stem(source)}{ending}")
     return target, picture_bytes(image, target.suffix)
+
+
+def _stem(source: Path) -> str:
+    """File name without its ending, the two of NAME.encoded.png included."""
+    return source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -220,10 +235,16 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
     encode.set_defaults(run=_encode)
 
-    decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
+    decode = commands.add_parser("decode", help=".l8 blobs, or latents in the formats of convert -> pictures")
     decode.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {own}")
     decode.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
     decode.set_defaults(run=_decode)
+
+    convert = commands.add_parser(
+        "convert", help="latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy"
+    )
+    convert.add_argument("--to", choices=SUFFIXES, required=True, help="format to write; what is read tells itself")
+    convert.set_defaults(run=_convert)
 
     show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
     show.set_defaults(run=_show)
@@ -236,16 +257,25 @@ def _parser() -> argparse.ArgumentParser:
     several.add_argument("--json", action="store_true", help="one JSON object a line")
     several.set_defaults(run=_compare)
 
-    for command in (encode, decode, several):
-        command.add_argument("--space", choices=SPACES, help="latent space of an autoencoder of your own")
-    for command in (decode, show):
-        command.add_argument("--force", action="store_true", help="overwrite pictures")
-    for command in (encode, decode, show):
+    for command in (decode, convert):
+        command.add_argument(
+            "--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents"
+        )
+    for command in (decode, convert, show):
+        command.add_argument("--force", action="store_true", help="overwrite files")
+    for command in (encode, decode, convert, show):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
         command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
+    for command in (encode, decode, convert, show, several):
+        command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
     for command in (encode, decode, show, several):
         command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
-        command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
+
+    own_space, file_space = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
+    for command in (encode, several):
+        command.add_argument("--space", choices=SPACES, help=own_space)
+    decode.add_argument("--space", choices=SPACE_NAMES, help=f"{file_space}, and {own_space}")
+    convert.add_argument("--space", choices=SPACE_NAMES, help=file_space)
 
     facts = commands.add_parser("inspect", help="what a blob holds, without decoding it")
     facts.add_argument("files", nargs="+", type=Path, metavar="FILE")

@@ -219,6 +219,14 @@ def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.
     return l8.unpack(data)
 
 
+def unpacked(header: Header, symbols: np.ndarray) -> np.ndarray:
+    """What `read` gave -> latents, float32 [C, h, w]. Those under a hyperprior need their model, which is loaded."""
+    if header.coding != l8.HYPERPRIOR_CODED:
+        return header.quantiser.dequantise(symbols)
+    network = _loaded(model_with_id(header.model_id), None).network
+    return network.unpack(symbols.tobytes(), header.latent_shape)[0]
+
+
 def inspect(data: bytes) -> Header:
     """The header of a blob or RGBA PNG, all of it checked; no model is loaded. Raises BlobError."""
     header = read_rgba_png(data)[0] if is_png(data) else l8.read_header(data)
