@@ -25,6 +25,8 @@ import pytest
 from conftest import build_blob, gradient, png_claiming
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hub_server import HubServer
+from passthrough import make_kl, make_tiny
 from PIL import Image
 
 import latent8
@@ -114,6 +116,26 @@ def blob(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small ones of two decoders of one latent space, by the names of their repositories."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "madebyollin/taesd": make_tiny(folder / "taesd"),
+        "stabilityai/sd-vae-ft-mse": make_kl(folder / "sd-vae-ft-mse", 0.18215),
+    }
+
+
+def sd1_blob(photo: Path) -> bytes:
+    """A blob of taesd whose latents are not those of any weights: the photo's mean colours, as 8-bit values."""
+    with Image.open(photo) as image:
+        width, height = image.size
+        size = math.ceil(width / 8), math.ceil(height / 8)
+        colours = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX))
+    payload = np.concatenate([colours, colours[..., :1]], axis=-1).transpose(2, 0, 1).tobytes()
+    return build_blob(model_id=2, weights=bytes(4), width=width, height=height, payload=payload)
+
+
 def written(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -168,6 +190,7 @@ def test_endpoints_and_their_parameters(encoder: AppServer, decoder: AppServer, 
             "/decode": ["blob", "picture_format"],
             "/decode_batch": ["blobs", "picture_format"],
             "/inspect": ["blob"],
+            "/compare": ["blob", "left", "right", "original"],
         },
     }
 
@@ -182,7 +205,8 @@ def test_mcp_tools_are_listed_with_their_parameters(encoder: AppServer, decoder:
                 tools[tool["name"]] = list(properties)
     assert tools["encode"] == ["photo", "model", "quality", "fit_kb", "levels", "longest_side"]
     assert tools["decode"] == ["blob", "picture_format"]
-    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect"}
+    assert tools["compare"] == ["blob", "left", "right", "original"]
+    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect", "compare"}
 
 
 def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> None:
@@ -450,6 +474,60 @@ def test_upload_over_the_limit_is_refused_and_not_kept(encoder: AppServer, tmp_p
     with pytest.raises(ValueError, match="exceeds the maximum file size"):
         client(encoder, tmp_path).predict(photo=handle_file(large), api_name="/encode")
     assert [path for path in encoder.temporary.rglob("*") if path.stat().st_size > UPLOAD_LIMIT / 2] == []
+
+
+# --- decoders beside each other ---
+
+
+def test_a_decoder_beside_the_original(decode: Callable[..., Any], photo: Path, blob: Path) -> None:
+    (left, right), maps, rows = decode("/compare", blob=blob, original=photo)
+    assert [Path(path).name for path in (left, right)] == ["photo é #1.original.png", "photo é #1.l8-photo.png"]
+    assert_same_pixels(left, photo)
+    assert_same_pixels(right, latent8.decode(blob.read_bytes()))
+    expected = latent8.compare(blob.read_bytes(), original=photo)
+    assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected.rows()]
+    [found], [difference] = maps, expected.differences()
+    assert found["caption"] == f"original and l8-photo: at most {difference.greatest} of 255"
+    assert_same_pixels(found["image"], difference.image)
+
+
+def test_two_decoders_of_one_latent_space(
+    app_server: type[AppServer], checkpoints: dict[str, Path], photo: Path, tmp_path: Path
+) -> None:
+    blob = written(tmp_path / "photo.l8", sd1_blob(photo))
+    with HubServer(checkpoints) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "", "NO_PROXY": "127.0.0.1"}
+        with app_server("decoder", tmp_path / "decoder", **variables) as server:
+            call = caller(server, tmp_path / "results")
+            (left, right), maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", original=photo)
+            assert [row["decoder"] for row in rows] == ["sd-vae-ft-mse", "taesd"]
+            assert [Path(path).name for path in (left, right)] == ["photo.sd-vae-ft-mse.png", "photo.taesd.png"]
+            assert [found["caption"].split(":")[0] for found in maps] == [
+                *("sd-vae-ft-mse and taesd", "original and sd-vae-ft-mse", "original and taesd")
+            ]
+            for path, row in zip((left, right), rows, strict=True):
+                error = np.mean((pixels_of(path).astype(float) - pixels_of(photo)) ** 2)
+                assert row["mse"] == pytest.approx(error, abs=0.01)
+            with refused(server, "Both sides are taesd: choose two that differ."):
+                call("/compare", blob=blob, left="taesd")
+            _, maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", right="taesd")
+            assert len(maps) == 1 and rows[0]["psnr_db"] is None
+
+
+def test_comparisons_that_are_refused(
+    decoder: AppServer, decode: Callable[..., Any], blob: Path, cutout: Path, tmp_path: Path
+) -> None:
+    data = blob.read_bytes()
+    with refused(decoder, "Choose a blob first."):
+        decode("/compare", blob=None)
+    with refused(decoder, "Give the original too, or choose two decoders."):
+        decode("/compare", blob=blob)
+    with refused(decoder, sentence_of(lambda: latent8.decode(data, "l8-tiny"))):
+        decode("/compare", blob=blob, left="l8-tiny")
+    with refused(decoder, sentence_of(lambda: latent8.compare(data, original=cutout))):
+        decode("/compare", blob=blob, original=cutout)
+    with refused(decoder, sentence_of(lambda: latent8.compare(b"junk"))):
+        decode("/compare", blob=written(tmp_path / "junk.l8", b"junk"))
 
 
 # --- how they start ---

@@ -100,7 +100,7 @@ def test_without_an_original_there_are_seconds_alone(models: list[Model], blob: 
     assert all(set(row.values()) - {row["decoder"], row["seconds"]} == {None} for row in found.rows())
     assert [(one.first, one.second) for one in found.differences()] == [(models[0].name, models[1].name)]
     lines = str(found).splitlines()
-    assert lines[0].split() == ["decoder", "seconds"] and len(lines) == 3
+    assert lines[0].split() == ["Decoder", "Seconds"] and len(lines) == 3
 
 
 def test_by_default_the_model_of_the_blob(codec: Codec, original: np.ndarray) -> None:
@@ -114,7 +114,7 @@ def test_printed_as_a_table() -> None:
     same, other = Picture(gradient(20, 12)), Picture(gradient(20, 12) + 2)
     found = Comparison([measured("a", same, 1.234, same), measured("longer", other, 12, same)], same)
     assert str(found).splitlines()[:2] == [
-        "decoder   seconds   PSNR dB      SSIM       MAE       MSE",
+        "Decoder   Seconds   PSNR dB      SSIM       MAE       MSE",
         "a            1.23     99.00    1.0000      0.00      0.00",
     ]
     assert str(found).splitlines()[2].startswith("longer      12.00     42.11    ")
@@ -167,7 +167,7 @@ def test_command(folders: list[Path], blob: bytes, original: np.ndarray, tmp_pat
         options += ["--decoder", str(folder)]
     assert cli.main(["compare", str(source), *options, "-o", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["decoder", "seconds", "PSNR", "dB", "SSIM", "MAE", "MSE"]
+    assert lines[0].split() == ["Decoder", "Seconds", "PSNR", "dB", "SSIM", "MAE", "MSE"]
     assert [line.split()[0] for line in lines[1:]] == [str(folder) for folder in folders]
     assert len(list(out.glob("a photo.*.png"))) == 5 and len(list(out.glob("*.difference.png"))) == 3
     assert all(Image.open(path).size == (61, 45) for path in out.iterdir())

@@ -19,7 +19,7 @@ MAX_PSNR = 99.0  # dB: what is shown for equal pictures, whose PSNR is infinite
 ORIGINAL = "original"
 # of the table: title and format of each figure
 COLUMNS = {
-    "seconds": ("seconds", ".2f"),
+    "seconds": ("Seconds", ".2f"),
     "psnr_db": ("PSNR dB", ".2f"),
     "ssim": ("SSIM", ".4f"),
     "mae": ("MAE", ".2f"),
@@ -91,7 +91,7 @@ class Comparison:
 
     def __str__(self) -> str:
         shown = COLUMNS if self.original else {"seconds": COLUMNS["seconds"]}
-        lines = [["decoder", *(title for title, _ in shown.values())]]
+        lines = [["Decoder", *(title for title, _ in shown.values())]]
         for row in self.rows():
             lines.append([str(row["decoder"]), *(format(row[name], form) for name, (_, form) in shown.items())])
         width = max(len(line[0]) for line in lines)

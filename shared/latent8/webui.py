@@ -169,14 +169,11 @@ def facts_table(rows: list[tuple[str, str]], warning: str = "") -> str:
     return f'<div class="facts"><table>{body}</table>{note}</div>'
 
 
-def comparison_table(rows: list[tuple[str, int | str, str, str]]) -> str:
-    """Rows of (codec, bytes, PSNR, SSIM) as HTML."""
-    head = "<tr><th></th><th>Bytes</th><th>PSNR dB</th><th>SSIM</th></tr>"
-    body = ""
-    for name, n_bytes, psnr, ssim in rows:
-        size = f"{n_bytes:,}" if isinstance(n_bytes, int) else n_bytes
-        body += f"<tr><td>{name}</td><td>{size}</td><td>{psnr}</td><td>{ssim}</td></tr>"
-    return f'<div class="facts rivals"><table>{head}{body}</table></div>'
+def figures_table(titles: list[str], rows: list[list[str]]) -> str:
+    """A first column of names, then columns of figures, as HTML; texts are escaped here."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="facts rivals"><table><tr>{head}</tr>{lines}</table></div>'
 
 
 def message(error: Exception) -> str:

@@ -10,32 +10,38 @@ import numpy as np
 
 from latent8 import webui
 from latent8.blob import Header, clean_stem
-from latent8.codec import describe, read
+from latent8.codec import DEFAULT_MAX_PIXELS, decoders_for, describe, read, require_decoder
 from latent8.codec import inspect as read_header
+from latent8.comparison import COLUMNS, ORIGINAL, Comparison, measured, original_of
 from latent8.errors import Latent8Error
 from latent8.files import FORMATS, picture_bytes
+from latent8.models import model_named, models
 from latent8.pictures import Picture
 
 BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
 
 
-def gpu_seconds(header: Header, symbols: np.ndarray, alpha: bytes) -> int:
+def gpu_seconds(header: Header, *_: object) -> int:
     return 10 + header.width * header.height // 4_000_000
 
 
 @webui.gpu(duration=gpu_seconds)
-def synthesise(header: Header, symbols: np.ndarray, alpha: bytes) -> Picture:
+def synthesise(header: Header, symbols: np.ndarray, alpha: bytes, decoder: str) -> Picture:
     with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        return webui.codec(webui.model_name(header)).synthesise(header, symbols, alpha)
+        return webui.codec(decoder).synthesise(header, symbols, alpha)
 
 
-def decode_blob(path: str) -> tuple[Header, np.ndarray, Picture, float]:
-    """Blob file -> header, symbols, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
+def decode_blob(path: str, decoder: str | None = None) -> tuple[Header, np.ndarray, Picture, float]:
+    """Blob file -> header, symbols, picture, seconds; by default with the model that the blob was made with.
+
+    Raises Latent8Error, or gr.Error from the GPU part.
+    """
     data = Path(path).read_bytes()
-    webui.codec(webui.model_name(read_header(data)))  # loads the model, which is not part of the time below
+    decoder = decoder or webui.model_name(read_header(data))
+    webui.codec(decoder)  # loads the model, which is not part of the time below
     started = time.perf_counter()
     header, symbols, alpha = read(data)
-    picture = synthesise(header, symbols, alpha)
+    picture = synthesise(header, symbols, alpha, decoder)
     return header, symbols, picture, time.perf_counter() - started
 
 
@@ -115,6 +121,76 @@ def decode_batch(
     return archive.path_if_filled(), rows
 
 
+def compare(
+    blob: str | None,
+    left: str = ORIGINAL,
+    right: str | None = None,
+    original: str | None = None,
+    progress=gr.Progress(),
+) -> tuple[tuple[str, str], list[tuple[str, str]], list[dict]]:
+    """Decode a latent blob with two decoders, or with one and put it beside the original.
+
+    Args:
+        blob: A .l8 file, or latents as RGBA PNG.
+        left: A model of the blob's latent space, or "original".
+        right: Another; by default the model that the blob was made with.
+        original: The picture that the blob was made from; with it there are distances from it.
+
+    Returns:
+        Both pictures as PNG; maps of where they differ; for each decoder its seconds, PSNR, SSIM, MAE and MSE.
+    """
+    path = webui.required(blob, "Choose a blob first.")
+    with webui.errors_in_the_page():
+        header = read_header(Path(path).read_bytes())
+        right = right or webui.model_name(header)
+        if left == right:
+            raise Latent8Error(f"Both sides are {left}: choose two that differ.")
+        decoders = [name for name in (left, right) if name != ORIGINAL]
+        for name in decoders:
+            require_decoder(header, model_named(name))
+        if len(decoders) < 2 and not original:
+            raise Latent8Error("Give the original too, or choose two decoders.")
+        truth = original_of(header, original, DEFAULT_MAX_PIXELS) if original else None
+        decoded = []
+        for index, name in enumerate(decoders):
+            progress(index / len(decoders), desc=f"Decoding with {name}")
+            _, _, picture, seconds = decode_blob(path, name)
+            decoded.append(measured(name, picture, seconds, truth))
+        found, folder, stem = Comparison(decoded, truth), webui.request_folder(), stem_of(header, path)
+        views = {one.decoder: webui.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
+        if truth:
+            views[ORIGINAL] = webui.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
+        maps = []
+        for one in found.differences():
+            file = folder / f"{stem}.{one.first}-{one.second}.difference.png"
+            one.image.save(file, compress_level=1)
+            maps.append((str(file), f"{one.first} and {one.second}: at most {one.greatest} of 255"))
+        return (views[left], views[right]), maps, found.rows()
+
+
+def figures(rows: list[dict] | None) -> str:
+    """The rows of a comparison as a table for people."""
+    if not rows:
+        return ""
+    shown = {name: column for name, column in COLUMNS.items() if rows[0][name] is not None}
+    cells = [[row["decoder"], *(format(row[name], form) for name, (_, form) in shown.items())] for row in rows]
+    return webui.figures_table(["", *(title for title, _ in shown.values())], cells)
+
+
+def fitting_decoders(blob: str | None):
+    """Choices for both sides of the slider, of the decoders that fit the blob; the last results go."""
+    fitting = []
+    if blob:
+        with webui.errors_in_the_page():
+            fitting = decoders_for(read_header(Path(blob).read_bytes()))
+    left = gr.Dropdown([*fitting, ORIGINAL], value=fitting[1] if len(fitting) > 1 else ORIGINAL)
+    return left, gr.Dropdown(fitting, value=fitting[0] if fitting else None), None, [], None
+
+
+def sides_named(left: str, right: str):
+    return gr.ImageSlider(label=f"{left} | {right}")
+
+
 def facts(found: dict | None) -> str:
     """The header as a table for people."""
     if not found:
@@ -147,6 +223,8 @@ def build() -> gr.Blocks:
             build_single()
         with gr.Tab("Many blobs"):
             build_batch()
+        with gr.Tab("Compare"):
+            build_comparison()
         gr.Markdown(webui.NOTICE, elem_classes="notice")
     return demo
 
@@ -207,6 +285,37 @@ def build_batch() -> None:
         api_name="decode_batch",
         **webui.TAKE_TURNS,
     )
+
+
+def build_comparison() -> None:
+    names = [model.name for model in models()]
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            blob = gr.File(label="Blob", type="filepath", elem_id="compared", height=140)
+            with gr.Row():
+                left = gr.Dropdown([*names, ORIGINAL], value=ORIGINAL, label="Left", min_width=120, elem_id="left")
+                right = gr.Dropdown(names, value=None, label="Right", min_width=120, elem_id="right")
+            original = gr.File(label="Original, if you have it", type="filepath", elem_id="original", height=140)
+            button = gr.Button("Compare", variant="primary", elem_id="compare")
+            figures_view = gr.HTML(elem_id="figures")
+        with gr.Column(scale=3, min_width=300):
+            sides = gr.ImageSlider(
+                label="Left | right", format="png", type="filepath", interactive=False, elem_id="sides"
+            )
+            maps = webui.gallery("Where they differ", 3, "differences")
+    found = gr.JSON(visible=False, label="Figures")
+
+    blob.change(
+        fitting_decoders,
+        [blob],
+        [left, right, sides, maps, found],
+        api_visibility="private",
+        show_progress="hidden",
+    ).then(figures, [found], [figures_view], api_visibility="private", show_progress="hidden")
+    inputs, outputs = [blob, left, right, original], [sides, maps, found]
+    clicked = button.click(compare, inputs, outputs, api_name="compare", **webui.TAKE_TURNS)
+    shown = clicked.success(figures, [found], [figures_view], api_visibility="private", show_progress="hidden")
+    shown.then(sides_named, [left, right], [sides], api_visibility="private", show_progress="hidden")
 
 
 demo = build()

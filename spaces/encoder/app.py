@@ -226,22 +226,22 @@ def compare(
     if not found or not pictures:
         return "", [], {}, ORIGINAL
     original = open_picture(pictures[0], 1 << 30).rgb
-    rows = [("latent8", found["blob_bytes"], f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}")]
+    rows = [["latent8", f"{found['blob_bytes']:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
     gallery = []
     files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
     folder = webui.request_folder()
     for rival in rivals.at_most(found["blob_bytes"], original):
         if rival.image is None:
             least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
-            rows.append((rival.name, least, "", ""))
+            rows.append([rival.name, least, "", ""])
             continue
-        rows.append((rival.name, rival.n_bytes, f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"))
+        rows.append([rival.name, f"{rival.n_bytes:,}", f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"])
         path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
         rival.image.save(path, "PNG", compress_level=1)
         gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
         files[rival.name] = str(path)
     gallery.insert(0, (pictures[1], f"latent8 in {found['blob_bytes']:,} bytes"))
-    return webui.comparison_table(rows), gallery, files, ORIGINAL
+    return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, ORIGINAL
 
 
 def put_beside(against: str, files: dict[str, str]):
