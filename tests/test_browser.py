@@ -282,6 +282,38 @@ def test_pages_with_results_fit_a_phone(
     assert_fits(page, 390)
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_decoders_are_compared(
+    open_page: Callable[..., Page], decoder: AppServer, photo: Path, blob: Path, junk: Path, width: int, tmp_path: Path
+) -> None:
+    page = open_page(decoder, width)
+    page.get_by_role("tab", name="Compare").click()
+    drop(page, "#compared", junk)
+    page.get_by_test_id("toast-text").wait_for()
+    assert "This is not a latent8 blob" in page.get_by_test_id("toast-text").inner_text()
+    page.get_by_test_id("toast-close").click()
+    page.locator("#compared").get_by_label("Clear").click()
+
+    drop(page, "#compared", blob)
+    page.wait_for_function("document.querySelector('#right input').value == 'l8-photo'")
+    assert page.locator("#left input").input_value() == "original"
+    page.locator("#left input").click()
+    options = page.get_by_role("option").all_inner_texts()
+    assert [text.split()[-1] for text in options] == ["l8-photo", "original"]  # only what fits the blob
+    page.keyboard.press("Escape")
+    drop(page, "#original", photo)
+    page.locator("#original").get_by_text("photo é #1").wait_for()
+    page.locator("#compare").click()
+    page.locator("#sides").get_by_text("original | l8-photo").wait_for()
+    page.locator("#differences img").wait_for()
+    row = latent8.compare(blob.read_bytes(), original=photo).rows()[0]
+    figures = page.locator("#figures tr").all_inner_texts()
+    assert figures[0].split() == ["l8-photo"] and figures[2].split() == ["PSNR", "dB", f"{row['psnr_db']:.2f}"]
+    assert_fits(page, width)
+    folder = Path(os.environ.get("LATENT8_SCREENSHOTS", tmp_path))
+    save_screenshot(page, folder / f"compare-{width}.png")
+
+
 @pytest.mark.parametrize(("width", "ending"), [(1200, ".png"), (390, "-phone.png")])
 def test_screenshots(
     open_page: Callable[..., Page], encoder: AppServer, decoder: AppServer, tmp_path: Path, width: int, ending: str

@@ -76,18 +76,12 @@ class Comparison:
     def differences(self) -> list[Difference]:
         """Between the first decoder and each other; then, where it is given, between the original and each decoder.
 
-        All on one scale, from black at 0 to white at the greatest difference of any.
+        From black at 0 to white at what one pixel in 200 reaches; those with the original share one scale, and so do
+        the others.
         """
-        first = self.decoded[0]
-        pairs = [(first.decoder, first.picture, other) for other in self.decoded[1:]]
-        if self.original:
-            pairs += [(ORIGINAL, self.original, other) for other in self.decoded]
-        planes = [views.greatest_difference(a.rgb, b.picture.rgb) for _, a, b in pairs]
-        top = max((int(plane.max()) for plane in planes), default=0)
-        return [
-            Difference(name, other.decoder, int(plane.max()), views.difference_map(plane, top))
-            for (name, _, other), plane in zip(pairs, planes, strict=True)
-        ]
+        first, *others = self.decoded
+        found = _maps(first.decoder, first.picture, others)
+        return found + (_maps(ORIGINAL, self.original, self.decoded) if self.original else [])
 
     def __str__(self) -> str:
         shown = COLUMNS if self.original else {"seconds": COLUMNS["seconds"]}
@@ -151,3 +145,12 @@ def measured(decoder: str, picture: Picture, seconds: float, original: Picture |
     return Decoded(
         decoder, picture, seconds, metrics.psnr(a, b), metrics.ssim(a, b), metrics.mae(a, b), metrics.mse(a, b)
     )
+
+
+def _maps(name: str, picture: Picture, others: Sequence[Decoded]) -> list[Difference]:
+    planes = [views.greatest_difference(picture.rgb, other.picture.rgb) for other in others]
+    white = max((views.percentile(plane, 99.5) for plane in planes), default=0)
+    return [
+        Difference(name, other.decoder, int(plane.max()), views.difference_map(plane, white))
+        for other, plane in zip(others, planes, strict=True)
+    ]

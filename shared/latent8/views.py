@@ -75,9 +75,15 @@ def greatest_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return plane
 
 
-def difference_map(difference: np.ndarray, top: int) -> Image.Image:
-    """uint8 [H, W] -> RGB image of the same size, from black at 0 to white at `top`."""
-    colours = np.asarray(heat_map(np.arange(256.0)[None], 0.0, max(top, 1), RISING))[0]
+def percentile(plane: np.ndarray, percent: float) -> int:
+    """Of uint8 values: the least that at least so many percent do not exceed."""
+    counts = np.cumsum(Image.fromarray(plane).histogram())  # NumPy would widen a large picture for it
+    return int((counts >= percent / 100 * plane.size).argmax())
+
+
+def difference_map(difference: np.ndarray, white: int) -> Image.Image:
+    """uint8 [H, W] -> RGB image of the same size, from black at 0 to white from `white` on."""
+    colours = np.asarray(heat_map(np.arange(256.0)[None], 0.0, max(white, 1), RISING))[0]
     return Image.fromarray(colours[difference])
 
 

@@ -61,6 +61,7 @@ footer .divider { display: none !important; }
 .grid-container.pt-6 { padding-top: 28px; }
 .gallery-container:not(:has(.preview)) .grid-wrap { min-height: 0 !important; }
 @media (max-width: 640px) { .grid-container { --grid-cols: 3 !important; } }
+#differences .grid-container { --grid-cols: 3 !important; }
 .caption-label {
     font-size: 11px !important; padding: 1px 4px !important; max-width: 100% !important; white-space: normal !important;
 }

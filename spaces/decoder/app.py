@@ -169,12 +169,15 @@ def compare(
 
 
 def figures(rows: list[dict] | None) -> str:
-    """The rows of a comparison as a table for people."""
+    """The rows of a comparison as a table for people, one column for each decoder."""
     if not rows:
         return ""
-    shown = {name: column for name, column in COLUMNS.items() if rows[0][name] is not None}
-    cells = [[row["decoder"], *(format(row[name], form) for name, (_, form) in shown.items())] for row in rows]
-    return webui.figures_table(["", *(title for title, _ in shown.values())], cells)
+    lines = [
+        [title, *(format(row[name], form) for row in rows)]
+        for name, (title, form) in COLUMNS.items()
+        if rows[0][name] is not None
+    ]
+    return webui.figures_table(["", *(row["decoder"] for row in rows)], lines)
 
 
 def fitting_decoders(blob: str | None):
@@ -292,9 +295,8 @@ def build_comparison() -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             blob = gr.File(label="Blob", type="filepath", elem_id="compared", height=140)
-            with gr.Row():
-                left = gr.Dropdown([*names, ORIGINAL], value=ORIGINAL, label="Left", min_width=120, elem_id="left")
-                right = gr.Dropdown(names, value=None, label="Right", min_width=120, elem_id="right")
+            left = gr.Dropdown([*names, ORIGINAL], value=ORIGINAL, label="Left", elem_id="left")
+            right = gr.Dropdown(names, value=None, label="Right", elem_id="right")
             original = gr.File(label="Original, if you have it", type="filepath", elem_id="original", height=140)
             button = gr.Button("Compare", variant="primary", elem_id="compare")
             figures_view = gr.HTML(elem_id="figures")
