@@ -310,4 +310,5 @@ def _safetensors(latents: Latents, tensors: dict[str, np.ndarray], raw: bool) ->
         "raw": raw,
         "name": latents.stem or "",
     }
-    return save(tensors, metadata={OUR_METADATA: json.dumps(facts)})
+    in_order = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}  # `save` looks at memory alone
+    return save(in_order, metadata={OUR_METADATA: json.dumps(facts)})
