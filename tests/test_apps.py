@@ -185,12 +185,14 @@ def test_endpoints_and_their_parameters(encoder: AppServer, decoder: AppServer, 
         "encoder": {
             "/encode": ["photo", "model", "quality", "fit_kb", "levels", "longest_side"],
             "/encode_batch": ["photos", "model", "quality", "fit_kb", "levels", "longest_side"],
+            "/convert": ["latents", "to", "raw"],
         },
         "decoder": {
-            "/decode": ["blob", "picture_format"],
+            "/decode": ["blob", "picture_format", "decoder", "space", "raw", "legacy_range"],
             "/decode_batch": ["blobs", "picture_format"],
             "/inspect": ["blob"],
             "/compare": ["blob", "left", "right", "original"],
+            "/convert": ["latents", "to", "space", "raw"],
         },
     }
 
@@ -204,9 +206,9 @@ def test_mcp_tools_are_listed_with_their_parameters(encoder: AppServer, decoder:
                 assert tool["description"] and all(facts["description"] for facts in properties.values())
                 tools[tool["name"]] = list(properties)
     assert tools["encode"] == ["photo", "model", "quality", "fit_kb", "levels", "longest_side"]
-    assert tools["decode"] == ["blob", "picture_format"]
+    assert tools["decode"] == ["blob", "picture_format", "decoder", "space", "raw", "legacy_range"]
     assert tools["compare"] == ["blob", "left", "right", "original"]
-    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect", "compare"}
+    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect", "convert", "compare"}
 
 
 def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> None:
@@ -307,6 +309,7 @@ def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Pat
         view.caption for view in latent8.latent_pictures(blob.read_bytes())
     ]
     assert 0 < found.pop("decode_seconds") < 60
+    assert found.pop("decoder") == "l8-photo"
     assert found == describe(latent8.inspect(blob.read_bytes()))
 
 
@@ -348,6 +351,72 @@ def test_requests_at_the_same_time_keep_their_own_results(encoder: AppServer, tm
     jobs = [each.submit(photo=handle_file(path), api_name="/encode") for each, path in pairs]
     for job, path in zip(jobs, paths, strict=True):
         assert Path(job.result(120)[0]).read_bytes() == latent8.encode(path)
+
+
+# --- other decoders, other tools ---
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_convert_gives_the_librarys_file(
+    name: str, encode: Callable[..., Any], decode: Callable[..., Any], photo: Path, tmp_path: Path
+) -> None:
+    blob = written(tmp_path / "photo é #1.l8", latent8.encode(photo, "l8-tiny"))
+    call = encode if name == "encoder" else decode
+    for to, suffix in (("safetensors", ".safetensors"), ("npy", ".npy"), ("png", ".encoded.png")):
+        file = Path(call("/convert", latents=blob, to=to))
+        assert file.name == f"photo é #1{suffix}"
+        assert file.read_bytes() == latent8.convert(blob.read_bytes(), to)
+
+
+def test_other_tools_files_are_decoded(
+    decode: Callable[..., Any], decoder: AppServer, photo: Path, tmp_path: Path
+) -> None:
+    blob = latent8.encode(photo, "l8-tiny")
+    named = written(tmp_path / "from a tool.safetensors", latent8.convert(blob, "safetensors"))
+    array = written(tmp_path / "array.npy", latent8.convert(blob, "npy"))
+    file, _, _, found = decode("/decode", blob=named)
+    assert Path(file).name == "photo é #1.png"
+    assert_near(file, latent8.decode(blob))
+    assert found["model"] == decode("/inspect", blob=named)["model"] == "l8-tiny"
+    with refused(decoder, sentence_of(lambda: latent8.read_latents(array.read_bytes()))):
+        decode("/decode", blob=array)
+    file, *_ = decode("/decode", blob=array, space="l8-tiny")
+    assert Path(file).name == "array.png"
+    assert Image.open(file).size == (120, 80)
+    back = Path(decode("/convert", latents=array, to="l8", space="l8-tiny"))
+    assert back.read_bytes() == latent8.convert(array.read_bytes(), "l8", space="l8-tiny")
+
+
+def assert_near(first: str | Path, second: Image.Image) -> None:
+    assert np.abs(pixels_of(first).astype(int) - pixels_of(second)).max() <= 2
+
+
+def test_other_decoders_of_the_blobs_space(app_server: type[AppServer], tmp_path: Path) -> None:
+    checkpoints = {
+        "madebyollin/taesd": make_tiny(tmp_path / "taesd"),
+        "stabilityai/sd-vae-ft-mse": make_kl(tmp_path / "kl", 0.18215),
+    }
+    square = np.zeros((48, 40, 3), np.uint8)
+    square[16:32, 8:24] = 255
+    square[:8] = 96  # which a tiny autoencoder's soft limit changes
+    codec = latent8.Codec(latent8.own_model(checkpoints["stabilityai/sd-vae-ft-mse"], "sd1"), "cpu")
+    blob = written(tmp_path / "square.l8", codec.encode(square))
+    with HubServer(checkpoints) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+        with app_server("decoder", tmp_path / "app", **variables) as server:
+            call = caller(server, tmp_path / "results")
+            own, *_ = call("/decode", blob=blob)
+            better, _, _, found = call("/decode", blob=blob, decoder="sd-vae-ft-mse")
+            with refused(server, sentence_of(lambda: latent8.decode(blob.read_bytes(), "taesdxl"))):
+                call("/decode", blob=blob, decoder="taesdxl")
+            latent = Path(call("/convert", latents=blob, to="comfy"))
+            again, *_ = call("/decode", blob=latent, decoder="sd-vae-ft-mse")
+    assert (found["model"], found["decoder"], found["space"]) == ("taesd", "sd-vae-ft-mse", "sd1")
+    assert_same_pixels(better, codec.decode(blob.read_bytes()))
+    assert_same_pixels(again, better)
+    assert np.abs(pixels_of(own).astype(int) - square)[8:].max() <= 2
+    assert not np.array_equal(pixels_of(own), pixels_of(better))
+    assert latent.read_bytes() == latent8.convert(blob.read_bytes(), "comfy")
 
 
 # --- many files ---

@@ -69,8 +69,8 @@ def encode_photo(photo: str, model: str, settings: Settings, longest_side: int) 
     return Encoded(picture, reconstruction, read_header(blob), symbols, blob, encode_seconds, synthesis_s)
 
 
-def gpu_seconds(picture: Picture, *_: object) -> int:
-    return 10 + picture.width * picture.height // 4_000_000
+def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
+    return 2 * webui.gpu_seconds(model, picture.width * picture.height)
 
 
 @webui.gpu(duration=gpu_seconds)
@@ -101,7 +101,7 @@ def encode(
 
     Args:
         photo: JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF file.
-        model: Name of the model, l8-photo, l8-tiny or taesd.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
         quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
         fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
@@ -168,7 +168,7 @@ def encode_batch(
 
     Args:
         photos: Picture files.
-        model: Name of the model, l8-photo, l8-tiny or taesd.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
         quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
         fit_kb: With l8-photo, the best quality that fits each photo into this many kilobytes; 0 goes by quality.
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
@@ -287,6 +287,8 @@ def build() -> gr.Blocks:
             build_single()
         with gr.Tab("Many photos"):
             build_batch()
+        with gr.Accordion("Models", open=False):
+            gr.HTML(webui.models_table())
         gr.Markdown(webui.NOTICE, elem_classes="notice")
     return demo
 
@@ -306,7 +308,7 @@ class Controls:
 
 
 def controls() -> Controls:
-    names = [(f"{m.name} ({'bundled' if m.bundled else 'download'})", m.name) for m in models()]
+    names = [(webui.size_of_model(m.name), m.name) for m in models() if m.encodes]
     hyperprior = model_named(DEFAULT_MODEL).kind == HYPERPRIOR
     quality = gr.Slider(1, 100, value=DEFAULT_QUALITY, step=1, label="Quality", visible=hyperprior, elem_id="quality")
     with gr.Accordion("More settings", open=False):
@@ -353,6 +355,9 @@ def build_single() -> None:
                 blob = gr.DownloadButton("Download .l8", interactive=False, elem_id="blob", min_width=120, size="md")
                 png = gr.DownloadButton("Latents as PNG", interactive=False, elem_id="png", min_width=120, size="md")
             facts_view = gr.HTML(elem_id="facts")
+            with gr.Accordion("Latents for other tools", open=False):
+                raw = webui.raw_switch()
+                converted = webui.conversion(blob, gr.State(""), raw)
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
                 label=f"{ORIGINAL} | decoded", format="png", type="filepath", interactive=False, elem_id="slider"
@@ -416,6 +421,7 @@ def build_single() -> None:
     )
     for event in (clicked, changed):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
+        shown = shown.then(lambda: None, None, [converted], api_visibility="private", show_progress="hidden")
         shown = shown.then(ready, [blob, png], [blob, png], api_visibility="private", show_progress="hidden")
         compared = shown.then(
             compare,
