@@ -24,12 +24,15 @@ def decoded(
     """
     from latent8.hyperprior_network import hyper_shape
 
+    used = []
+
     def q_tables(z: np.ndarray, quality: int) -> np.ndarray:
-        return network._q_tables(z, quality, shape)
+        used.append(network._q_tables(z, quality, shape))
+        return used[-1]
 
     tables = network._tables
     z, q, quality = tables.decode(payload, hyper_shape(shape), shape, network._z_tables, q_tables)
-    pairs = [(z, np.broadcast_to(network._z_tables(quality), z.shape)), (q, q_tables(z, quality))]
+    pairs = [(z, np.broadcast_to(network._z_tables(quality), z.shape)), (q, used[-1])]
     return q, network._dequantised(z, q, quality), bits_per_position(pairs, tables._counts, shape[1:])
 
 
