@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import gradient
+from conftest import build_blob, gradient
 from PIL import Image
 
 import latent8
@@ -228,6 +228,39 @@ def test_junk_is_one_sentence_in_the_page(
     assert sentence in page.get_by_test_id("toast-text").inner_text()
     assert page.get_by_test_id("toast-text").count() == 1
     assert page.locator("#facts table").count() == 0
+
+
+def test_page_offers_decoders_that_fit_and_converts(
+    open_page: Callable[..., Page], decoder: AppServer, photo: Path, tmp_path: Path
+) -> None:
+    tiny, sd1 = tmp_path / "tiny.l8", tmp_path / "sd1.l8"
+    tiny.write_bytes(latent8.encode(photo, "l8-tiny"))
+    sd1.write_bytes(build_blob(model_id=2))
+    page = open_page(decoder)
+    drop_blob(page, tiny)
+    assert offered(page) == ["l8-tiny (bundled)"]
+    page.get_by_text("Latents of other tools").click()
+    page.locator("#convert-to").get_by_label(".npy").click()
+    page.locator("#convert").click()
+    got = downloaded(page, page.locator("#converted a[download]"))
+    assert got.suggested_filename == "tiny.npy"
+    assert Path(got.path()).read_bytes() == latent8.convert(tiny.read_bytes(), "npy")
+    page.locator("#blob").get_by_label("Clear").click()
+    drop(page, "#blob", sd1)
+    page.get_by_test_id("toast-text").filter(has_text="madebyollin/taesd is not on this machine").wait_for()
+    assert offered(page) == [
+        "taesd (10 MB download)",
+        "sd-vae-ft-mse (335 MB download)",
+        "consistency (1,310 MB download)",
+    ]
+
+
+def offered(page: Page) -> list[str]:
+    """What the decoder's list holds."""
+    page.locator("#decoder input").click()
+    names = [name.strip().removeprefix("✓").strip() for name in page.locator("#decoder li").all_inner_texts()]
+    page.keyboard.press("Escape")
+    return names
 
 
 def test_many_photos_to_many_blobs_to_many_pictures(

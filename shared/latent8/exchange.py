@@ -141,10 +141,11 @@ def convert(
 
 
 def as_blob(data: bytes, space: str | None = None, *, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
-    """What `Codec.decode` takes: .l8 and RGBA PNG as they are, other tools' latents as .l8; all else as it is too."""
-    if data[: len(_NPY_MAGIC)] == _NPY_MAGIC or is_safetensors(data):
-        return convert(data, "l8", space=space, raw=raw, max_pixels=max_pixels)
-    return data
+    """What `Codec.decode` takes: other tools' latents as a .l8 that is not compressed, all else as it is."""
+    if data[: len(_NPY_MAGIC)] != _NPY_MAGIC and not is_safetensors(data):
+        return data
+    header, symbols = _quantised(read_latents(data, space, raw=raw, max_pixels=max_pixels))
+    return l8.pack_payload(header, l8.RAW, symbols.tobytes())
 
 
 def is_safetensors(data: bytes) -> bool:

@@ -261,7 +261,8 @@ def curves(found: dict | None, pictures: tuple[str, str] | None) -> pd.DataFrame
     with webui.errors_in_the_page():
         picture = open_picture(pictures[0], 1 << 30, CURVE_SIDE)
         opaque = Picture(picture.rgb)
-        points = own_curve(opaque, found["model"]) + rivals.curve(opaque.rgb)
+        slow = model_named(found["model"]).kind in webui.MAX_PIXELS
+        points = ([] if slow else own_curve(opaque, found["model"])) + rivals.curve(opaque.rgb)
     columns = ["codec", "setting", "KB", "PSNR dB"]
     rows = [(name, setting, n_bytes / 1000, min(distance, 99.0)) for name, setting, n_bytes, distance in points]
     return pd.DataFrame(rows, columns=columns)
