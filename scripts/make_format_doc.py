@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latent8 import blob, entropy, hyperprior_coding, rgba_png
+from latent8 import blob, entropy, exchange, hyperprior_coding, rgba_png
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 
@@ -16,6 +16,7 @@ def text() -> str:
         ("Entropy coding (`latent8/entropy.py`)", entropy),
         ("Coding under a hyperprior (`latent8/hyperprior_coding.py`)", hyperprior_coding),
         ("Latents as RGBA PNG (`latent8/rgba_png.py`)", rgba_png),
+        ("Latents of other tools (`latent8/exchange.py`)", exchange),
     ):
         parts += ["", f"## {title}", "", "```text", (module.__doc__ or "").strip(), "```"]
     return "\n".join(parts) + "\n"

@@ -25,6 +25,8 @@ import pytest
 from conftest import build_blob, gradient, png_claiming
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hub_server import HubServer
+from passthrough import make_kl, make_tiny
 from PIL import Image
 
 import latent8
@@ -114,6 +116,26 @@ def blob(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small ones of two decoders of one latent space, by the names of their repositories."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "madebyollin/taesd": make_tiny(folder / "taesd"),
+        "stabilityai/sd-vae-ft-mse": make_kl(folder / "sd-vae-ft-mse", 0.18215),
+    }
+
+
+def sd1_blob(photo: Path) -> bytes:
+    """A blob of taesd whose latents are not those of any weights: the photo's mean colours, as 8-bit values."""
+    with Image.open(photo) as image:
+        width, height = image.size
+        size = math.ceil(width / 8), math.ceil(height / 8)
+        colours = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX))
+    payload = np.concatenate([colours, colours[..., :1]], axis=-1).transpose(2, 0, 1).tobytes()
+    return build_blob(model_id=2, weights=bytes(4), width=width, height=height, payload=payload)
+
+
 def written(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -163,11 +185,14 @@ def test_endpoints_and_their_parameters(encoder: AppServer, decoder: AppServer, 
         "encoder": {
             "/encode": ["photo", "model", "quality", "fit_kb", "levels", "longest_side"],
             "/encode_batch": ["photos", "model", "quality", "fit_kb", "levels", "longest_side"],
+            "/convert": ["latents", "to", "raw"],
         },
         "decoder": {
-            "/decode": ["blob", "picture_format"],
+            "/decode": ["blob", "picture_format", "decoder", "space", "raw", "legacy_range"],
             "/decode_batch": ["blobs", "picture_format"],
             "/inspect": ["blob"],
+            "/compare": ["blob", "left", "right", "original"],
+            "/convert": ["latents", "to", "space", "raw"],
         },
     }
 
@@ -181,8 +206,9 @@ def test_mcp_tools_are_listed_with_their_parameters(encoder: AppServer, decoder:
                 assert tool["description"] and all(facts["description"] for facts in properties.values())
                 tools[tool["name"]] = list(properties)
     assert tools["encode"] == ["photo", "model", "quality", "fit_kb", "levels", "longest_side"]
-    assert tools["decode"] == ["blob", "picture_format"]
-    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect"}
+    assert tools["decode"] == ["blob", "picture_format", "decoder", "space", "raw", "legacy_range"]
+    assert tools["compare"] == ["blob", "left", "right", "original"]
+    assert set(tools) == {"encode", "encode_batch", "decode", "decode_batch", "inspect", "convert", "compare"}
 
 
 def test_mcp_client_gets_the_librarys_blob(encoder: AppServer, photo: Path) -> None:
@@ -218,17 +244,18 @@ def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path
     assert paths == ["photo é #1.l8", "photo é #1.original.png", "photo é #1.decoded.png"]
     assert_same_pixels(original, photo)
     assert_same_pixels(decoded, latent8.decode(data))
-    sizes = {Image.open(view["image"]).size for view in latents}
+    sizes = [Image.open(view["image"]).size for view in latents]
     captions = [view["caption"].split(":")[0] for view in latents]
     if model == "l8-tiny":
         assert Path(png).name == "photo é #1.encoded.png"
         assert Path(png).read_bytes() == latent8.Codec(model).encode_rgba_png(photo)
-        assert sizes == {(15 * 34, 10 * 34)}
-        assert captions == ["1-3 as RGB", "1", "2", "3", "4"]
+        assert sizes == [(15 * 34, 10 * 34)] * 6 + [(640, 400)]
+        assert captions == ["1-3 as RGB", "1-4 as RGBA", "1", "2", "3", "4", "8-bit values"]
     else:
         assert png is None
-        assert sizes == {(8 * 64, 5 * 64)}
-        assert captions == ["means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"]
+        assert sizes[:7] == [(8 * 64, 5 * 64)] * 7 and sizes[7] == (640, 400)
+        assert captions[:6] == ["means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"]
+        assert captions[6:] == ["bits per pixel", "8-bit values", "all 160 channels"]
 
     truth, result = pixels_of(photo), pixels_of(latent8.decode(data))
     error = np.mean((truth.astype(float) - result) ** 2)
@@ -278,8 +305,11 @@ def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Pat
     if name == "PNG":
         assert_same_pixels(file, picture)
     assert_same_pixels(view, picture)
-    assert len(latents) == 6
+    assert [view["caption"] for view in latents] == [
+        view.caption for view in latent8.latent_pictures(blob.read_bytes())
+    ]
     assert 0 < found.pop("decode_seconds") < 60
+    assert found.pop("decoder") == "l8-photo"
     assert found == describe(latent8.inspect(blob.read_bytes()))
 
 
@@ -321,6 +351,72 @@ def test_requests_at_the_same_time_keep_their_own_results(encoder: AppServer, tm
     jobs = [each.submit(photo=handle_file(path), api_name="/encode") for each, path in pairs]
     for job, path in zip(jobs, paths, strict=True):
         assert Path(job.result(120)[0]).read_bytes() == latent8.encode(path)
+
+
+# --- other decoders, other tools ---
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_convert_gives_the_librarys_file(
+    name: str, encode: Callable[..., Any], decode: Callable[..., Any], photo: Path, tmp_path: Path
+) -> None:
+    blob = written(tmp_path / "photo é #1.l8", latent8.encode(photo, "l8-tiny"))
+    call = encode if name == "encoder" else decode
+    for to, suffix in (("safetensors", ".safetensors"), ("npy", ".npy"), ("png", ".encoded.png")):
+        file = Path(call("/convert", latents=blob, to=to))
+        assert file.name == f"photo é #1{suffix}"
+        assert file.read_bytes() == latent8.convert(blob.read_bytes(), to)
+
+
+def test_other_tools_files_are_decoded(
+    decode: Callable[..., Any], decoder: AppServer, photo: Path, tmp_path: Path
+) -> None:
+    blob = latent8.encode(photo, "l8-tiny")
+    named = written(tmp_path / "from a tool.safetensors", latent8.convert(blob, "safetensors"))
+    array = written(tmp_path / "array.npy", latent8.convert(blob, "npy"))
+    file, _, _, found = decode("/decode", blob=named)
+    assert Path(file).name == "photo é #1.png"
+    assert_near(file, latent8.decode(blob))
+    assert found["model"] == decode("/inspect", blob=named)["model"] == "l8-tiny"
+    with refused(decoder, sentence_of(lambda: latent8.read_latents(array.read_bytes()))):
+        decode("/decode", blob=array)
+    file, *_ = decode("/decode", blob=array, space="l8-tiny")
+    assert Path(file).name == "array.png"
+    assert Image.open(file).size == (120, 80)
+    back = Path(decode("/convert", latents=array, to="l8", space="l8-tiny"))
+    assert back.read_bytes() == latent8.convert(array.read_bytes(), "l8", space="l8-tiny")
+
+
+def assert_near(first: str | Path, second: Image.Image) -> None:
+    assert np.abs(pixels_of(first).astype(int) - pixels_of(second)).max() <= 2
+
+
+def test_other_decoders_of_the_blobs_space(app_server: type[AppServer], tmp_path: Path) -> None:
+    checkpoints = {
+        "madebyollin/taesd": make_tiny(tmp_path / "taesd"),
+        "stabilityai/sd-vae-ft-mse": make_kl(tmp_path / "kl", 0.18215),
+    }
+    square = np.zeros((48, 40, 3), np.uint8)
+    square[16:32, 8:24] = 255
+    square[:8] = 96  # which a tiny autoencoder's soft limit changes
+    codec = latent8.Codec(latent8.own_model(checkpoints["stabilityai/sd-vae-ft-mse"], "sd1"), "cpu")
+    blob = written(tmp_path / "square.l8", codec.encode(square))
+    with HubServer(checkpoints) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+        with app_server("decoder", tmp_path / "app", **variables) as server:
+            call = caller(server, tmp_path / "results")
+            own, *_ = call("/decode", blob=blob)
+            better, _, _, found = call("/decode", blob=blob, decoder="sd-vae-ft-mse")
+            with refused(server, sentence_of(lambda: latent8.decode(blob.read_bytes(), "taesdxl"))):
+                call("/decode", blob=blob, decoder="taesdxl")
+            latent = Path(call("/convert", latents=blob, to="comfy"))
+            again, *_ = call("/decode", blob=latent, decoder="sd-vae-ft-mse")
+    assert (found["model"], found["decoder"], found["space"]) == ("taesd", "sd-vae-ft-mse", "sd1")
+    assert_same_pixels(better, codec.decode(blob.read_bytes()))
+    assert_same_pixels(again, better)
+    assert np.abs(pixels_of(own).astype(int) - square)[8:].max() <= 2
+    assert not np.array_equal(pixels_of(own), pixels_of(better))
+    assert latent.read_bytes() == latent8.convert(blob.read_bytes(), "comfy")
 
 
 # --- many files ---
@@ -447,6 +543,60 @@ def test_upload_over_the_limit_is_refused_and_not_kept(encoder: AppServer, tmp_p
     with pytest.raises(ValueError, match="exceeds the maximum file size"):
         client(encoder, tmp_path).predict(photo=handle_file(large), api_name="/encode")
     assert [path for path in encoder.temporary.rglob("*") if path.stat().st_size > UPLOAD_LIMIT / 2] == []
+
+
+# --- decoders beside each other ---
+
+
+def test_a_decoder_beside_the_original(decode: Callable[..., Any], photo: Path, blob: Path) -> None:
+    (left, right), maps, rows = decode("/compare", blob=blob, original=photo)
+    assert [Path(path).name for path in (left, right)] == ["photo é #1.original.png", "photo é #1.l8-photo.png"]
+    assert_same_pixels(left, photo)
+    assert_same_pixels(right, latent8.decode(blob.read_bytes()))
+    expected = latent8.compare(blob.read_bytes(), original=photo)
+    assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected.rows()]
+    [found], [difference] = maps, expected.differences()
+    assert found["caption"] == f"original and l8-photo: at most {difference.greatest} of 255"
+    assert_same_pixels(found["image"], difference.image)
+
+
+def test_two_decoders_of_one_latent_space(
+    app_server: type[AppServer], checkpoints: dict[str, Path], photo: Path, tmp_path: Path
+) -> None:
+    blob = written(tmp_path / "photo.l8", sd1_blob(photo))
+    with HubServer(checkpoints) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "", "NO_PROXY": "127.0.0.1"}
+        with app_server("decoder", tmp_path / "decoder", **variables) as server:
+            call = caller(server, tmp_path / "results")
+            (left, right), maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", original=photo)
+            assert [row["decoder"] for row in rows] == ["sd-vae-ft-mse", "taesd"]
+            assert [Path(path).name for path in (left, right)] == ["photo.sd-vae-ft-mse.png", "photo.taesd.png"]
+            assert [found["caption"].split(":")[0] for found in maps] == [
+                *("sd-vae-ft-mse and taesd", "original and sd-vae-ft-mse", "original and taesd")
+            ]
+            for path, row in zip((left, right), rows, strict=True):
+                error = np.mean((pixels_of(path).astype(float) - pixels_of(photo)) ** 2)
+                assert row["mse"] == pytest.approx(error, abs=0.01)
+            with refused(server, "Both sides are taesd: choose two that differ."):
+                call("/compare", blob=blob, left="taesd")
+            _, maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", right="taesd")
+            assert len(maps) == 1 and rows[0]["psnr_db"] is None
+
+
+def test_comparisons_that_are_refused(
+    decoder: AppServer, decode: Callable[..., Any], blob: Path, cutout: Path, tmp_path: Path
+) -> None:
+    data = blob.read_bytes()
+    with refused(decoder, "Choose a blob first."):
+        decode("/compare", blob=None)
+    with refused(decoder, "Give the original too, or choose two decoders."):
+        decode("/compare", blob=blob)
+    with refused(decoder, sentence_of(lambda: latent8.decode(data, "l8-tiny"))):
+        decode("/compare", blob=blob, left="l8-tiny")
+    with refused(decoder, sentence_of(lambda: latent8.compare(data, original=cutout))):
+        decode("/compare", blob=blob, original=cutout)
+    with refused(decoder, sentence_of(lambda: latent8.compare(b"junk"))):
+        decode("/compare", blob=written(tmp_path / "junk.l8", b"junk"))
 
 
 # --- how they start ---

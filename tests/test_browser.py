@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import gradient
+from conftest import build_blob, gradient
 from PIL import Image
 
 import latent8
@@ -230,6 +230,39 @@ def test_junk_is_one_sentence_in_the_page(
     assert page.locator("#facts table").count() == 0
 
 
+def test_page_offers_decoders_that_fit_and_converts(
+    open_page: Callable[..., Page], decoder: AppServer, photo: Path, tmp_path: Path
+) -> None:
+    tiny, sd1 = tmp_path / "tiny.l8", tmp_path / "sd1.l8"
+    tiny.write_bytes(latent8.encode(photo, "l8-tiny"))
+    sd1.write_bytes(build_blob(model_id=2))
+    page = open_page(decoder)
+    drop_blob(page, tiny)
+    assert offered(page) == ["l8-tiny (bundled)"]
+    page.get_by_text("Latents of other tools").click()
+    page.locator("#convert-to").get_by_label(".npy").click()
+    page.locator("#convert").click()
+    got = downloaded(page, page.locator("#converted a[download]"))
+    assert got.suggested_filename == "tiny.npy"
+    assert Path(got.path()).read_bytes() == latent8.convert(tiny.read_bytes(), "npy")
+    page.locator("#blob").get_by_label("Clear").click()
+    drop(page, "#blob", sd1)
+    page.get_by_test_id("toast-text").filter(has_text="madebyollin/taesd is not on this machine").wait_for()
+    assert offered(page) == [
+        "taesd (10 MB download)",
+        "sd-vae-ft-mse (335 MB download)",
+        "consistency (1,310 MB download)",
+    ]
+
+
+def offered(page: Page) -> list[str]:
+    """What the decoder's list holds."""
+    page.locator("#decoder input").click()
+    names = [name.strip().removeprefix("✓").strip() for name in page.locator("#decoder li").all_inner_texts()]
+    page.keyboard.press("Escape")
+    return names
+
+
 def test_many_photos_to_many_blobs_to_many_pictures(
     open_page: Callable[..., Page], encoder: AppServer, decoder: AppServer, photo: Path, junk: Path, tmp_path: Path
 ) -> None:
@@ -280,6 +313,38 @@ def test_pages_with_results_fit_a_phone(
     run_batch(page, server, [photo if name == "encoder" else blob, junk])
     page.locator("#results").get_by_text("This is not a").locator("visible=true").first.wait_for()
     assert_fits(page, 390)
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_decoders_are_compared(
+    open_page: Callable[..., Page], decoder: AppServer, photo: Path, blob: Path, junk: Path, width: int, tmp_path: Path
+) -> None:
+    page = open_page(decoder, width)
+    page.get_by_role("tab", name="Compare").click()
+    drop(page, "#compared", junk)
+    page.get_by_test_id("toast-text").wait_for()
+    assert "This is not a latent8 blob" in page.get_by_test_id("toast-text").inner_text()
+    page.get_by_test_id("toast-close").click()
+    page.locator("#compared").get_by_label("Clear").click()
+
+    drop(page, "#compared", blob)
+    page.wait_for_function("document.querySelector('#right input').value == 'l8-photo'")
+    assert page.locator("#left input").input_value() == "original"
+    page.locator("#left input").click()
+    options = page.get_by_role("option").all_inner_texts()
+    assert [text.split()[-1] for text in options] == ["l8-photo", "original"]  # only what fits the blob
+    page.keyboard.press("Escape")
+    drop(page, "#original", photo)
+    page.locator("#original").get_by_text("photo é #1").wait_for()
+    page.locator("#compare").click()
+    page.locator("#sides").get_by_text("original | l8-photo").wait_for()
+    page.locator("#differences img").wait_for()
+    row = latent8.compare(blob.read_bytes(), original=photo).rows()[0]
+    figures = page.locator("#figures tr").all_inner_texts()
+    assert figures[0].split() == ["l8-photo"] and figures[2].split() == ["PSNR", "dB", f"{row['psnr_db']:.2f}"]
+    assert_fits(page, width)
+    folder = Path(os.environ.get("LATENT8_SCREENSHOTS", tmp_path))
+    save_screenshot(page, folder / f"compare-{width}.png")
 
 
 @pytest.mark.parametrize(("width", "ending"), [(1200, ".png"), (390, "-phone.png")])

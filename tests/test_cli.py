@@ -269,7 +269,7 @@ def test_a_bad_file_does_not_stop_the_others(run: Run, photo: Path) -> None:
         (["encode", "a.png", "--quality", "9", "--target-bpp", "1"], "not allowed with argument --quality"),
         (["encode", "a.png", "--longest-side", "0"], "argument --longest-side: must be a whole number above 0"),
         (["encode", "a.png", "--max-pixels", "many"], "argument --max-pixels: must be a whole number above 0"),
-        (["encode", "a.png", "--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
+        (["encode", "a.png", "--space", "sd9"], "argument --space: invalid choice: 'sd9'"),
         (["encode", "a.png", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["shrink", "a.png"], "argument COMMAND: invalid choice: 'shrink'"),
         ([], "the following arguments are required: COMMAND"),
@@ -386,9 +386,12 @@ def test_inspect_as_json(run: Run, tmp_path: Path) -> None:
 def test_models(run: Run) -> None:
     code, out, err = run("models")
     assert (code, err, len(out)) == (0, [], 2 * len(models()))
-    assert [line.partition(":")[0] for line in out[::2]] == ["l8-tiny", "taesd", "l8-photo (default)"]
-    assert out[1].startswith("  id 1, 4 latent channels at 1/8, ")
-    assert out[5].startswith("  id 3, 160 latent channels at 1/16, ")
+    names = [model.name for model in models()]
+    assert [line.partition(":")[0] for line in out[::2]] == [*names[:2], "l8-photo (default)", *names[3:]]
+    assert out[1] == "  id 1; latent space l8-tiny, 4 channels at 1/8; 4.9 MB bundled; licence MIT; needs any CPU"
+    assert out[5].startswith("  id 3; latent space l8-photo, 160 channels at 1/16; ")
+    for line, model in zip(out[1::2], models(), strict=True):
+        assert all(str(fact) in line for fact in (model.id, model.space, model.size_mb, model.licence, model.needs))
 
 
 # ---- as a program of its own

@@ -5,21 +5,34 @@
 >>> latent8.decode(blob).save("photo.png")  # PIL image
 """
 
-from latent8.codec import Codec, decode, decode_file, encode, encode_file, inspect
+from latent8.codec import Codec, decode, decode_file, decoders_for, encode, encode_file, inspect
+from latent8.comparison import compare
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.exchange import Latents, convert, read_latents, write_latents
+from latent8.latent_pictures import latent_pictures, latent_sheet
 from latent8.models import models
+from latent8.own_models import own_model
 
 __all__ = [
     "BlobError",
     "Codec",
     "Latent8Error",
+    "Latents",
     "ModelError",
     "PictureError",
+    "compare",
+    "convert",
     "decode",
     "decode_file",
+    "decoders_for",
     "encode",
     "encode_file",
     "inspect",
+    "latent_pictures",
+    "latent_sheet",
     "models",
+    "own_model",
+    "read_latents",
+    "write_latents",
 ]
 __version__ = "0.1.0"

@@ -7,7 +7,8 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     4       1     version    1                     format version
     5       1     flags      bits 0 and 1          bit 0: file stem present; bit 1: alpha plane present
     6       2     model      1 ... 65535           model id, see latent8/models.py; never reused
-    8       4     weights    any                   first four bytes of the SHA-256 of the model's weights
+    8       4     weights    any                   first four bytes of the SHA-256 of the model's weights; zeros for
+                                                   latents from elsewhere in the model's latent space
     12      4     width      1 ... 1048576         of the picture, in pixels
     16      4     height     1 ... 1048576         of the picture, in pixels; width x height at most 2^30
     20      1     channels   1 ... 255             latent channels C
@@ -56,6 +57,7 @@ MAX_SIDE, MAX_PIXELS = 1 << 20, 1 << 30
 MAX_CHANNELS, MAX_STRIDE = 255, 64
 MAX_STEM_BYTES = 200
 MAX_ALPHA_BYTES = 1 << 31
+UNKNOWN_WEIGHTS = bytes(4)
 
 _FIXED = struct.Struct("<4sBBH4sIIBBBBeeI")
 _CRC_BYTES = 4

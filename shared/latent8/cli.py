@@ -1,4 +1,4 @@
-"""Command line: python -m latent8 encode | decode | inspect | models."""
+"""Command line: python -m latent8 encode | decode | convert | inspect | show | compare | models."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from PIL import Image
+
 from latent8 import __version__
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect
+from latent8.blob import clean_stem
+from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect, require_decoder, require_encoder
+from latent8.comparison import compare
 from latent8.errors import Latent8Error
+from latent8.exchange import SPACE_NAMES, SUFFIXES, as_blob
+from latent8.exchange import convert as convert_latents
 from latent8.files import picture_bytes, write_file
-from latent8.models import DEFAULT_MODEL, model_named, model_with_id, models
+from latent8.latent_pictures import latent_sheet
+from latent8.latent_spaces import SPACES
+from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
+from latent8.own_models import chosen_model
 from latent8.settings import DEFAULT_QUALITY, Settings
 
 
@@ -35,11 +44,12 @@ def main(argv: list[str] | None = None) -> int:
 def _encode(args: argparse.Namespace) -> int:
     names = ("levels",) if args.png else ("quality", "target_bytes", "target_bpp", "levels")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    model = model_named(args.model)
+    model = chosen_model(args.model, args.space)
     try:
         Settings(**options).check(model)
     except ValueError as error:
         raise Latent8Error(f"{error}.") from None
+    require_encoder(model)
     codec = Codec(model, args.device, max_pixels=args.max_pixels)
 
     def convert(source: Path) -> tuple[Path, bytes]:
@@ -51,20 +61,64 @@ def _encode(args: argparse.Namespace) -> int:
 
 
 def _decode(args: argparse.Namespace) -> int:
-    codecs: dict[int, Codec] = {}
+    codecs: dict[Model, Codec] = {}
+    decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
     def convert(source: Path) -> tuple[Path, bytes]:
-        data = source.read_bytes()
-        model_id = inspect(data).model_id
-        if model_id not in codecs:
-            codecs[model_id] = Codec(model_with_id(model_id), args.device, max_pixels=args.max_pixels)
-        image = codecs[model_id].decode(data)
-        single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
-        stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
-        target = args.output if single_file else source.with_name(f"{stem}.png")
-        return target, picture_bytes(image, target.suffix)
+        data = as_blob(source.read_bytes(), args.space, raw=args.raw, max_pixels=args.max_pixels)
+        header = inspect(data)
+        model = decoder or model_with_id(header.model_id)
+        require_decoder(header, model)  # before it is loaded
+        if model not in codecs:
+            codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
+        return _picture(args, source, ".png", codecs[model].decode(data, legacy_range=args.legacy_range))
 
     return _each(args, convert, keep_existing=True)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    def convert(source: Path) -> tuple[Path, bytes]:
+        options = {"space": args.space, "raw": args.raw, "max_pixels": args.max_pixels}
+        data = convert_latents(source.read_bytes(), args.to, **options)
+        return source.with_name(_stem(source) + SUFFIXES[args.to]), data
+
+    return _each(args, convert, keep_existing=True)
+
+
+def _show(args: argparse.Namespace) -> int:
+    def convert(source: Path) -> tuple[Path, bytes]:
+        data = source.read_bytes()
+        sheet = latent_sheet(data, source.name, device=args.device, max_pixels=args.max_pixels)
+        return _picture(args, source, ".latents.png", sheet)
+
+    return _each(args, convert, keep_existing=True)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    decoders = [chosen_model(name, args.space) for name in args.decoder]
+    blob = args.file.read_bytes()
+    found = compare(blob, decoders, args.original, device=args.device, max_pixels=args.max_pixels)
+    print("\n".join(json.dumps(row) for row in found.rows()) if args.json else found)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        pictures = {one.decoder: one.picture.image() for one in found.decoded}
+        pictures |= {f"{one.first}-{one.second}.difference": one.image for one in found.differences()}
+        for name, image in pictures.items():
+            target = args.output / f"{args.file.stem}.{clean_stem(name)}.png"
+            write_file(target, picture_bytes(image, ".png"))
+    return 0
+
+
+def _picture(args: argparse.Namespace, source: Path, ending: str, image: Image.Image) -> tuple[Path, bytes]:
+    """Where a picture made from a blob goes, and the bytes of its file."""
+    single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
+    target = args.output if single_file else source.with_name(f"{_stem(source)}{ending}")
+    return target, picture_bytes(image, target.suffix)
+
+
+def _stem(source: Path) -> str:
+    """File name without its ending, the two of NAME.encoded.png included."""
+    return source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -88,8 +142,9 @@ def _models(args: argparse.Namespace) -> int:
     for model in models():
         default = " (default)" if model.name == DEFAULT_MODEL else ""
         print(f"{model.name}{default}: {model.summary}")
-        latents = f"{model.channels} latent channels at 1/{model.stride}"
-        print(f"  id {model.id}, {latents}, {model.size_mb} MB, {model.licence}")
+        latents = f"latent space {model.space}, {model.channels} channels at 1/{model.stride}"
+        size = f"{model.size_mb} MB {'bundled' if model.bundled else f'downloaded from {model.source} on first use'}"
+        print(f"  id {model.id}; {latents}; {size}; licence {model.licence}; needs {model.needs}")
     return 0
 
 
@@ -169,7 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
-    encode.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    own = "or the folder or Hub repository of an AutoencoderTiny or AutoencoderKL of your own"
+    encode.add_argument("--model", default=DEFAULT_MODEL, help=f"see the command models; {own}")
     size = encode.add_mutually_exclusive_group()
     size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
     size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
@@ -179,20 +235,52 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
     encode.set_defaults(run=_encode)
 
-    decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
-    decode.add_argument("--force", action="store_true", help="overwrite pictures")
+    decode = commands.add_parser("decode", help=".l8 blobs, or latents in the formats of convert -> pictures")
+    decode.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {own}")
+    decode.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
     decode.set_defaults(run=_decode)
 
-    for command in (encode, decode):
+    convert = commands.add_parser(
+        "convert", help="latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy"
+    )
+    convert.add_argument("--to", choices=SUFFIXES, required=True, help="format to write; what is read tells itself")
+    convert.set_defaults(run=_convert)
+
+    show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
+    show.set_defaults(run=_show)
+
+    several = commands.add_parser("compare", help="one blob with several decoders: seconds, and how far off each is")
+    several.add_argument("file", type=Path, metavar="FILE")
+    several.add_argument("--decoder", action="append", default=[], metavar="MODEL", help="one for each decoder")
+    several.add_argument("--original", type=Path, metavar="PICTURE", help="adds PSNR, SSIM, MAE and MSE")
+    several.add_argument("-o", "--output", type=Path, help="folder for the pictures and their differences")
+    several.add_argument("--json", action="store_true", help="one JSON object a line")
+    several.set_defaults(run=_compare)
+
+    for command in (decode, convert):
+        command.add_argument(
+            "--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents"
+        )
+    for command in (decode, convert, show):
+        command.add_argument("--force", action="store_true", help="overwrite files")
+    for command in (encode, decode, convert, show):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
         command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
-        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+    for command in (encode, decode, convert, show, several):
         command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
+    for command in (encode, decode, show, several):
+        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
 
-    show = commands.add_parser("inspect", help="what a blob holds, without decoding it")
-    show.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    show.add_argument("--json", action="store_true", help="one JSON object a line")
-    show.set_defaults(run=_inspect)
+    own_space, file_space = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
+    for command in (encode, several):
+        command.add_argument("--space", choices=SPACES, help=own_space)
+    decode.add_argument("--space", choices=SPACE_NAMES, help=f"{file_space}, and {own_space}")
+    convert.add_argument("--space", choices=SPACE_NAMES, help=file_space)
+
+    facts = commands.add_parser("inspect", help="what a blob holds, without decoding it")
+    facts.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    facts.add_argument("--json", action="store_true", help="one JSON object a line")
+    facts.set_defaults(run=_inspect)
 
     commands.add_parser("models", help="the models that blobs can name").set_defaults(run=_models)
     return parser

@@ -15,7 +15,18 @@ from latent8 import blob as l8
 from latent8.blob import Header
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.files import picture_bytes, write_file
-from latent8.models import DEFAULT_MODEL, HYPERPRIOR, TINY, Model, model_named, model_with_id
+from latent8.models import (
+    CONSISTENCY,
+    DEFAULT_MODEL,
+    HYPERPRIOR,
+    KL,
+    OWN_ID,
+    OWN_SPACE,
+    Model,
+    decoders_of,
+    model_named,
+    model_with_id,
+)
 from latent8.pictures import Picture, Source, check_size, decode_alpha, encode_alpha, open_picture, pad_to_multiple
 from latent8.quantise import Quantiser
 from latent8.rgba_png import is_png, read_rgba_png, require_four_channels, write_rgba_png
@@ -31,9 +42,9 @@ CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED
 class Codec:
     """A model loaded on a device, for many calls.
 
-    model: a name from `models()`. device: "cpu", "cuda", "mps"; by default the best there is. dtype: of the
-    layers; by default the fastest that the device is good at. max_pixels: limit for pictures in and out.
-    Raises ModelError when the model cannot be loaded.
+    model: a name from `models()`, or what `own_model` gives. device: "cpu", "cuda", "mps"; by default the best there
+    is. dtype: of the layers; by default the fastest that the device is good at, and float32 for an AutoencoderKL.
+    max_pixels: limit for pictures in and out. Raises ModelError when the model cannot be loaded.
     """
 
     def __init__(
@@ -47,13 +58,15 @@ class Codec:
 
         from latent8.network import best_device
 
-        self.model = model_named(model) if isinstance(model, str) else model
+        self.model = _model(model)
         try:
             self.network = _network(self.model, torch.device(device) if device else best_device(), dtype)
         except (RuntimeError, AssertionError) as error:  # torch, of a device that it does not know or have
             reason = str(error).splitlines()[0]
             raise ModelError(f"{self.model.name} cannot be loaded on the device {device}: {reason}.") from None
         self.max_pixels = max_pixels
+        self._settings = device, dtype
+        self._others: dict[Model, Codec] = {}  # loaded for `decode`
 
     def encode(
         self,
@@ -77,19 +90,37 @@ class Codec:
         """
         settings = Settings(quality, target_bytes, target_bpp, levels)
         settings.check(self.model)
+        require_encoder(self.model)
         picture = open_picture(image, self.max_pixels, longest_side)
         return pack(*self.analyse(picture, settings, stem))
 
     def encode_rgba_png(self, image: Source, *, levels: int = 256, longest_side: int | None = None) -> bytes:
         """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
+        require_encoder(self.model)
         require_four_channels(self.model.name, self.model.channels)
         picture = open_picture(image, self.max_pixels, longest_side)
         header, symbols, _ = self.analyse(picture, Settings(levels=levels))
         return write_rgba_png(header, symbols)
 
-    def decode(self, blob: bytes) -> Image.Image:
-        """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA. Raises BlobError."""
-        return self.synthesise(*read(blob, self.max_pixels)).image()
+    def decode(self, blob: bytes, decoder: str | Model | None = None, *, legacy_range: bool = False) -> Image.Image:
+        """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA.
+
+        By this codec's model, or by `decoder`, another model, which is loaded on the same device and kept; it has to
+        be of the blob's latent space. legacy_range: of PNGs that were encoded from pixels in [0, 1] where the model
+        takes [-1, 1], as early Spaces did: gives the contrast that such a picture had. Raises BlobError, and ModelError
+        where a decoder cannot be loaded.
+        """
+        header, symbols, alpha = read(blob, self.max_pixels)
+        codec = self if decoder is None else self._other(_model(decoder), header)
+        return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range).image()
+
+    def _other(self, model: Model, header: Header) -> Codec:
+        if model == self.model:
+            return self
+        require_decoder(header, model)
+        if model not in self._others:
+            self._others[model] = Codec(model, *self._settings, self.max_pixels)
+        return self._others[model]
 
     def analyse(
         self, picture: Picture, settings: Settings = DEFAULTS, stem: str | None = None
@@ -100,9 +131,10 @@ class Codec:
         """
         settings.check(self.model)
         alpha = encode_alpha(picture.alpha) if picture.alpha is not None else b""
+        from_elsewhere = self.model.own and self.model.space != OWN_SPACE  # the id is then of the space's default
         header = Header(
             model_id=self.model.id,
-            weights=self.network.weights_hash,
+            weights=l8.UNKNOWN_WEIGHTS if from_elsewhere else self.network.weights_hash,
             width=picture.width,
             height=picture.height,
             channels=self.model.channels,
@@ -111,7 +143,9 @@ class Codec:
             stem=stem or picture.stem,
         )
         latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride))
-        if self.model.kind == TINY:
+        if self.model.kind == KL:
+            header = replace(header, quantiser=header.quantiser.widened(latents))
+        if self.model.kind != HYPERPRIOR:
             return header, header.quantiser.quantise(latents), alpha
         overhead = len(l8.pack_payload(header, l8.HYPERPRIOR_CODED, b"", alpha))
         payload, quality = self._coded(latents, settings, header, overhead)
@@ -134,31 +168,31 @@ class Codec:
                 )
         return payload, payload[0]
 
-    def synthesise(self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> Picture:
+    def synthesise(
+        self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"", *, legacy_range: bool = False
+    ) -> Picture:
         """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
-        return self.synthesise_with_latents(header, symbols, alpha_png)[0]
-
-    def synthesise_with_latents(
-        self, header: Header, symbols: np.ndarray, alpha_png: bytes = b""
-    ) -> tuple[Picture, np.ndarray]:
-        """As `synthesise`; also the latents that the picture was made from, float32 [C, h, w]."""
         self._check(header)
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
         if header.coding == l8.HYPERPRIOR_CODED:
+            if legacy_range:
+                raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
             latents, quality = self.network.unpack(symbols.tobytes(), header.latent_shape)
             rgb = self.network.render(latents, quality)
         else:
-            latents = header.quantiser.dequantise(symbols)
-            rgb = self.network.decode_latents(latents)
-        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem), latents
+            rgb = self.network.decode_latents(header.quantiser.dequantise(symbols), legacy_range=legacy_range)
+        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
 
     def _check(self, header: Header) -> None:
-        wanted = model_with_id(header.model_id)
-        if wanted.id != self.model.id:  # by id, so that a copy of the model with its weights elsewhere will do
-            raise BlobError(f"The blob was made with {wanted.name}, and this codec has {self.model.name} loaded.")
-        if header.weights and header.weights != self.network.weights_hash:
+        require_decoder(header, self.model)
+        # by id, so that it holds for a copy of the model with its weights elsewhere too
+        same_model = header.model_id == self.model.id and not (self.model.own and self.model.space != OWN_SPACE)
+        known = header.weights not in (b"", l8.UNKNOWN_WEIGHTS)
+        if same_model and known and header.weights != self.network.weights_hash:
+            if self.model.own:
+                raise BlobError(f"The blob was made with another autoencoder than {self.model.name}: give that one.")
             raise BlobError(
-                f"The blob was made with other weights of {wanted.name}: decode it with the release it is of."
+                f"The blob was made with other weights of {self.model.name}: decode it with the release it is of."
             )
         _check_size(header, self.max_pixels)
 
@@ -185,11 +219,49 @@ def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.
     return l8.unpack(data)
 
 
+def unpacked(header: Header, symbols: np.ndarray) -> np.ndarray:
+    """What `read` gave -> latents, float32 [C, h, w]. Those under a hyperprior need their model, which is loaded."""
+    if header.coding != l8.HYPERPRIOR_CODED:
+        return header.quantiser.dequantise(symbols)
+    network = _loaded(model_with_id(header.model_id), None).network
+    return network.unpack(symbols.tobytes(), header.latent_shape)[0]
+
+
 def inspect(data: bytes) -> Header:
     """The header of a blob or RGBA PNG, all of it checked; no model is loaded. Raises BlobError."""
     header = read_rgba_png(data)[0] if is_png(data) else l8.read_header(data)
     _check_model(header)
     return header
+
+
+def decoders_for(header: Header) -> list[str]:
+    """Names of the models that can decode this blob, the one it was made with first."""
+    made_with = model_with_id(header.model_id)
+    return sorted((model.name for model in decoders_of(made_with.space)), key=lambda name: name != made_with.name)
+
+
+def require_decoder(header: Header, model: Model) -> None:
+    """Raises BlobError unless the model decodes the blob's latent space. Loads nothing."""
+    made_with = model_with_id(header.model_id)
+    if made_with.space == model.space and (header.channels, header.stride) == (model.channels, model.stride):
+        return
+    if made_with.space == OWN_SPACE:
+        raise BlobError("The blob was made with an autoencoder of the user's own: name that one as the decoder.")
+    fitting = " or ".join(decoders_for(header))
+    hint = ""
+    if model.space == OWN_SPACE:
+        hint = f" If {model.name} is of {made_with.space} too, name that latent space with it."
+    raise BlobError(
+        f"The blob holds {made_with.space} latents, and {model.name} decodes {model.space} latents: "
+        f"decode it with {fitting}.{hint}"
+    )
+
+
+def require_encoder(model: Model) -> None:
+    """Raises ModelError for a model that only decodes."""
+    if not model.encodes:
+        others = " or ".join(other.name for other in decoders_of(model.space) if other.encodes)
+        raise ModelError(f"{model.name} only decodes: encode with {others}, whose latents it takes.")
 
 
 def describe(header: Header) -> dict[str, str | int | float]:
@@ -204,6 +276,7 @@ def describe(header: Header) -> dict[str, str | int | float]:
         described_quantiser = {"quality": header.quality}
     return {
         "model": model_with_id(header.model_id).name,
+        "space": model_with_id(header.model_id).space,
         "width": header.width,
         "height": header.height,
         "latents": " x ".join(map(str, header.latent_shape)),
@@ -225,7 +298,9 @@ def _check_size(header: Header, max_pixels: int) -> None:
 
 def _check_model(header: Header) -> None:
     model = model_with_id(header.model_id)
-    if (header.channels, header.stride) != (model.channels, model.stride):
+    if not model.encodes:
+        raise BlobError(f"The blob is not valid: {model.name} makes no latents.")
+    if model.id != OWN_ID and (header.channels, header.stride) != (model.channels, model.stride):
         latents = f"{header.channels} latent channels at 1/{header.stride}"
         raise BlobError(f"The blob is not valid: {latents} are not those of {model.name}.")
     if (header.coding == l8.HYPERPRIOR_CODED) != (model.kind == HYPERPRIOR):
@@ -233,35 +308,53 @@ def _check_model(header: Header) -> None:
 
 
 def _most_levels(model: Model) -> int:
-    return 256 if model.kind == TINY else 255  # -127 ... 127
+    return 255 if model.kind == HYPERPRIOR else 256  # -127 ... 127
 
 
 def _network(model: Model, device: torch.device, dtype: torch.dtype | None):
-    if model.kind == TINY:
-        from latent8.network import TinyNetwork
+    if model.kind == HYPERPRIOR:
+        from latent8.hyperprior_network import HyperpriorNetwork
 
-        return TinyNetwork(model, device, dtype)
-    from latent8.hyperprior_network import HyperpriorNetwork
+        return HyperpriorNetwork(model, device, dtype)
+    from latent8.network import TinyNetwork
+    from latent8.vae_network import ConsistencyNetwork, KLNetwork
 
-    return HyperpriorNetwork(model, device, dtype)
+    network = {KL: KLNetwork, CONSISTENCY: ConsistencyNetwork}.get(model.kind, TinyNetwork)
+    return network(model, device, dtype)
+
+
+def _model(model: str | Model) -> Model:
+    return model_named(model) if isinstance(model, str) else model
 
 
 @lru_cache(maxsize=2)
-def _loaded(model: str, device: str | None) -> Codec:
+def _loaded(model: Model, device: str | None) -> Codec:
     return Codec(model, device)
 
 
-def encode(image: Source, model: str = DEFAULT_MODEL, *, device: str | None = None, **options) -> bytes:
+def encode(image: Source, model: str | Model = DEFAULT_MODEL, *, device: str | None = None, **options) -> bytes:
     """`Codec.encode` with a codec that is loaded on first use and kept; it has the same options."""
-    return _loaded(model, device).encode(image, **options)
+    chosen = _model(model)
+    require_encoder(chosen)
+    return _loaded(chosen, device).encode(image, **options)
 
 
-def decode(blob: bytes, *, device: str | None = None) -> Image.Image:
-    """`Codec.decode` with the model that the blob names, loaded on first use and kept."""
-    return _loaded(model_with_id(inspect(blob).model_id).name, device).decode(blob)
+def decode(
+    blob: bytes, decoder: str | Model | None = None, *, device: str | None = None, legacy_range: bool = False
+) -> Image.Image:
+    """`Codec.decode` with the model that the blob names, or another of its latent space, loaded on first use and kept.
+
+    `decoders_for(inspect(blob))` lists them; any other is refused before it is loaded.
+    """
+    header = inspect(blob)
+    model = model_with_id(header.model_id) if decoder is None else _model(decoder)
+    require_decoder(header, model)
+    return _loaded(model, device).decode(blob, legacy_range=legacy_range)
 
 
-def encode_file(source: str | os.PathLike, target: str | os.PathLike, model: str = DEFAULT_MODEL, **options) -> None:
+def encode_file(
+    source: str | os.PathLike, target: str | os.PathLike, model: str | Model = DEFAULT_MODEL, **options
+) -> None:
     """Picture file -> .l8 file; options as for `encode`."""
     write_file(target, encode(Path(source), model, **options))
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from latent8.errors import ModelError
-from latent8.models import DEFAULT_MODEL, TINY, Model
+from latent8.models import CONSISTENCY, DEFAULT_MODEL, HYPERPRIOR, KL, TINY, Model
 
 logger = logging.getLogger("latent8")
 
@@ -29,7 +31,8 @@ def weights_hash(module: nn.Module) -> bytes:
 
 
 def load_autoencoder(model: Model):
-    """diffusers.AutoencoderTiny in float32, from the bundled folder, the Hub's local cache, or the Hub.
+    """The model's class of diffusers in float32, from the bundled folder, the Hub's local cache, or the Hub; or from
+    a folder of the user's own.
 
     Raises ModelError with one sentence where it cannot be had.
     """
@@ -37,8 +40,12 @@ def load_autoencoder(model: Model):
         return _bundled(model)
     try:
         return _from_pretrained(model, local_files_only=True)
-    except OSError:
-        pass  # nothing, or not everything, in the cache
+    except OSError as error:  # nothing, or not everything, in the cache
+        if os.path.isabs(model.source):
+            logger.debug("loading failed", exc_info=error)
+            raise ModelError(
+                f"The folder {model.source} holds no readable config.json and safetensors weights."
+            ) from None
     try:
         _require_hub(model)
     except OSError as error:
@@ -47,7 +54,8 @@ def load_autoencoder(model: Model):
             f"{model.source} is not on this machine and could not be downloaded from the Hugging Face Hub: "
             f"check the network, or use the bundled model {DEFAULT_MODEL}."
         ) from None
-    logger.warning("Downloading %s (%.0f MB) from the Hugging Face Hub, once.", model.source, model.size_mb)
+    size = f" ({model.size_mb:.0f} MB)" if model.size_mb else ""
+    logger.warning("Downloading %s%s from the Hugging Face Hub, once.", model.source, size)
     try:
         return _from_pretrained(model, local_files_only=False)
     except OSError as error:
@@ -56,6 +64,24 @@ def load_autoencoder(model: Model):
             f"The download of {model.source} failed, or it holds no readable config.json and safetensors weights: "
             f"try again, or use the bundled model {DEFAULT_MODEL}."
         ) from None
+
+
+def require_factors(model: Model, config: Mapping[str, Any], scale: float, shift: float) -> None:
+    """Raises ModelError where the model's config.json states other factors than its latent space has.
+
+    What config.json leaves out, diffusers fills with a default that means nothing.
+    """
+    if config.get("latents_mean") is not None:
+        raise ModelError(f"{model.source} normalises its latents channel by channel, which latent8 does not know.")
+    for name, wanted in (("scaling_factor", scale), ("shift_factor", shift)):
+        stated = config.get(name)
+        if stated is None or name in config.get("_use_default_values", ()):
+            continue
+        if not math.isclose(stated, wanted, abs_tol=1e-6):
+            raise ModelError(
+                f"The config.json of {model.source} states {name} {stated:g}, and latents in {model.space} have "
+                f"{wanted:g}: it is of another latent space."
+            )
 
 
 def load_photo_model(model: Model):
@@ -88,11 +114,11 @@ def _require_hub(model: Model) -> None:
 
 def _from_pretrained(model: Model, local_files_only: bool):
     """Raises OSError where files are missing or unreadable, ModelError where they are of another network."""
-    from diffusers import AutoencoderTiny
+    import diffusers
 
     from latent8.photo_model import L8Photo
 
-    network = AutoencoderTiny if model.kind == TINY else L8Photo
+    network = L8Photo if model.kind == HYPERPRIOR else getattr(diffusers, model.kind)
     try:
         with _quiet_diffusers():
             autoencoder, info = network.from_pretrained(
@@ -111,9 +137,12 @@ def _from_pretrained(model: Model, local_files_only: bool):
         config = autoencoder.config
         if config.latent_channels != model.channels:
             problems.append(f"{config.latent_channels} latent channels")
-        if model.kind == TINY and any(
-            2 ** (len(blocks) - 1) != model.stride for blocks in (config.num_encoder_blocks, config.num_decoder_blocks)
-        ):
+        stages = {
+            TINY: ("num_encoder_blocks", "num_decoder_blocks"),
+            KL: ("block_out_channels",),
+            CONSISTENCY: ("block_out_channels",),
+        }.get(model.kind, ())
+        if any(2 ** (len(config[name]) - 1) != model.stride for name in stages):
             problems.append(f"a stride other than {model.stride}")
     if problems:
         wanted = f"{network.__name__} of {model.channels} channels at 1/{model.stride}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latent8.errors import ModelError
 from latent8.folding import folded_decoder, folded_encoder
-from latent8.loading import load_autoencoder, weights_hash
+from latent8.loading import load_autoencoder, require_factors, weights_hash
 from latent8.models import Model
 from latent8.tiling import Demand, demand, scaled, tiles
 
@@ -44,25 +44,41 @@ class Network:
 
     def encode_pixels(self, rgb: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
-        stride = self.model.stride
+        stride, faded = self.model.stride, self._demands[0].faded
         rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
-        latents = np.empty((self.model.channels, rows, columns), np.float32)
+        latents = np.zeros((self.model.channels, rows, columns), np.float32)
         for tile in tiles(rows, columns, self._demands[0], stride, self.max_bytes):
             pixels = torch.tensor(rgb[scaled(tile.outer, stride)], device=self.device)
             pixels = pixels.permute(2, 0, 1)[None].float().div_(255)
             part = self.analysis(pixels)[0].cpu().numpy()
-            latents[:, *tile.inner] = part[:, *tile.crop(1)]
+            if faded:
+                before = latents[:, *tile.outer]
+                latents[:, *tile.outer] = before + (part - before) * tile.fade(1)
+            else:
+                latents[:, *tile.inner] = part[:, *tile.crop(1)]
         return latents
 
-    def decode_latents(self, latents: np.ndarray, *conditions: Tensor) -> np.ndarray:
-        """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3]."""
-        stride = self.model.stride
+    def decode_latents(self, latents: np.ndarray, *conditions: Tensor, legacy_range: bool = False) -> np.ndarray:
+        """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3].
+
+        legacy_range: the latents are of pixels in [0, 1] where the model takes [-1, 1], so that they stand for a
+        picture of half the contrast: what the model gives in [-1, 1] is clipped to [0, 1].
+        """
+        stride, faded = self.model.stride, self._demands[1].faded
         _, rows, columns = latents.shape
-        rgb = np.empty((rows * stride, columns * stride, 3), np.uint8)
+        rgb = np.zeros((rows * stride, columns * stride, 3), np.uint8)
         for tile in tiles(rows, columns, self._demands[1], stride, self.max_bytes):
             output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
-            output = output.mul(255).round_().to(torch.uint8).permute(1, 2, 0)
-            rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
+            if legacy_range:
+                output = (output * 2 - 1).clamp_(0, 1)
+            output = output.mul(255)
+            if faded:
+                before, part = rgb[scaled(tile.outer, stride)], output.permute(1, 2, 0).cpu().numpy()
+                mixed = before + (part - before) * tile.fade(stride)[..., None]
+                rgb[scaled(tile.outer, stride)] = np.rint(mixed)
+            else:
+                output = output.round_().to(torch.uint8).permute(1, 2, 0)
+                rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
         return rgb
 
     @torch.inference_mode()
@@ -76,7 +92,9 @@ class Network:
         return self._run(1, latents, *conditions).clamp_(0, 1)
 
     def _prepared(self, half: nn.Module, dtype: torch.dtype) -> nn.Module:
-        prepared = copy.deepcopy(half).eval().requires_grad_(False)
+        as_it_is = dtype == torch.float32 and self.device.type == "cpu"
+        prepared = half if as_it_is else copy.deepcopy(half)  # the original is kept for float32
+        prepared = prepared.eval().requires_grad_(False)
         return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _run(self, index: int, x: Tensor, *conditions: Tensor) -> Tensor:
@@ -102,6 +120,7 @@ class TinyNetwork(Network):
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
         autoencoder = load_autoencoder(model)
+        require_factors(model, autoencoder.config, 1.0, 0.0)  # its latents are z already
         halves = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
         n_bytes = (dtype or fast_dtype(device)).itemsize
         demands = demand(halves[0], model.stride, n_bytes, True), demand(halves[1], model.stride, n_bytes, False)

@@ -25,6 +25,20 @@ class Quantiser:
     def step(self) -> float:
         return (self.high - self.low) / (self.levels - 1)
 
+    def widened(self, latents: np.ndarray) -> Quantiser:
+        """As many levels over a range that has room for all these latents; its ends are float16, as blobs keep them.
+
+        Raises ValueError for latents that no float16 can hold.
+        """
+        low, high = float(np.float16(latents.min())), float(np.float16(latents.max()))
+        if low > latents.min():
+            low = float(np.nextafter(np.float16(low), np.float16(-np.inf)))
+        if high < latents.max():
+            high = float(np.nextafter(np.float16(high), np.float16(np.inf)))
+        if not np.isfinite([low, high]).all():
+            raise ValueError(f"latents from {latents.min():g} to {latents.max():g} are beyond any range")
+        return Quantiser(min(self.low, low), max(self.high, high), self.levels)
+
     def quantise(self, latents: np.ndarray) -> np.ndarray:
         """float latents, any shape, clipped to [low, high] -> uint8 symbols 0 ... levels - 1.
 

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from latent8.blob import MAX_PIXELS, MAX_SIDE, Header
 from latent8.errors import BlobError, ModelError
-from latent8.models import model_named, model_with_id
+from latent8.models import OWN_ID, model_named, model_with_id
 from latent8.quantise import Quantiser
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -29,16 +29,22 @@ _DAMAGED = "This PNG is damaged and cannot be read."
 def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
     """uint8 [4, h, w] -> PNG bytes. Raises ModelError for latents of another number of channels.
 
-    The alpha plane of a transparent picture has no place in this format and is left out.
+    The alpha plane of a transparent picture has no place in this format and is left out; latents beyond -3 ... 3 are
+    clipped.
     """
-    require_four_channels(model_with_id(header.model_id).name, header.channels)
-    top = header.quantiser.levels - 1
-    values = np.rint(symbols.astype(np.float64) * 255 / top).astype(np.uint8)
+    model = model_with_id(header.model_id)
+    if model.id == OWN_ID:
+        raise ModelError("An RGBA PNG names the model, which an autoencoder of the user's own cannot be: keep the .l8.")
+    require_four_channels(model.name, header.channels)
+    quantiser = header.quantiser
+    if (quantiser.low, quantiser.high) != (Quantiser.low, Quantiser.high):  # the PNG has no place for another range
+        symbols, quantiser = Quantiser().quantise(quantiser.dequantise(symbols)), Quantiser()
+    values = np.rint(symbols.astype(np.float64) * 255 / (quantiser.levels - 1)).astype(np.uint8)
     facts = {
-        "model": model_with_id(header.model_id).name,
+        "model": model.name,
         "width": header.width,
         "height": header.height,
-        "levels": header.quantiser.levels,
+        "levels": quantiser.levels,
         "weights": header.weights.hex(),
     }
     info = PngInfo()

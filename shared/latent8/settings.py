@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from latent8.models import HYPERPRIOR, TINY, Model
+from latent8.models import HYPERPRIOR, Model
 
 DEFAULT_QUALITY = 50
 
@@ -22,7 +22,7 @@ class Settings:
     def check(self, model: Model) -> None:
         """Raises ValueError for what is out of range, or not for this model."""
         sizes = [name for name in ("quality", "target_bytes", "target_bpp") if getattr(self, name) is not None]
-        if model.kind == TINY and sizes:
+        if model.kind != HYPERPRIOR and sizes:
             raise ValueError(f"{sizes[0]} is for models with a hyperprior: {model.name} takes levels")
         if model.kind == HYPERPRIOR and self.levels is not None:
             raise ValueError(f"levels is for models without a hyperprior: {model.name} takes quality")

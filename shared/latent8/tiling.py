@@ -3,6 +3,9 @@
 A convolutional network sees only so far. A tile that is run with that much of its surroundings (the halo), and
 cropped, gives what the whole picture would give there, but for rounding. Nothing is blended. Tiles lie on the
 grid of latents, so that both halves of the network divide the picture alike.
+
+A network with attention or group norms sees everything, so its tiles only come near the whole; they are faded into
+each other over their halos.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 from torch import nn
 
 
@@ -21,6 +25,7 @@ class Demand:
 
     halo: int  # latents that a result depends on, beyond its own, on each side
     bytes_per_pixel: int  # of the largest activation, with the few others that live at the same time
+    faded: bool = False  # whether results depend on more than the halo
 
 
 def demand(half: nn.Module, stride: int, n_bytes: int, downwards: bool) -> Demand:
@@ -53,6 +58,17 @@ class Tile:
         starts = [(i.start - o.start) * scale for i, o in zip(self.inner, self.outer, strict=True)]
         sizes = [(i.stop - i.start) * scale for i in self.inner]
         return slice(starts[0], starts[0] + sizes[0]), slice(starts[1], starts[1] + sizes[1])
+
+    def fade(self, scale: int) -> np.ndarray:
+        """How much the tile counts over the tiles above and to the left, which went before: [rows, columns] of 0 ... 1.
+
+        It rises along those two sides through both halos, its own and the neighbour's.
+        """
+        ramps = []
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            size, rise = (outer.stop - outer.start) * scale, 2 * (inner.start - outer.start) * scale
+            ramps.append(np.minimum((np.arange(size) + 0.5) / rise, 1) if rise else np.ones(size))
+        return np.multiply.outer(*ramps).astype(np.float32)
 
 
 def tiles(rows: int, columns: int, wanted: Demand, stride: int, max_bytes: int) -> Iterator[Tile]:

@@ -25,11 +25,12 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 import gradio as gr
 import numpy as np
 
-from latent8 import views
-from latent8.blob import Header
-from latent8.codec import Codec
+from latent8 import exchange, views
+from latent8.blob import HYPERPRIOR_CODED, Header, clean_stem
+from latent8.codec import DEFAULT_MAX_PIXELS, Codec
 from latent8.errors import Latent8Error
-from latent8.models import DEFAULT_MODEL, HYPERPRIOR, model_named, model_with_id, models
+from latent8.latent_pictures import pictures_of
+from latent8.models import CONSISTENCY, DEFAULT_MODEL, KL, model_named, model_with_id, models
 from latent8.pictures import Picture
 
 MAX_UPLOAD = "64mb"
@@ -37,9 +38,18 @@ KEEP_SECONDS = 3600
 T = TypeVar("T")
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
 
-# Channels of l8-photo: luma mean, chroma means, then the lowest frequencies across and down (latent8/hyperprior.py).
-_PHOTO_CHANNELS = [0, 112, 136, 1, 2]
-_PHOTO_NAMES = ["luma", "red - blue", "red + blue - green", "across", "down"]
+# Slow models would keep everyone waiting with a large picture.
+MAX_PIXELS = {KL: 4_000_000, CONSISTENCY: 1_000_000}
+PIXELS_PER_GPU_SECOND = {KL: 500_000, CONSISTENCY: 50_000}  # cautious
+LOADED_MODELS = 3  # the largest takes gigabytes
+
+CONVERSIONS = [
+    ("ComfyUI .latent", "comfy"),
+    (".safetensors", "safetensors"),
+    (".npy", "npy"),
+    ("RGBA PNG", "png"),
+    (".l8", "l8"),
+]
 
 NOTICE = (
     "Fine detail is invented where the latents do not hold it: not for documents, evidence or medical pictures. "
@@ -54,6 +64,8 @@ CSS = """
     border-bottom: 1px solid var(--border-color-primary) !important;
 }
 .facts td:last-child, .facts.rivals td:not(:first-child), .facts.rivals th { text-align: right; }
+.facts.models td:last-child { text-align: left; }
+.facts.models { overflow-x: auto; }
 .facts .warning { color: var(--error-text-color); padding: 6px 8px; margin: 0; }
 .notice p { font-size: 0.9em; }
 footer .divider { display: none !important; }
@@ -64,6 +76,7 @@ footer .divider { display: none !important; }
 .grid-container.pt-6 { padding-top: 28px; }
 .gallery-container:not(:has(.preview)) .grid-wrap { min-height: 0 !important; }
 @media (max-width: 640px) { .grid-container { --grid-cols: 3 !important; } }
+#differences .grid-container { --grid-cols: 3 !important; }
 .caption-label {
     font-size: 11px !important; padding: 1px 4px !important; max-width: 100% !important; white-space: normal !important;
 }
@@ -77,10 +90,14 @@ def gpu(duration: Callable[..., int]) -> Callable:
     return spaces.GPU(duration=duration)  # type: ignore[attr-defined]
 
 
-@lru_cache(maxsize=len(models()))
+def gpu_seconds(model: str, n_pixels: int) -> int:
+    return 10 + n_pixels // PIXELS_PER_GPU_SECOND.get(model_named(model).kind, 4_000_000)
+
+
+@lru_cache(maxsize=LOADED_MODELS)
 def codec(model: str) -> Codec:
     """One codec per model, shared by all requests. Raises ModelError."""
-    return Codec(model)
+    return Codec(model, max_pixels=MAX_PIXELS.get(model_named(model).kind, DEFAULT_MAX_PIXELS))
 
 
 @contextmanager
@@ -122,23 +139,14 @@ def save_view(folder: Path, name: str, picture: Picture) -> str:
     return str(path)
 
 
-def viewed_latents(model: str, latents: np.ndarray) -> np.ndarray:
-    """The channels that are shown: all of few, else the means of the three colours and a few coarse frequencies."""
-    return latents[_PHOTO_CHANNELS] if model_named(model).kind == HYPERPRIOR else latents
-
-
-def save_latent_views(folder: Path, model: str, latents: np.ndarray) -> list[tuple[str, str]]:
-    """What `viewed_latents` gave -> (file, caption) of the thumbnail and of a heat map for each channel."""
-    hyperprior = model_named(model).kind == HYPERPRIOR
-    names = _PHOTO_NAMES if hyperprior else [str(i + 1) for i in range(len(latents))]
-    pictures = [("means as RGB" if hyperprior else "1-3 as RGB", views.thumbnail(latents))]
-    for name, channel in zip(names, latents, strict=True):
-        pictures.append((f"{name}: {channel.min():z.1f} to {channel.max():z.1f}", views.heat_map(channel)))
-    saved = []
-    for index, (caption, image) in enumerate(pictures):
+def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
+    """Symbols as `codec.read` gives them -> (file, caption) of each picture of the latents."""
+    saved, hyperprior = [], header.coding == HYPERPRIOR_CODED
+    for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)) if hyperprior else None)):
         path = folder / f"latents-{index}.png"
-        views.enlarged(image).save(path, "PNG")
-        saved.append((str(path), caption))
+        image = view.image if view.wide else views.enlarged(view.image)
+        image.save(path, "PNG")
+        saved.append((str(path), view.caption))
     return saved
 
 
@@ -174,6 +182,64 @@ class ZipWriter:
         return str(self.path) if self.count else None
 
 
+def stem_of(path: str) -> str:
+    """Of a file of latents, without its endings."""
+    name = Path(path).name
+    for suffix in exchange.SUFFIXES.values():
+        name = name.removesuffix(suffix)
+    return clean_stem(name.removesuffix(".png"))
+
+
+def convert(latents: str | None, to: str = "comfy", space: str = "", raw: bool = False) -> str:
+    """Turn latents from one file format into another.
+
+    Args:
+        latents: A .l8 file, latents as RGBA PNG, a ComfyUI .latent, .safetensors or .npy file; told apart by content.
+        to: comfy (ComfyUI .latent), safetensors, npy, png (RGBA PNG) or l8.
+        space: Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.
+        raw: Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.
+
+    Returns:
+        The file.
+    """
+    path = required(latents, "Choose a blob first.")
+    with errors_in_the_page():
+        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=raw)
+        return save_bytes(request_folder(), stem_of(path) + exchange.SUFFIXES[to], data)
+
+
+def conversion(latents: gr.components.Component, space: gr.components.Component, raw: gr.Checkbox) -> gr.File:
+    """Controls that convert what is in `latents`; gives the place of the result."""
+    to = gr.Radio(CONVERSIONS, value="comfy", label="Format", elem_id="convert-to")
+    button = gr.Button("Convert", size="sm", elem_id="convert")
+    file = gr.File(label="Converted", interactive=False, elem_id="converted")
+    button.click(convert, [latents, to, space, raw], [file], api_name="convert", **TAKE_TURNS)
+    return file
+
+
+def raw_switch() -> gr.Checkbox:
+    return gr.Checkbox(
+        label="Raw values in .npy and .safetensors",
+        info="As the autoencoder gives them, before they are shifted and scaled.",
+        elem_id="raw",
+    )
+
+
+def size_of_model(name: str) -> str:
+    model = model_named(name)
+    return f"{name} (bundled)" if model.bundled else f"{name} ({model.size_mb:,.0f} MB download)"
+
+
+def models_table() -> str:
+    """All models as HTML."""
+    head = "".join(f"<th>{name}</th>" for name in ("Model", "Latents", "MB", "Licence", "Needs", "What it is"))
+    body = ""
+    for model in models():
+        cells = [model.name, model.space, f"{model.size_mb:g}", model.licence, model.needs, model.summary]
+        body += f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+    return f'<div class="facts models"><table><tr>{head}</tr>{body}</table></div>'
+
+
 def facts_table(rows: list[tuple[str, str]], warning: str = "") -> str:
     """Two columns as HTML; texts are escaped here."""
     body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows)
@@ -181,14 +247,11 @@ def facts_table(rows: list[tuple[str, str]], warning: str = "") -> str:
     return f'<div class="facts"><table>{body}</table>{note}</div>'
 
 
-def comparison_table(rows: list[tuple[str, int | str, str, str]]) -> str:
-    """Rows of (codec, bytes, PSNR, SSIM) as HTML."""
-    head = "<tr><th></th><th>Bytes</th><th>PSNR dB</th><th>SSIM</th></tr>"
-    body = ""
-    for name, n_bytes, psnr, ssim in rows:
-        size = f"{n_bytes:,}" if isinstance(n_bytes, int) else n_bytes
-        body += f"<tr><td>{name}</td><td>{size}</td><td>{psnr}</td><td>{ssim}</td></tr>"
-    return f'<div class="facts rivals"><table>{head}{body}</table></div>'
+def figures_table(titles: list[str], rows: list[list[str]]) -> str:
+    """A first column of names, then columns of figures, as HTML; texts are escaped here."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="facts rivals"><table><tr>{head}</tr>{lines}</table></div>'
 
 
 def message(error: Exception) -> str:

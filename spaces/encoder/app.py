@@ -40,7 +40,6 @@ class Encoded:
     reconstruction: Picture
     header: Header
     symbols: np.ndarray
-    latents: np.ndarray  # those to show
     blob: bytes
     encode_seconds: float
     decode_seconds: float
@@ -63,30 +62,30 @@ def encode_photo(photo: str, model: str, settings: Settings, longest_side: int) 
     started = time.perf_counter()
     picture = open_picture(photo, max_pixels, longest_side or None)
     opened = time.perf_counter()
-    header, symbols, alpha, reconstruction, latents, analysis_s, synthesis_s = round_trip(picture, model, settings)
+    header, symbols, alpha, reconstruction, analysis_s, synthesis_s = round_trip(picture, model, settings)
     packing = time.perf_counter()
     blob = pack(header, symbols, alpha)
     encode_seconds = opened - started + analysis_s + time.perf_counter() - packing
-    return Encoded(picture, reconstruction, read_header(blob), symbols, latents, blob, encode_seconds, synthesis_s)
+    return Encoded(picture, reconstruction, read_header(blob), symbols, blob, encode_seconds, synthesis_s)
 
 
-def gpu_seconds(picture: Picture, *_: object) -> int:
-    return 10 + picture.width * picture.height // 4_000_000
+def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
+    return 2 * webui.gpu_seconds(model, picture.width * picture.height)
 
 
 @webui.gpu(duration=gpu_seconds)
 def round_trip(
     picture: Picture, model: str, settings: Settings
-) -> tuple[Header, np.ndarray, bytes, Picture, np.ndarray, float, float]:
-    """Picture -> header, symbols, alpha plane, reconstruction, latents to show, seconds of analysis and synthesis."""
+) -> tuple[Header, np.ndarray, bytes, Picture, float, float]:
+    """Picture -> header, symbols, alpha plane, reconstruction, seconds of analysis and synthesis."""
     with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
         codec = webui.codec(model)
         started = time.perf_counter()
         header, symbols, alpha = codec.analyse(picture, settings)
         middle = time.perf_counter()
-        reconstruction, latents = codec.synthesise_with_latents(header, symbols, alpha)
+        reconstruction = codec.synthesise(header, symbols, alpha)
         seconds = middle - started, time.perf_counter() - middle
-        return header, symbols, alpha, reconstruction, webui.viewed_latents(model, latents), *seconds
+        return header, symbols, alpha, reconstruction, *seconds
 
 
 def encode(
@@ -102,7 +101,7 @@ def encode(
 
     Args:
         photo: JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF file.
-        model: Name of the model, l8-photo, l8-tiny or taesd.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
         quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
         fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
@@ -128,7 +127,7 @@ def encode(
             webui.save_view(folder, f"{done.stem}.original.png", done.picture),
             webui.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
         )
-        views = webui.save_latent_views(folder, model, done.latents)
+        views = webui.save_latent_views(folder, done.header, done.symbols)
         return blob_file, png_file, pictures, views, numbers(path, done)
 
 
@@ -169,7 +168,7 @@ def encode_batch(
 
     Args:
         photos: Picture files.
-        model: Name of the model, l8-photo, l8-tiny or taesd.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
         quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
         fit_kb: With l8-photo, the best quality that fits each photo into this many kilobytes; 0 goes by quality.
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
@@ -227,22 +226,22 @@ def compare(
     if not found or not pictures:
         return "", [], {}, ORIGINAL
     original = open_picture(pictures[0], 1 << 30).rgb
-    rows = [("latent8", found["blob_bytes"], f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}")]
+    rows = [["latent8", f"{found['blob_bytes']:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
     gallery = []
     files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
     folder = webui.request_folder()
     for rival in rivals.at_most(found["blob_bytes"], original):
         if rival.image is None:
             least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
-            rows.append((rival.name, least, "", ""))
+            rows.append([rival.name, least, "", ""])
             continue
-        rows.append((rival.name, rival.n_bytes, f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"))
+        rows.append([rival.name, f"{rival.n_bytes:,}", f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"])
         path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
         rival.image.save(path, "PNG", compress_level=1)
         gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
         files[rival.name] = str(path)
     gallery.insert(0, (pictures[1], f"latent8 in {found['blob_bytes']:,} bytes"))
-    return webui.comparison_table(rows), gallery, files, ORIGINAL
+    return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, ORIGINAL
 
 
 def put_beside(against: str, files: dict[str, str]):
@@ -262,7 +261,8 @@ def curves(found: dict | None, pictures: tuple[str, str] | None) -> pd.DataFrame
     with webui.errors_in_the_page():
         picture = open_picture(pictures[0], 1 << 30, CURVE_SIDE)
         opaque = Picture(picture.rgb)
-        points = own_curve(opaque, found["model"]) + rivals.curve(opaque.rgb)
+        slow = model_named(found["model"]).kind in webui.MAX_PIXELS
+        points = ([] if slow else own_curve(opaque, found["model"])) + rivals.curve(opaque.rgb)
     columns = ["codec", "setting", "KB", "PSNR dB"]
     rows = [(name, setting, n_bytes / 1000, min(distance, 99.0)) for name, setting, n_bytes, distance in points]
     return pd.DataFrame(rows, columns=columns)
@@ -288,6 +288,8 @@ def build() -> gr.Blocks:
             build_single()
         with gr.Tab("Many photos"):
             build_batch()
+        with gr.Accordion("Models", open=False):
+            gr.HTML(webui.models_table())
         gr.Markdown(webui.NOTICE, elem_classes="notice")
     return demo
 
@@ -307,7 +309,7 @@ class Controls:
 
 
 def controls() -> Controls:
-    names = [(f"{m.name} ({'bundled' if m.bundled else 'download'})", m.name) for m in models()]
+    names = [(webui.size_of_model(m.name), m.name) for m in models() if m.encodes]
     hyperprior = model_named(DEFAULT_MODEL).kind == HYPERPRIOR
     quality = gr.Slider(1, 100, value=DEFAULT_QUALITY, step=1, label="Quality", visible=hyperprior, elem_id="quality")
     with gr.Accordion("More settings", open=False):
@@ -354,6 +356,9 @@ def build_single() -> None:
                 blob = gr.DownloadButton("Download .l8", interactive=False, elem_id="blob", min_width=120, size="md")
                 png = gr.DownloadButton("Latents as PNG", interactive=False, elem_id="png", min_width=120, size="md")
             facts_view = gr.HTML(elem_id="facts")
+            with gr.Accordion("Latents for other tools", open=False):
+                raw = webui.raw_switch()
+                converted = webui.conversion(blob, gr.State(""), raw)
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
                 label=f"{ORIGINAL} | decoded", format="png", type="filepath", interactive=False, elem_id="slider"
@@ -365,7 +370,7 @@ def build_single() -> None:
                 info="WebP and AVIF in the same number of bytes.",
                 elem_id="against",
             )
-            latents = webui.gallery("Latents", 6, "latents")
+            latents = webui.gallery("Latents", 5, "latents")
             with gr.Accordion("WebP and AVIF in the same number of bytes", open=False):
                 rivals_view = gr.HTML(elem_id="rivals")
                 rivals_gallery = webui.gallery("In the same bytes", 3, "rival-pictures")
@@ -417,6 +422,7 @@ def build_single() -> None:
     )
     for event in (clicked, changed):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
+        shown = shown.then(lambda: None, None, [converted], api_visibility="private", show_progress="hidden")
         shown = shown.then(ready, [blob, png], [blob, png], api_visibility="private", show_progress="hidden")
         compared = shown.then(
             compare,

@@ -1,0 +1,69 @@
+"""Importing this registers .l8 with Pillow: `Image.open("photo.l8")`, `image.save("photo.l8", quality=30)`.
+
+Opening reads and checks the file, and gives size and mode; the picture is decoded when its pixels are first asked for.
+Saving takes the options of `latent8.encode`: model, device, quality, target_bytes and so on. As with Pillow's own
+formats, options that belong to other formats are ignored.
+"""
+
+from __future__ import annotations
+
+import inspect as signatures
+import os
+from typing import IO, Any
+
+from PIL import Image, ImageFile
+
+from latent8 import codec
+from latent8.blob import is_blob
+from latent8.errors import BlobError, Latent8Error
+
+FORMAT = "L8"
+_OPTIONS = {"model", "device", *signatures.signature(codec.Codec.encode).parameters} - {"self", "image"}
+
+
+class UnreadableBlobError(BlobError, OSError):
+    """A blob that cannot be opened or decoded, as an OSError too: Pillow's users expect that of a broken picture."""
+
+
+class L8ImageFile(ImageFile.ImageFile):
+    """A blob as a Pillow image; `info` holds its model, and its quality or levels."""
+
+    format = FORMAT
+    format_description = "latent8 blob"
+    _blob = b""  # until it is decoded
+
+    def _open(self) -> None:
+        assert self.fp is not None  # Pillow has just opened it
+        blob = self.fp.read()
+        try:
+            header = codec.inspect(blob)
+        except Latent8Error as error:
+            raise UnreadableBlobError(str(error)) from None
+        self._blob = blob
+        self._size = header.width, header.height
+        self._mode = "RGBA" if header.alpha_bytes else "RGB"
+        facts = codec.describe(header)
+        self.info = {name: facts[name] for name in ("model", "quality", "levels") if name in facts}
+
+    def load(self) -> Image.core.PixelAccess | None:
+        """Decode, the first time. Raises UnreadableBlobError."""
+        if self._blob:
+            try:
+                decoded = codec.decode(self._blob)
+            except Latent8Error as error:
+                raise UnreadableBlobError(str(error)) from error
+            self.im, self.readonly, self._blob = decoded.im, 0, b""
+            if self._exclusive_fp and self.fp:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+
+def _save(image: Image.Image, file: IO[bytes], _: str | bytes | os.PathLike) -> None:
+    options: dict[str, Any] = {name: value for name, value in image.encoderinfo.items() if name in _OPTIONS}
+    file.write(codec.encode(image, **options))
+
+
+Image.register_open(FORMAT, L8ImageFile, is_blob)
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".l8")

@@ -1,0 +1,231 @@
+"""Pictures of latents: what is drawn is what the blob holds, and the bits add up to the payload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import allocating_at_most, build_blob, gradient, smooth_symbols
+from PIL import Image
+
+import latent8
+from latent8 import bit_cost, cli, views
+from latent8.blob import Header, pack, read_payload
+from latent8.codec import Codec, read
+from latent8.latent_pictures import latent_pictures, pictures_of
+from latent8.models import model_named
+from latent8.quantise import Quantiser
+
+EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
+
+
+def plain_blob(channels: int = 4, height: int = 6, width: int = 9, levels: int = 256) -> tuple[bytes, np.ndarray]:
+    symbols = smooth_symbols(channels, height, width, levels)
+    header = Header(1, b"\x01\x02\x03\x04", 8 * width, 8 * height, channels, 8, Quantiser(levels=levels))
+    return pack(header, symbols), symbols
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    with Image.open(EXAMPLES / "picos.jpg") as image:
+        image.thumbnail((250, 190))
+        return image.convert("RGB")
+
+
+# ---- where the bits go
+
+
+@pytest.mark.parametrize(
+    "size, quality", [((250, 190), 50), ((250, 190), 3), ((33, 90), 95), ((16, 16), 50), ((1, 1), 50)]
+)
+def test_bits_add_up_to_the_payload(
+    photo_codec: Codec, photo: Image.Image, size: tuple[int, int], quality: int
+) -> None:
+    blob = photo_codec.encode(photo.resize(size), quality=quality)
+    header, _, payload = read_payload(blob)
+    q, latents, bits = bit_cost.decoded(photo_codec.network, payload, header.latent_shape)
+    assert bits.shape == header.latent_shape[1:] and q.shape == latents.shape == header.latent_shape
+    coded = 8 * (len(payload) - 5)  # less quality and checksum; the coder's last words are 32 bits each
+    assert -0.002 * coded - 32 < coded - bits.sum() < 0.002 * coded + 96
+    np.testing.assert_array_equal(latents, photo_codec.network.unpack(payload, header.latent_shape)[0])
+
+
+def test_bits_lie_where_the_detail_is(photo_codec: Codec) -> None:
+    pixels = np.full((128, 256, 3), 128, np.uint8)
+    pixels[:, 128:] = np.random.default_rng(0).integers(0, 256, (128, 128, 3))
+    header, _, payload = read_payload(photo_codec.encode(pixels))
+    bits = bit_cost.decoded(photo_codec.network, payload, header.latent_shape)[2]
+    assert bits[:, 10:].mean() > 20 * bits[:, :6].mean()
+
+
+def test_bits_of_known_tables() -> None:
+    counts = np.ones((2, 255), np.int64)
+    counts[0, 127], counts[1, 130] = 1024 - 254, 512 - 254  # symbols 0 and 3
+    q = np.zeros((2, 5, 3), np.int8)
+    q[1] = 3
+    tables = np.stack([np.zeros((5, 3), np.uint16), np.ones((5, 3), np.uint16)])
+    z = np.full((1, 2, 1), -127, np.int8)  # one of its cells covers 4 x 3 positions, the other 1 x 3
+    bits = bit_cost.bits_per_position([(z, np.zeros_like(z, np.uint16)), (q, tables)], counts, (5, 3))
+    own = -np.log2(770 / 1024) - np.log2(258 / 512)
+    np.testing.assert_allclose(bits[:4], own + 10 / 12, rtol=1e-6)
+    np.testing.assert_allclose(bits[4:], own + 10 / 3, rtol=1e-6)
+
+
+# ---- the pictures
+
+
+def test_of_four_channels() -> None:
+    blob, symbols = plain_blob()
+    latents = Quantiser().dequantise(symbols)
+    found = latent_pictures(blob)
+    captions = [view.caption for view in found]
+    assert captions[:2] == ["1-3 as RGB", "1-4 as RGBA"]
+    assert captions[2:6] == [f"{i + 1}: {c.min():.1f} to {c.max():.1f}" for i, c in enumerate(latents)]
+    assert captions[6].startswith("8-bit values: ") and len(found) == 7
+    np.testing.assert_array_equal(np.asarray(found[1].image), np.moveaxis(symbols, 0, -1))
+    lightest = np.unravel_index(latents[2].argmax(), latents[2].shape)
+    assert tuple(np.asarray(found[4].image)[lightest]) == (120, 24, 24)
+    assert all(view.image.size == (9, 6) for view in found[:6])
+
+
+def test_bits_per_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = []
+    monkeypatch.setattr(views, "histogram", lambda counts, first, title: titles.append((counts.sum(), first, title)))
+    blob, symbols = plain_blob(levels=16)
+    share = np.bincount(symbols.ravel()) / symbols.size
+    entropy = -sum(p * np.log2(p) for p in share if p)
+    coded = 8 * latent8.inspect(blob).payload_bytes / symbols.size
+    assert latent_pictures(blob)[-1].caption == f"8-bit values: {coded:.3g} bits each"
+    assert titles.pop() == (216, 0, f"{coded:.3g} bits per value as coded, {entropy:.3g} by how often each occurs")
+    header, symbols, _ = read(blob)
+    pictures_of(header, np.full_like(symbols, 3), None)
+    assert titles.pop()[2].endswith("as coded, 0 by how often each occurs")
+
+
+def test_of_l8_photo(photo_codec: Codec, photo: Image.Image) -> None:
+    blob = photo_codec.encode(photo)
+    found = latent_pictures(blob, device="cpu")
+    assert [view.caption.split(":")[0] for view in found] == [
+        *("means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"),
+        *("bits per pixel", "8-bit values", "all 160 channels"),
+    ]
+    assert [view.wide for view in found] == [False] * 8 + [True]
+    assert all(view.image.size == (16, 12) for view in found[:7])
+
+
+def test_without_its_model_for_all_but_l8_photo() -> None:
+    """taesd is nowhere on this machine, and its latents are shown all the same."""
+    symbols = smooth_symbols(4, 5, 5, 256)
+    header = Header(model_named("taesd").id, bytes(4), 40, 40, 4, 8, Quantiser())
+    assert len(latent_pictures(pack(header, symbols))) == 7
+
+
+def test_of_an_rgba_png(codec: Codec) -> None:
+    png = codec.encode_rgba_png(gradient(80, 64))
+    found = latent_pictures(png)
+    assert f"{8 * len(png) / 320:.3g} bits each" in found[-1].caption
+
+
+def test_of_many_channels() -> None:
+    symbols = smooth_symbols(20, 7, 5, 256)
+    header = Header(1, bytes(4), 40, 56, 20, 8, Quantiser())
+    found = pictures_of(header, symbols, None)
+    assert [view.caption.split(":")[0] for view in found] == [*("1-3 as RGB", "all 20 channels", "8-bit values")]
+
+
+def test_huge_latents_are_shrunk(tmp_path: Path) -> None:
+    symbols = np.tile(np.arange(16, dtype=np.uint8), (4, 900, 100))  # 1600 x 900 latents
+    header = Header(1, bytes(4), 12800, 7200, 4, 8, Quantiser())
+    with allocating_at_most(150 << 20):
+        found = pictures_of(header, symbols, None)
+        assert max(max(view.image.size) for view in found) <= views.MAX_SIDE
+        assert views.sheet("", found).width == 1600
+    assert found[2].caption == f"1: {-3:.1f} to {Quantiser().dequantise(np.uint8(15)):.1f}"
+
+
+@pytest.mark.parametrize("size", [(8 * 70000, 8), (8, 8 * 70000)])
+def test_very_long_pictures(size: tuple[int, int]) -> None:
+    width, height = size
+    symbols = np.zeros((4, height // 8, width // 8), np.uint8)
+    header = Header(1, bytes(4), width, height, 4, 8, Quantiser())
+    sheet = views.sheet("", pictures_of(header, symbols, None))
+    assert sheet.width == 1600 and sheet.height < 3000
+
+
+# ---- drawing
+
+
+def test_heat_map_colours() -> None:
+    pixels = np.asarray(views.heat_map(np.array([[0.0, 1.0, 2.0, 4.0]])))
+    np.testing.assert_array_equal(pixels[0], views.DIVERGING[[0, 1, 2, 4]])
+    half = np.asarray(views.heat_map(np.array([[0.0, 1.0]]), 0.0, 2.0, views.RISING))
+    np.testing.assert_array_equal(half[0], views.RISING[[0, 2]])
+    assert (np.asarray(views.heat_map(np.full((3, 2), 7.5))) == views.DIVERGING[2]).all()
+
+
+def test_shrinking_takes_means() -> None:
+    channel = np.zeros((2000, 3000), np.float32)
+    channel[::2] = 1
+    shrunk = np.asarray(views.heat_map(channel, longest_side=30))
+    assert shrunk.shape == (20, 30, 3)
+    assert np.abs(shrunk.astype(int) - views.DIVERGING[2]).max() <= 1
+
+
+def test_histogram_bars_stand_over_their_values() -> None:
+    counts = np.zeros(256, np.int64)
+    counts[[10, 200]] = 1, 1_000_000
+    pixels = np.asarray(views.histogram(counts, 0, "")).astype(int)
+    bars = (np.abs(pixels - (32, 120, 138)).sum(axis=-1) == 0).sum(axis=0)
+    columns = np.flatnonzero(bars)
+    values = (columns - 64) / (640 - 16 - 64) * 256
+    assert {10, 200} == set(np.floor(values + 0.5 * 256 / 560).astype(int))
+    assert 10 < bars[columns[0]] < 0.1 * bars[columns[-1]]  # 0.3 and 6 decades
+
+
+def test_sheet_holds_every_view() -> None:
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (0, 200, 200)]
+    found = [
+        views.View("a caption that is too long for one line under its picture, surely", Image.new("RGB", (4, 3), c))
+        for c in colours
+    ]
+    found.append(views.View("wide", Image.new("RGB", (1562, 40), (90, 0, 90)), wide=True))
+    sheet = views.sheet("title", found)
+    areas = {colour: n for n, colour in sheet.getcolors(1 << 20)}
+    assert [areas[colour] for colour in colours] == [380 * 285] * 5
+    assert areas[90, 0, 90] == 1562 * 40
+
+
+# ---- the command
+
+
+def test_show(tmp_path: Path, capsys) -> None:
+    blob, _ = plain_blob()
+    source = tmp_path / "photo.l8"
+    source.write_bytes(blob)
+    assert cli.main(["show", str(source)]) == 0
+    with Image.open(tmp_path / "photo.latents.png") as image:
+        assert image.width == 1600
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(latent8.latent_sheet(blob, "photo.l8")))
+    assert cli.main(["show", str(source)]) == 2
+    assert "photo.latents.png exists: name another file with -o" in capsys.readouterr().err
+    assert cli.main(["show", str(source), "-o", str(tmp_path / "sheet.webp")]) == 0
+    with Image.open(tmp_path / "sheet.webp") as image:
+        assert image.format == "WEBP"
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"junk", "This is not a latent8 blob (.l8): it starts with other bytes."),
+        (b"", "The file is empty: it is not a latent8 blob."),
+        (build_blob(width=10240, height=10240, payload=bytes(4 * 1280**2)), "over the limit of 100.0"),
+    ],
+)
+def test_show_tells_what_is_wrong(tmp_path: Path, capsys, data: bytes, message: str) -> None:
+    source = tmp_path / "photo.l8"
+    source.write_bytes(data)
+    assert cli.main(["show", str(source)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"latent8: {source}: ") and message in error and error.count("\n") == 1
+    assert not (tmp_path / "photo.latents.png").exists()
