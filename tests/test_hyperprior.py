@@ -32,7 +32,6 @@ from latent8 import BlobError, Codec, PictureError, inspect
 from latent8 import hyperprior as hp
 from latent8.codec import describe, read
 from latent8.hyperprior_coding import Tables, checksum
-from latent8.hyperprior_network import _first_table
 from latent8.hyperprior_passes import Passes
 from latent8.loading import load_photo_model
 from latent8.metrics import psnr
@@ -95,8 +94,8 @@ def decoded(codec: Codec, blob: bytes) -> np.ndarray:
 
 def decoded_symbols(codec: Codec, payload: bytes, shape: tuple[int, int, int]) -> Symbols:
     """z, q and quality, as this codec's integers decode them."""
-    z, passes, quality = codec.network.symbols(payload, shape)
-    return z, passes.q.numpy(), quality
+    passes = codec.network.symbols(payload, shape)
+    return passes.z, passes.q.numpy(), passes.quality
 
 
 def encoded_symbols(codec: Codec, z: np.ndarray, q: np.ndarray, quality: int) -> bytes:
@@ -105,7 +104,7 @@ def encoded_symbols(codec: Codec, z: np.ndarray, q: np.ndarray, quality: int) ->
     passes = Passes(network._layers, z, quality, q.shape)
     groups = [(z, network._z_tables(z.shape, quality))]
     for places in passes.in_order():
-        groups.append((q[places], passes.tables(places).astype(np.uint16) + _first_table(quality)))
+        groups.append((q[places], network._q_tables(passes, places)))
         passes.q[places] = torch.from_numpy(q[places])
     return network._tables.encode(groups, quality, checksum(z, q))
 
@@ -1003,6 +1002,5 @@ def test_payload_takes_what_its_tables_say(photo_codec: Codec) -> None:
     for quality in (40, 80):
         bits = 0.0
         for symbols, tables in network.symbols_and_tables(y, quality):
-            counts = network._tables._counts[tables.ravel(), symbols.ravel().astype(int) + 127]
-            bits -= np.log2(counts / 2**20).sum()
+            bits += network.bits[tables.ravel(), symbols.ravel().astype(int) + 127].sum(dtype=np.float64)
         assert 8 * len(network.pack(y, quality)) == pytest.approx(bits + 8 * 5, rel=0.001, abs=64)

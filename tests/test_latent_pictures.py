@@ -13,6 +13,7 @@ import latent8
 from latent8 import bit_cost, cli, views
 from latent8.blob import Header, pack, read_payload
 from latent8.codec import Codec, read
+from latent8.hyperprior_coding import Tables
 from latent8.latent_pictures import latent_pictures, pictures_of
 from latent8.models import model_named
 from latent8.quantise import Quantiser
@@ -66,7 +67,7 @@ def test_bits_of_known_tables() -> None:
     q[1] = 3
     tables = np.stack([np.zeros((5, 3), np.uint16), np.ones((5, 3), np.uint16)])
     z = np.full((1, 2, 1), -127, np.int8)  # one of its cells covers 4 x 3 positions, the other 1 x 3
-    bits = bit_cost.bits_per_position([(z, np.zeros_like(z, np.uint16)), (q, tables)], counts, (5, 3))
+    bits = bit_cost.bits_per_position([(z, np.zeros_like(z, np.uint16)), (q, tables)], Tables(counts).bits(), (5, 3))
     own = -np.log2(770 / 1024) - np.log2(258 / 512)
     np.testing.assert_allclose(bits[:4], own + 10 / 12, rtol=1e-6)
     np.testing.assert_allclose(bits[4:], own + 10 / 3, rtol=1e-6)

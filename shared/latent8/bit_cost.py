@@ -22,29 +22,20 @@ def decoded(
     """Payload and latent shape -> symbols q, int8 [C, h, w]; latents y, float32 [C, h, w]; bits at each position,
     float32 [h, w]. Raises BlobError.
     """
-    from latent8.hyperprior_network import hyper_shape
-
-    used = []
-
-    def q_tables(z: np.ndarray, quality: int) -> np.ndarray:
-        used.append(network._q_tables(z, quality, shape))
-        return used[-1]
-
-    tables = network._tables
-    z, q, quality = tables.decode(payload, hyper_shape(shape), shape, network._z_tables, q_tables)
-    pairs = [(z, np.broadcast_to(network._z_tables(quality), z.shape)), (q, used[-1])]
-    return q, network._dequantised(z, q, quality), bits_per_position(pairs, tables._counts, shape[1:])
+    passes = network.symbols(payload, shape)
+    bits = bits_per_position(network.with_tables(passes), network.bits, shape[1:])
+    return passes.q.numpy(), network.latents(passes), bits
 
 
 def bits_per_position(
-    coded: Iterable[tuple[np.ndarray, np.ndarray]], counts: np.ndarray, size: tuple[int, ...]
+    coded: Iterable[tuple[np.ndarray, np.ndarray]], bits_of: np.ndarray, size: tuple[int, ...]
 ) -> np.ndarray:
     """Symbols with the table of each -> bits at each position, summed over channels: float32 [h, w] for `size` (h, w).
 
     coded: pairs of int8 symbols [C, h, w], or [C, ceil(h / 4), ceil(w / 4)] for hyper-latents, and tables of the same
-    shape, rows of `counts`, int [n, 255]. The bits of a hyper-latent are shared out evenly over the positions below it.
+    shape, rows of `bits_of`, float32 [n, 255]. The bits of a hyper-latent are shared out evenly over the positions
+    below it.
     """
-    bits_of = -np.log2(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
     total = np.zeros(size, np.float32)
     for symbols, tables in coded:
         bits = np.zeros(symbols.shape[1:], np.float32)

@@ -31,8 +31,8 @@ class HyperpriorNetwork(Network):
         super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), demands, weights_hash(layers))
         self._layers = layers.eval().requires_grad_(False)
         self._tables = Tables(torch.cat([layers.hyper_tables, layers.tables]).flatten(0, 1).numpy())
-        bits = self._tables.bits()
-        symmetric = (bits[:, hp.MAX_SYMBOL :] + bits[:, hp.MAX_SYMBOL :: -1]) / 2  # of n and -n, for n from 0
+        self.bits = self._tables.bits()  # what each symbol -127 ... 127 costs under each table: float32 [n, 255]
+        symmetric = (self.bits[:, hp.MAX_SYMBOL :] + self.bits[:, hp.MAX_SYMBOL :: -1]) / 2  # of n and -n, for n from 0
         self._bits_saved = torch.from_numpy(np.diff(symmetric, axis=1, prepend=symmetric[:, :1]))
 
     def pack(self, y: np.ndarray, quality: int) -> bytes:
@@ -50,11 +50,15 @@ class HyperpriorNetwork(Network):
         v = torch.from_numpy(y)[None] * self._layers.log_gain(level).exp()
         z = self._layers.hyper_analysis(v)[0].round_().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8).numpy()
         passes = Passes(self._layers, z, quality, y.shape)
-        first = _first_table(quality)
         for places in passes.in_order():
-            tables = passes.tables(places).astype(np.int64) + first
-            passes.q[places] = self._rounded(v[0][places] - passes.means[places], torch.from_numpy(tables))
-        return [(z, self._z_tables(z.shape, quality)), (passes.q.numpy(), passes.tables().astype(np.uint16) + first)]
+            tables = torch.from_numpy(self._q_tables(passes, places).astype(np.int64))
+            passes.q[places] = self._rounded(v[0][places] - passes.means[places], tables)
+        return self.with_tables(passes)
+
+    def with_tables(self, passes: Passes) -> list[tuple[np.ndarray, np.ndarray]]:
+        """z and q when all are known, each with the table of every symbol: a row of `bits`."""
+        z, q = passes.z, passes.q.numpy()
+        return [(z, self._z_tables(z.shape, passes.quality)), (q, self._q_tables(passes))]
 
     def _rounded(self, residual: Tensor, tables: Tensor) -> Tensor:
         """Residuals in steps, and the table of each -> int8 symbols."""
@@ -79,22 +83,25 @@ class HyperpriorNetwork(Network):
     @torch.inference_mode()
     def unpack(self, payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int]:
         """Payload and latent shape -> latents y as the synthesis takes them, quality. Raises BlobError."""
-        _, passes, quality = self.symbols(payload, shape)
-        inverse_gain = self._layers.log_inverse_gain(torch.tensor([level_of(quality)])).exp()[0]
-        return passes.means.add_(passes.q).mul_(inverse_gain).numpy(), quality
+        passes = self.symbols(payload, shape)
+        return self.latents(passes), passes.quality
 
     @torch.inference_mode()
-    def symbols(self, payload: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, Passes, int]:
-        """Payload and latent shape -> z, q with its means, quality. Raises BlobError."""
+    def symbols(self, payload: bytes, shape: tuple[int, int, int]) -> Passes:
+        """Payload and latent shape -> all symbols. Raises BlobError."""
         decoder = self._tables.decoder(payload)
-        quality = decoder.quality
-        z = decoder.decode(self._z_tables(hyper_shape(shape), quality))
-        passes = Passes(self._layers, z, quality, shape)
+        z = decoder.decode(self._z_tables(hyper_shape(shape), decoder.quality))
+        passes = Passes(self._layers, z, decoder.quality, shape)
         for places in passes.in_order():
-            tables = passes.tables(places).astype(np.uint16) + _first_table(quality)
-            passes.q[places] = torch.from_numpy(decoder.decode(tables))
+            passes.q[places] = torch.from_numpy(decoder.decode(self._q_tables(passes, places)))
         decoder.check(z, passes.q.numpy())
-        return z, passes, quality
+        return passes
+
+    @torch.inference_mode()
+    def latents(self, passes: Passes) -> np.ndarray:
+        """All symbols -> latents y, in the memory of their means."""
+        inverse_gain = self._layers.log_inverse_gain(torch.tensor([level_of(passes.quality)])).exp()[0]
+        return passes.means.add_(passes.q).mul_(inverse_gain).numpy()
 
     def render(self, y: np.ndarray, quality: int) -> np.ndarray:
         """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3]."""
@@ -104,10 +111,10 @@ class HyperpriorNetwork(Network):
         first = band_of(quality) * hp.N_HYPER
         return np.broadcast_to(np.arange(first, first + hp.N_HYPER, dtype=np.uint16)[:, None, None], shape)
 
-
-def _first_table(quality: int) -> np.uint16:
-    """Of the latents, behind those of all hyper-latents."""
-    return np.uint16(N_BANDS * hp.N_HYPER + band_of(quality) * hp.N_SCALES)
+    def _q_tables(self, passes: Passes, places: tuple[slice, ...] = ()) -> np.ndarray:
+        """Behind the tables of all hyper-latents: uint16, at places that have been given."""
+        first = N_BANDS * hp.N_HYPER + band_of(passes.quality) * hp.N_SCALES
+        return passes.tables(places).astype(np.uint16) + np.uint16(first)
 
 
 def hyper_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -16,15 +16,16 @@ BAND_POSITIONS = 4096  # that contexts look at together: bounds the memory of la
 
 
 class Passes:
-    """Symbols q, int8 [160, h, w], as far as they are known; means of the latents in steps, float32 [160, h, w].
+    """Hyper-latents z, int8 [64, k, l]; symbols q, int8 [160, h, w], as far as they are known; means of the latents in
+    steps, float32 [160, h, w].
 
-    Begins with what the hyper-latents z, int8 [64, k, l], tell of all latents.
+    Begins with what z tells of all latents.
     """
 
     @torch.no_grad()
     def __init__(self, model: L8Photo, z: np.ndarray, quality: int, shape: tuple[int, int, int]):
         _, h, w = shape
-        self._model, self._quality = model, quality
+        self._model, self.z, self.quality = model, z, quality
         self._level = torch.tensor([level_of(quality)])
         hyper_latents = torch.from_numpy(z)
         self.means: Tensor = model.mean(hyper_latents[None].float(), self._level)[0, :, :h, :w]
@@ -58,5 +59,5 @@ class Passes:
                 there = slice(top + row, bottom, 2), slice(column, None, 2)
                 here = slice(top - above + row, bottom - above, 2), slice(column, None, 2)
                 self.means[:, *there] += means[:, *here]
-                scales = context_scales(self._model, number - 1, framed, self._quality, (row, column))
+                scales = context_scales(self._model, number - 1, framed, self.quality, (row, column))
                 self._scales[:, *there] += scales
