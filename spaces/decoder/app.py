@@ -220,7 +220,8 @@ def facts(found: dict | None) -> str:
     if not found:
         return ""
     rows = [
-        ("Model", f"{found['model']}, latent space {found['space']}"),
+        ("Model", found["model"]),
+        ("Latent space", found["space"]),
         ("Picture", f"{found['width']} x {found['height']} pixels"),
         ("Latents", latents_text(found)),
         ("Blob", f"{webui.size_text(found['bytes'])}, {found['coding']}"),
