@@ -45,7 +45,6 @@ from training.evaluate import write_csv  # noqa: E402
 
 PHOTO = ROOT / "spaces" / "encoder" / "examples" / "picos.jpg"
 PLAIN_MEGAPIXELS = 5  # plain diffusers needs over a gigabyte of memory for each megapixel
-SAME_BYTES_MEGAPIXELS = 1.0  # where the qualities of Pillow's codecs are found
 FLOP_SIDE = 256  # pixels; operations are in proportion to the area
 
 
@@ -95,7 +94,7 @@ def cpu_sections(photo: Image.Image, taesd: Model, args: argparse.Namespace) -> 
     line = conditions(codecs["latent8, l8-photo"])
     sections = [f"{one_size}\n\n{image.width} x {image.height}, median of {args.rounds} rounds, {line}"]
 
-    sample = who.picture_of(SAME_BYTES_MEGAPIXELS, photo)
+    sample = who.picture_of(report.USUAL_MEGAPIXELS, photo)
     n_bytes = len(codecs["latent8, l8-photo"].encode(sample, quality=args.quality))
     everyone = {**plain, **ours, **who.pillow_contenders(sample, n_bytes)}
     sizes = []
@@ -106,7 +105,7 @@ def cpu_sections(photo: Image.Image, taesd: Model, args: argparse.Namespace) -> 
     sections += [report.all_sizes(sizes, "encode"), report.all_sizes(sizes, "decode"), report.stages(sizes)]
 
     rates = {dtype: matrix_rate("cpu", dtype) for dtype in (torch.float32, torch.bfloat16)}
-    floors = networks_over_floors(min(sizes, key=lambda size: abs(size.megapixels - 1)), codecs)
+    floors = networks_over_floors(report.nearest(sizes, report.USUAL_MEGAPIXELS), codecs)
     told = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, rate in rates.items())
     own_rate = rates.get(codecs["latent8, l8-photo"].network.dtype, rates[torch.float32])
     sections.append(f"{report.floors(floors, own_rate)}\n\nMatrix products: {told}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from benchmarks.timing import Times, Timing, speed_up
 from training.evaluate import Row
 
 NONE = "–"
+USUAL_MEGAPIXELS = 1.0  # the size that stands for others where a table shows one
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def milliseconds(seconds: float, megapixels: float = 1.0) -> str:
-    """Per megapixel; with a decimal where there would be fewer than two digits."""
-    value = 1000 * seconds / megapixels
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+    """Per megapixel."""
+    return two_digits(1000 * seconds / megapixels)
+
+
+def two_digits(value: float) -> str:
+    """At least two, and no more than needed for that."""
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+
+
+def nearest(sizes: Sequence[Size], megapixels: float) -> Size:
+    return min(sizes, key=lambda size: abs(math.log(size.megapixels / megapixels)))
 
 
 def one_size(timings: Mapping[str, Timing]) -> str:
@@ -64,6 +74,7 @@ def one_size(timings: Mapping[str, Timing]) -> str:
 
 def all_sizes(sizes: Sequence[Size], direction: str) -> str:
     """Milliseconds per megapixel at each size, and in brackets how many times as fast as REFERENCE."""
+    usual = nearest(sizes, USUAL_MEGAPIXELS)
     names = list(dict.fromkeys(name for size in sizes for name in size.timings))
     rows = []
     for name in names:
@@ -75,11 +86,12 @@ def all_sizes(sizes: Sequence[Size], direction: str) -> str:
             own = getattr(size.timings[name], direction)
             cell = milliseconds(own.median, size.megapixels)
             if REFERENCE in size.timings:
-                cell += f" ({speed_up(getattr(size.timings[REFERENCE], direction).whole, own.whole):.2g})"
+                cell += f" ({two_digits(speed_up(getattr(size.timings[REFERENCE], direction).whole, own.whole))})"
             cells.append(cell)
-        n_bytes, megapixels = next((s.timings[name].n_bytes, s.megapixels) for s in sizes if name in s.timings)
-        rows.append([*cells, f"{8 * n_bytes / megapixels / 1e6:.2f}" if n_bytes else NONE])
-    return table([f"{direction}, ms per megapixel", *(f"{s.megapixels:.3g} MP" for s in sizes), "bpp"], rows)
+        n_bytes = usual.timings[name].n_bytes if name in usual.timings else 0
+        rows.append([*cells, f"{8 * n_bytes / usual.megapixels / 1e6:.2f}" if n_bytes else NONE])
+    columns = [*(f"{s.megapixels:.3g} MP" for s in sizes), f"bpp at {usual.megapixels:.3g} MP"]
+    return table([f"{direction}, ms per megapixel", *columns], rows)
 
 
 def stages(sizes: Sequence[Size]) -> str:
@@ -158,7 +170,7 @@ def plot(sizes: Sequence[Size], path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel="megapixels", title=f"{direction}, ms per megapixel")
         axes.set_xticks([size.megapixels for size in sizes])
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+            axis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
             axis.set_minor_formatter(NullFormatter())
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)

@@ -185,10 +185,10 @@ def test_table_of_one_size() -> None:
 
 def test_table_of_all_sizes() -> None:
     found = rows_of(report.all_sizes(SIZES, "encode"))
-    assert found[0] == ["encode, ms per megapixel", "0.5 MP", "4 MP", "bpp"]
+    assert found[0] == ["encode, ms per megapixel", "0.5 MP", "4 MP", "bpp at 0.5 MP"]
     assert found[2:] == [
-        ["diffusers, taesd's shape", "1200 (1)", "–", "–"],
-        ["latent8, l8-photo", "300 (4)", "38", "0.80"],
+        ["diffusers, taesd's shape", "1200 (1.0)", "–", "–"],
+        ["latent8, l8-photo", "300 (4.0)", "38", "0.80"],
     ]
 
 

@@ -77,6 +77,9 @@ class Network:
 
     def _prepared(self, half: nn.Module, dtype: torch.dtype) -> nn.Module:
         prepared = copy.deepcopy(half).eval().requires_grad_(False)
+        for layer in prepared.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = True  # all follow a convolution or a sum, which nothing else reads
         return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _run(self, index: int, x: Tensor, *conditions: Tensor) -> Tensor:
