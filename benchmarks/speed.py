@@ -1,145 +1,152 @@
-"""latent8 beside plain diffusers calls on one picture: milliseconds from picture to latents, and back to a picture.
+"""How fast: latent8 beside plain diffusers calls and Pillow's JPEG, WebP and AVIF, from a PIL image and back to one.
 
-    python benchmarks/speed.py PICTURE
+    python benchmarks/speed.py
+    python benchmarks/speed.py PHOTO --megapixels 0.25 1 --csv speed.csv --plot speed.png
 
-Both sides begin and end with a PIL image in memory. diffusers goes no further than the latents, in float32 and in
-torch's default layout; `Codec.encode` and `Codec.decode` also quantise, entropy-code and write or check the blob.
-The weights of taesd's shape are random: they take as long as taesd's own. Contenders take turns, round by round;
-times are medians, and a ratio is the median of each round's own ratio to diffusers with taesd's shape.
+Prints Markdown: one size in milliseconds; several sizes in milliseconds per megapixel; where latent8's time goes; what
+the arithmetic of the networks takes at the least; and, where there is a CUDA device, pictures per second on it.
+
+Contenders take turns, round by round; times are medians, and a ratio is the median of each round's own ratio to plain
+diffusers calls with taesd's shape, in float32 and torch's default layout. diffusers goes no further than the latents;
+`Codec.encode` and `Codec.decode` also quantise, entropy-code and write or check the blob. The weights of taesd's shape
+are random: they take as long as taesd's own. JPEG, WebP and AVIF have the highest quality that needs no more bytes than
+l8-photo for the picture of one megapixel. Takes about ten minutes on two cores. Needs requirements-dev.txt.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import platform
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from diffusers import AutoencoderTiny
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image, ImageOps
 
-from latent8 import Codec
-from latent8.models import Model, model_named
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # for `benchmarks` and `training`, which are not installed
 
-Encode = Callable[[Image.Image], Any]
-Decode = Callable[[Any], Image.Image]
-Contenders = dict[str, tuple[Encode, Decode]]  # by name; the first is what the others are compared with
-Times = dict[str, list[float]]  # seconds, one for each round
+from benchmarks import speed_contenders as who  # noqa: E402
+from benchmarks import speed_report as report  # noqa: E402
+from benchmarks.arithmetic import count_flops, matrix_rate  # noqa: E402
+from benchmarks.speed_gpu import pictures_per_second  # noqa: E402
+from benchmarks.timing import Contender, measure, rounds_for  # noqa: E402
+from latent8 import Codec, PictureError  # noqa: E402
+from latent8.models import Model  # noqa: E402
+from latent8.pictures import open_picture  # noqa: E402
+from latent8.settings import DEFAULT_QUALITY  # noqa: E402
+from training.evaluate import write_csv  # noqa: E402
 
-
-class PlainDiffusers:
-    """The calls that diffusers documents, with the least that turns PIL images into tensors and back."""
-
-    def __init__(self, location: str):
-        self.autoencoder = AutoencoderTiny.from_pretrained(location, torch_dtype=torch.float32, low_cpu_mem_usage=False)
-        self.autoencoder.eval().requires_grad_(False)
-
-    @torch.inference_mode()
-    def encode(self, image: Image.Image) -> torch.Tensor:
-        """-> latents [1, 4, H/8, W/8]."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-        return self.autoencoder.encode(pixels / 127.5 - 1).latents
-
-    @torch.inference_mode()
-    def decode(self, latents: torch.Tensor) -> Image.Image:
-        sample = self.autoencoder.decode(latents).sample[0]
-        pixels = ((sample + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
-        return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+PHOTO = ROOT / "spaces" / "encoder" / "examples" / "picos.jpg"
+PLAIN_MEGAPIXELS = 5  # plain diffusers needs over a gigabyte of memory for each megapixel
+FLOP_SIDE = 256  # pixels; operations are in proportion to the area
 
 
-def random_taesd(folder: Path) -> Model:
-    """A model of taesd's shape (diffusers' default AutoencoderTiny) with random weights, written to the folder."""
-    torch.manual_seed(0)
-    autoencoder: Any = AutoencoderTiny()
-    autoencoder.save_pretrained(folder, safe_serialization=True)
-    return replace(model_named("taesd"), source=str(folder.resolve()), bundled=True)
+def measure_size(contenders: Mapping[str, Contender], image: Image.Image, rounds: int) -> report.Size:
+    """Plain diffusers is left out of large pictures; the first round counts there, as it is as good as others."""
+    megapixels = image.width * image.height / 1e6
+    large = megapixels > PLAIN_MEGAPIXELS
+    chosen = {name: c for name, c in contenders.items() if not (large and name.startswith("diffusers"))}
+    timings = measure(chosen, image, rounds, warm_up=not large)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=92)
+    decoding = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        open_picture(buffer.getvalue(), image.width * image.height)
+        decoding.append(time.perf_counter() - started)
+    return report.Size(megapixels, timings, decoding)
 
 
-def contenders(taesd: Model, device: str) -> tuple[Contenders, Codec]:
-    """All that is timed, and one of the codecs, to ask for its precision."""
-    plain = {
-        "diffusers, taesd's shape": PlainDiffusers(taesd.location),
-        "diffusers, l8-tiny": PlainDiffusers(model_named("l8-tiny").location),
-    }
-    codecs = {"latent8, taesd's shape": Codec(taesd, device)}
-    codecs |= {f"latent8, {name}": Codec(name, device) for name in ("l8-tiny", "l8-photo")}
-    both: dict[str, Any] = {**plain, **codecs}
-    return {name: (c.encode, c.decode) for name, c in both.items()}, codecs["latent8, l8-photo"]
+def networks_over_floors(size: report.Size, codecs: Mapping[str, Codec]) -> list[report.Floor]:
+    found = []
+    for name, codec in codecs.items():
+        calls = who.flop_calls(codec, FLOP_SIDE)
+        timing = size.timings[name]
+        for half, times, call in zip(("encoder", "decoder"), (timing.encode, timing.decode), calls, strict=True):
+            seconds = statistics.median(times.stages["network"]) / size.megapixels / 1e6
+            found.append(report.Floor(name, half, count_flops(call) / FLOP_SIDE**2, seconds, size.megapixels))
+    return found
 
 
-def measure(all_contenders: Contenders, image: Image.Image, rounds: int) -> tuple[Times, Times]:
-    """Encode and decode times of each contender; a first round is not counted."""
-    encode_times: Times = {name: [] for name in all_contenders}
-    decode_times: Times = {name: [] for name in all_contenders}
-    for _ in range(1 + rounds):
-        for name, (encode, decode) in all_contenders.items():
-            started = time.perf_counter()
-            encoded = encode(image)
-            between = time.perf_counter()
-            decode(encoded)
-            encode_times[name].append(between - started)
-            decode_times[name].append(time.perf_counter() - between)
-    for times in (*encode_times.values(), *decode_times.values()):
-        del times[0]
-    return encode_times, decode_times
-
-
-def milliseconds(values: Sequence[float]) -> str:
-    return f"{1000 * statistics.median(values):.0f}"
-
-
-def speed_up(reference: Sequence[float], values: Sequence[float]) -> str:
-    """Median over the rounds: how many times as fast as the reference."""
-    return f"{statistics.median(r / v for r, v in zip(reference, values, strict=True)):.2f}"
-
-
-def markdown(encode_times: Times, decode_times: Times) -> str:
-    reference = next(iter(encode_times))
-    lines = ["|  | encode, ms | times as fast | decode, ms | times as fast |", "| --- | ---: | ---: | ---: | ---: |"]
-    for name in encode_times:
-        cells = [name]
-        for times in (encode_times, decode_times):
-            cells += [milliseconds(times[name]), speed_up(times[reference], times[name])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def conditions(codec: Codec, image: Image.Image, rounds: int) -> str:
+def conditions(codec: Codec) -> str:
     """One line on what the figures hold for."""
     capabilities = torch.cpu.get_capabilities()
     amx = "with" if capabilities.get("amx_bf16") else "without"
     precision = str(codec.network.dtype).removeprefix("torch.")
     name = capabilities.get("cpu_name", platform.processor())
     threads = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    size = f"{image.width} x {image.height}, median of {rounds} rounds"
-    return f"{size}, {name} {amx} AMX, {threads}; latent8 in {precision}, diffusers in float32"
+    return f"{name} {amx} AMX, {threads}, Pillow {Image.__version__}; latent8 in {precision}, diffusers in float32"
+
+
+def cpu_sections(photo: Image.Image, taesd: Model, args: argparse.Namespace) -> list[str]:
+    plain, codecs = who.plain_contenders(taesd), who.codecs(taesd, "cpu")
+    ours = who.latent8_contenders(codecs, args.quality)
+    image = ImageOps.fit(photo, tuple(args.size))
+    say(f"{image.width} x {image.height}, {args.rounds} rounds")
+    one_size = report.one_size(measure({**plain, **ours}, image, args.rounds))
+    line = conditions(codecs["latent8, l8-photo"])
+    sections = [f"{one_size}\n\n{image.width} x {image.height}, median of {args.rounds} rounds, {line}"]
+
+    sample = who.picture_of(report.USUAL_MEGAPIXELS, photo)
+    n_bytes = len(codecs["latent8, l8-photo"].encode(sample, quality=args.quality))
+    everyone = {**plain, **ours, **who.pillow_contenders(sample, n_bytes)}
+    sizes = []
+    for megapixels in sorted(args.megapixels):
+        rounds = rounds_for(megapixels, max(2, args.rounds // 2))
+        say(f"{megapixels:g} megapixels, {rounds} rounds")
+        sizes.append(measure_size(everyone, who.picture_of(megapixels, photo), rounds))
+    sections += [report.all_sizes(sizes, "encode"), report.all_sizes(sizes, "decode"), report.stages(sizes)]
+
+    rates = {dtype: matrix_rate("cpu", dtype) for dtype in (torch.float32, torch.bfloat16)}
+    floors = networks_over_floors(report.nearest(sizes, report.USUAL_MEGAPIXELS), codecs)
+    told = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, rate in rates.items())
+    own_rate = rates.get(codecs["latent8, l8-photo"].network.dtype, rates[torch.float32])
+    sections.append(f"{report.floors(floors, own_rate)}\n\nMatrix products: {told}.")
+    if args.csv:
+        write_csv(args.csv, report.csv_rows(sizes))
+    if args.plot:
+        report.plot(sizes, args.plot)
+    return sections
+
+
+def say(progress: str) -> None:
+    print(progress, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture", type=Path, help="cropped and scaled to the size")
+    parser.add_argument("photo", type=Path, nargs="?", default=PHOTO, help="what all pictures are cut from")
     parser.add_argument("--size", type=int, nargs=2, default=(768, 512), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--megapixels", type=float, nargs="+", default=[0.25, 1, 4, 16], metavar="MP")
+    parser.add_argument("--rounds", type=int, default=15, help="at --size; the others have half or fewer (default: 15)")
+    parser.add_argument("--quality", type=int, default=DEFAULT_QUALITY, help="of l8-photo (default: 50)")
+    parser.add_argument("--csv", type=Path, help="write the figures of all sizes here")
+    parser.add_argument("--plot", type=Path, help="draw them here, as PNG")
     args = parser.parse_args(argv)
-    if any(side % 8 for side in args.size):
+    if any(side % 8 or side <= 0 for side in args.size):
         parser.error("--size must be multiples of 8: plain diffusers takes no other")
+    if min(args.megapixels) < 0.01 or max(args.megapixels) > 100:
+        parser.error("--megapixels must be from 0.01 to 100")
+    if args.rounds < 1 or not 1 <= args.quality <= 100:
+        parser.error("--rounds must be 1 or more, --quality from 1 to 100")
     diffusers_logging.set_verbosity_error()  # it warns of an entry in the config that it wrote itself
-    with Image.open(args.picture) as picture:
-        image = ImageOps.fit(picture.convert("RGB"), tuple(args.size))
+    try:
+        photo = Image.fromarray(open_picture(args.photo, 1 << 28).rgb)
+    except (OSError, PictureError) as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        timed, codec = contenders(random_taesd(Path(folder)), "cpu")
-        print(f"measuring {len(timed)} contenders", file=sys.stderr)
-        encode_times, decode_times = measure(timed, image, args.rounds)
-    print(f"{markdown(encode_times, decode_times)}\n\n{conditions(codec, image, args.rounds)}")
+        taesd = who.random_taesd(Path(folder))
+        sections = cpu_sections(photo, taesd, args)
+        if torch.cuda.is_available():
+            sections.append(pictures_per_second(photo, taesd, args.quality))
+    print("\n\n".join(sections))
 
 
 if __name__ == "__main__":

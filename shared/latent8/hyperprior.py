@@ -54,7 +54,7 @@ class ResidualBlock(nn.Module):
         _start_at_zero(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(torch.relu(self.first(x)))
+        return self.second(self.first(x).relu_()).add_(x)
 
 
 class Analysis(nn.Module):

@@ -95,6 +95,9 @@ class Network:
         as_it_is = dtype == torch.float32 and self.device.type == "cpu"
         prepared = half if as_it_is else copy.deepcopy(half)  # the original is kept for float32
         prepared = prepared.eval().requires_grad_(False)
+        for layer in prepared.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = True  # all follow a convolution or a sum, which nothing else reads
         return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _run(self, index: int, x: Tensor, *conditions: Tensor) -> Tensor:
