@@ -82,6 +82,21 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
+def size_of(source: Source) -> tuple[int, int]:
+    """Width and height as the file's header has them, before any rotation; (0, 0) where they cannot be told."""
+    if isinstance(source, np.ndarray):
+        return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
+    if isinstance(source, Image.Image):
+        return source.size
+    try:
+        image, _ = _open(source)
+    except PictureError:
+        return 0, 0
+    if isinstance(source, (str, os.PathLike)):
+        image.close()
+    return image.size  # an open file stands elsewhere now; Pillow reads it from its start again
+
+
 def encode_alpha(alpha: np.ndarray) -> bytes:
     """uint8 [H, W] -> PNG of mode L."""
     buffer = io.BytesIO()
