@@ -7,20 +7,26 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import NoReturn
 
-from latent8 import __version__
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect
+from latent8 import __version__, folders
+from latent8.blob import Header
+from latent8.codec import DEFAULT_MAX_PIXELS, Codec, blob_bytes, blob_pixels, describe, inspect
 from latent8.errors import Latent8Error
 from latent8.files import picture_bytes, write_file
 from latent8.models import DEFAULT_MODEL, model_named, model_with_id, models
+from latent8.pictures import SUFFIXES, pixel_count
 from latent8.settings import DEFAULT_QUALITY, Settings
+
+LATENTS_PNG = ".encoded.png"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 after one line on standard error for each input that failed."""
+    """Run one command; 0, or 2 after one line on standard error for each input that failed, 1 for a folder's."""
     args = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what cannot be printed
@@ -33,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _encode(args: argparse.Namespace) -> int:
+    folder = _folder_of(args)
     names = ("levels",) if args.png else ("quality", "target_bytes", "target_bpp", "levels")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     model = model_named(args.model)
@@ -42,29 +49,103 @@ def _encode(args: argparse.Namespace) -> int:
         raise Latent8Error(f"{error}.") from None
     codec = Codec(model, args.device, max_pixels=args.max_pixels)
 
-    def convert(source: Path) -> tuple[Path, bytes]:
-        run = codec.encode_rgba_png if args.png else codec.encode
-        data = run(source, longest_side=args.longest_side, **options)
-        return source.with_suffix(".encoded.png" if args.png else ".l8"), data
+    run = codec.encode_rgba_png if args.png else codec.encode
+    suffix = LATENTS_PNG if args.png else ".l8"
 
-    return _each(args, convert)
+    def convert(source: Path) -> bytes:
+        return run(source, longest_side=args.longest_side, **options)
+
+    if folder:
+        jobs, others = folders.plan(folder, args.output, _is_picture, lambda path: path.stem, suffix)
+        outcomes = folders.convert_all(
+            jobs, convert, lambda source: pixel_count(source, args.longest_side), args.skip_existing
+        )
+        return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(outcome.data))
+    return _each(args, lambda source: (source.with_suffix(suffix), convert(source)))
 
 
 def _decode(args: argparse.Namespace) -> int:
+    folder = _folder_of(args)
     codecs: dict[int, Codec] = {}
 
-    def convert(source: Path) -> tuple[Path, bytes]:
-        data = source.read_bytes()
+    def convert(data: bytes, suffix: str) -> bytes:
         model_id = inspect(data).model_id
-        if model_id not in codecs:
-            codecs[model_id] = Codec(model_with_id(model_id), args.device, max_pixels=args.max_pixels)
-        image = codecs[model_id].decode(data)
-        single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
-        stem = source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
-        target = args.output if single_file else source.with_name(f"{stem}.png")
-        return target, picture_bytes(image, target.suffix)
+        with loading:
+            if model_id not in codecs:
+                codecs[model_id] = Codec(model_with_id(model_id), args.device, max_pixels=args.max_pixels)
+        return picture_bytes(codecs[model_id].decode(data), suffix)
 
-    return _each(args, convert, keep_existing=True)
+    loading = Lock()
+    if folder:
+        jobs, others = folders.plan(folder, args.output, _is_blob, _blob_stem, ".png")
+        outcomes = folders.convert_all(
+            jobs,
+            lambda source: convert(blob_bytes(source), ".png"),
+            blob_pixels,
+            args.skip_existing,
+            keep_existing=not args.force,
+        )
+        return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(blob_bytes(outcome.job.source)))
+
+    def convert_one(source: Path) -> tuple[Path, bytes]:
+        single_file = args.output is not None and len(args.files) == 1 and not args.output.is_dir()
+        target = args.output if single_file else source.with_name(f"{_blob_stem(source)}.png")
+        return target, convert(source.read_bytes(), target.suffix)
+
+    return _each(args, convert_one, keep_existing=True)
+
+
+def _blob_stem(path: Path) -> str:
+    return path.name.removesuffix(LATENTS_PNG) if path.name.endswith(LATENTS_PNG) else path.stem
+
+
+def _is_blob(path: Path) -> bool:
+    return path.suffix.lower() == ".l8" or path.name.endswith(LATENTS_PNG)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.endswith(LATENTS_PNG)
+
+
+def _folder_of(args: argparse.Namespace) -> Path | None:
+    """The folder that is the one input, or None where files are given. Raises Latent8Error for anything between."""
+    found = [path for path in args.files if path.is_dir()]
+    if not found and (args.skip_existing or args.report):
+        raise Latent8Error("--skip-existing and --report are for a folder: name one, with --output.")
+    if found and (len(args.files) > 1 or not args.output):
+        raise Latent8Error(f"{found[0]} is a directory: give it alone, and with -o the folder to write to.")
+    return found[0] if found else None
+
+
+def _folder(
+    args: argparse.Namespace,
+    outcomes: Iterable[folders.Outcome],
+    total: int,
+    others: int,
+    header_of: Callable[[folders.Outcome], Header],
+) -> int:
+    """Show the progress, tell and report what became of each file, and sum up; 1 where one failed."""
+    from tqdm import tqdm
+
+    if not total:
+        raise Latent8Error(f"There is nothing to convert in {args.files[0]}.")
+    counts = dict.fromkeys((folders.WRITTEN, folders.SKIPPED, folders.FAILED), 0)
+    with ExitStack() as stack:
+        report = None
+        if args.report:
+            file = stack.enter_context(open(args.report, "w", newline="", encoding="utf-8", errors="backslashreplace"))
+            report = folders.Report(file)
+        for outcome in stack.enter_context(tqdm(outcomes, total=total, unit="file", disable=None)):
+            counts[outcome.result] += 1
+            if outcome.error:
+                with tqdm.external_write_mode():
+                    _fail(outcome.error, outcome.job.source)
+            if report:
+                header = header_of(outcome) if outcome.result == folders.WRITTEN else None
+                report.add(outcome, header, _text(outcome.error, outcome.job.source) if outcome.error else "")
+    left = f", {others} other files left alone" if others else ""
+    print(f"{args.output}: {', '.join(f'{n:,} {result}' for result, n in counts.items())}{left}")
+    return int(counts[folders.FAILED] > 0)
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -119,11 +200,15 @@ def _each(args: argparse.Namespace, convert: Callable[[Path], tuple[Path, bytes]
     return failed
 
 
-def _fail(error: Exception, source: Path | None = None) -> int:
-    text = str(error)
+def _text(error: Exception, source: Path | None) -> str:
     if isinstance(error, OSError) and error.strerror:
         of_source = error.filename is None or str(error.filename) == str(source)
-        text = f"{error.strerror}." if of_source else f"{error.strerror}: {error.filename}"
+        return f"{error.strerror}." if of_source else f"{error.strerror}: {error.filename}"
+    return str(error)
+
+
+def _fail(error: Exception, source: Path | None = None) -> int:
+    text = _text(error, source)
     print(f"latent8: {source}: {text}" if source else f"latent8: {text}", file=sys.stderr)
     return 2
 
@@ -180,12 +265,15 @@ def _parser() -> argparse.ArgumentParser:
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help=".l8 blobs, or latents as RGBA PNG -> pictures")
-    decode.add_argument("--force", action="store_true", help="overwrite pictures")
+    overwriting = decode.add_mutually_exclusive_group()
+    overwriting.add_argument("--force", action="store_true", help="overwrite pictures")
     decode.set_defaults(run=_decode)
 
-    for command in (encode, decode):
-        command.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
+    for command, group in ((encode, encode), (decode, overwriting)):
+        command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files, or one folder")
+        command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs or a folder's tree")
+        group.add_argument("--skip-existing", action="store_true", help="of a folder: go on where a run has stopped")
+        command.add_argument("--report", type=Path, metavar="CSV", help="of a folder: what became of each file")
         command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
         command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
 

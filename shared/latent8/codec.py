@@ -26,7 +26,7 @@ from latent8.pictures import (
     encode_alpha,
     open_picture,
     pad_to_multiple,
-    size_of,
+    pixel_count,
 )
 from latent8.quantise import Quantiser
 from latent8.rgba_png import is_png, read_rgba_png, require_four_channels, write_rgba_png
@@ -103,12 +103,11 @@ class Codec:
         """
         Settings(**options).check(self.model)
 
-        def pixels_of(image: Source) -> int:
-            width, height = size_of(image)
-            shrunk = min(1.0, longest_side / max(width, height, 1)) if longest_side else 1.0
-            return int(width * height * shrunk**2)
-
-        return map_in_order(lambda image: self.encode(image, longest_side=longest_side, **options), images, pixels_of)
+        return map_in_order(
+            lambda image: self.encode(image, longest_side=longest_side, **options),
+            images,
+            lambda image: pixel_count(image, longest_side),
+        )
 
     def encode_rgba_png(self, image: Source, *, levels: int = 256, longest_side: int | None = None) -> bytes:
         """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""

@@ -17,6 +17,7 @@ from latent8.errors import BlobError, PictureError
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
 ACCEPTED = "JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF"
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,13 @@ def size_of(source: Source) -> tuple[int, int]:
     if isinstance(source, (str, os.PathLike)):
         image.close()
     return image.size  # an open file stands elsewhere now; Pillow reads it from its start again
+
+
+def pixel_count(source: Source, longest_side: int | None = None) -> int:
+    """Pixels of what `open_picture` would give, read off the file's header; 0 where they cannot be told."""
+    width, height = size_of(source)
+    shrunk = min(1.0, longest_side / max(width, height, 1)) if longest_side else 1.0
+    return int(width * height * shrunk**2)
 
 
 def encode_alpha(alpha: np.ndarray) -> bytes:
