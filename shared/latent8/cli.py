@@ -1,4 +1,4 @@
-"""Command line: python -m latent8 encode | decode | inspect | models."""
+"""Command line: python -m latent8 encode | decode | bulk | inspect | models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ LATENTS_PNG = ".encoded.png"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 after one line on standard error for each input that failed, 1 for a folder's."""
+    """Run one command; 0, or 2 after one line on standard error for each input that failed, 1 for those of a folder."""
     args = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what cannot be printed
@@ -148,6 +149,28 @@ def _folder(
     return int(counts[folders.FAILED] > 0)
 
 
+def _bulk(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    try:
+        from latent8 import bulk
+    except ImportError as error:
+        raise Latent8Error(f"{error.name} is missing: install latent8 with its extra, latent8[bulk].") from None
+    settings = Settings(args.quality, args.target_bytes, args.target_bpp, args.levels)
+    job = bulk.Job(
+        args.source, args.output, args.model, settings, args.longest_side, args.max_pixels, measure=not args.no_psnr
+    )
+    bulk.connect(args.address)
+    started, done = time.monotonic(), 0
+    with tqdm(unit="picture", disable=None) as bar:
+        for totals in bulk.run(job, args.actors):
+            bar.total, done = totals.wanted, totals.pictures
+            bar.update(done - bar.n)
+    speed = f"{done:,} pictures in {time.monotonic() - started:.0f} s"
+    print(f"{args.output}: {speed}, {totals.n_bytes:,} bytes, {totals.failed:,} failed")
+    return int(totals.failed > 0)
+
+
 def _inspect(args: argparse.Namespace) -> int:
     failed = 0
     for source in args.files:
@@ -254,13 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
-    encode.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
-    size = encode.add_mutually_exclusive_group()
-    size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
-    size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
-    size.add_argument("--target-bpp", type=_bpp, help="of l8-photo: the same in bits per pixel")
-    size.add_argument("--levels", type=_levels, help="of the other models' quantiser, 16 to 256 (default: 256)")
-    encode.add_argument("--longest-side", type=_positive, help="shrink larger pictures to this many pixels")
+    _add_encoding(encode)
     encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
     encode.set_defaults(run=_encode)
 
@@ -277,6 +294,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
         command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
 
+    bulk = commands.add_parser("bulk", help="very many pictures -> .l8 blobs and an index, on Ray; see docs/BULK.md")
+    bulk.add_argument("source", metavar="PHOTOS", help="folder, or URL that fsspec knows")
+    bulk.add_argument("-o", "--output", required=True, metavar="OUT", help="likewise")
+    _add_encoding(bulk)
+    bulk.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
+    bulk.add_argument("--no-psnr", action="store_true", help="leave PSNR out of the index, and with it the decoding")
+    bulk.add_argument("--actors", type=_positive, help="default: one for each GPU, or without any for each CPU")
+    bulk.add_argument("--address", help="of a Ray cluster (default: this machine alone)")
+    bulk.set_defaults(run=_bulk)
+
     show = commands.add_parser("inspect", help="what a blob holds, without decoding it")
     show.add_argument("files", nargs="+", type=Path, metavar="FILE")
     show.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -284,3 +311,13 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("models", help="the models that blobs can name").set_defaults(run=_models)
     return parser
+
+
+def _add_encoding(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    size = command.add_mutually_exclusive_group()
+    size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
+    size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
+    size.add_argument("--target-bpp", type=_bpp, help="of l8-photo: the same in bits per pixel")
+    size.add_argument("--levels", type=_levels, help="of the other models' quantiser, 16 to 256 (default: 256)")
+    command.add_argument("--longest-side", type=_positive, help="shrink larger pictures to this many pixels")

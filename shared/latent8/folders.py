@@ -8,8 +8,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
+from pathlib import Path, PurePath
+from typing import TextIO, TypeVar
 
 from latent8.blob import Header
 from latent8.errors import Latent8Error
@@ -18,6 +18,7 @@ from latent8.many import map_in_order
 
 WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
 REPORT_COLUMNS = ["source", "target", "result", "source_bytes", "bytes", "width", "height", "bpp", "message"]
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -57,20 +58,20 @@ def plan(
     """
     found = files_below(folder, output)
     sources = [path for path in found if wanted(path) and not path.name.startswith(".")]
-    stems = {source: stem_of(source) for source in sources}
-    while shared := _sharing(stems):
-        stems |= {source: source.name for source in shared}
-    jobs = [Job(s, output / s.relative_to(folder).with_name(f"{stems[s]}{suffix}")) for s in sources]
+    names = distinct_names({path: path.with_name(stem_of(path)) for path in sources})
+    jobs = [Job(path, output / f"{name.relative_to(folder)}{suffix}") for path, name in names.items()]
     return jobs, len(found) - len(jobs)
 
 
-def _sharing(stems: dict[Path, str]) -> list[Path]:
-    """Sources whose name is taken by another as well, and can still be told apart."""
-    keys = {
-        source: str(source.with_name(stem)).lower() for source, stem in stems.items()
-    }  # file systems may ignore case
-    counts = Counter(keys.values())
-    return [source for source, key in keys.items() if counts[key] > 1 and stems[source] != source.name]
+def distinct_names(names: dict[AnyPath, AnyPath]) -> dict[AnyPath, AnyPath]:
+    """Path -> its name without ending; where several share one, even but for case, it becomes the whole path."""
+    names = dict(names)
+    while True:
+        taken = Counter(str(name).lower() for name in names.values())
+        shared = [path for path, name in names.items() if taken[str(name).lower()] > 1 and name != path]
+        if not shared:
+            return names
+        names |= {path: path for path in shared}
 
 
 def convert_all(
