@@ -67,12 +67,17 @@ class AppServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
+        if self.stop() is None:
             self._process.kill()
             self._process.wait()
+
+    def stop(self, seconds: float = 10) -> int | None:
+        """Send SIGTERM: the exit status, or None where it is still running after so many seconds."""
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _wait(self) -> None:
         """Until it answers, or raise RuntimeError with what it printed."""
