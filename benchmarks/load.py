@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -48,7 +48,10 @@ from latent8 import Codec  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 ENDPOINTS = {"encoder": "/encode", "decoder": "/decode"}
-SETTINGS = {"encoder": ["l8-photo", 50, 0, 256, 0], "decoder": ["PNG"]}  # what follows the file in a request
+SETTINGS: dict[str, list[str | int]] = {
+    "encoder": ["l8-photo", 50, 0, 256, 0],
+    "decoder": ["PNG"],
+}  # what follows the file in a request
 UPLOAD_LIMIT = 64 << 20  # bytes, as MAX_UPLOAD of latent8/webui.py
 STOP_SECONDS = 30
 
@@ -177,16 +180,23 @@ def in_background(users: Sequence[User], given: Sequence[Input]) -> Iterator[Rou
 
 
 def vanish_in_mid_upload(server: AppServer, given: Input) -> list[str]:
-    address = urlsplit(server.url)
-    for _ in range(10):
-        with socket.create_connection((str(address.hostname), int(address.port or 80))) as connection:
-            head = (
-                "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
-                "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
-                '--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-            )
-            connection.sendall(head.encode() + bytes(300_000))
-    return []
+    address, before = urlsplit(server.url), len(parts_of_uploads(server))
+    head = (
+        "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    )
+    with ExitStack() as stack:
+        for _ in range(10):
+            connection = socket.create_connection((str(address.hostname), int(address.port or 80)))
+            stack.enter_context(connection).sendall(head.encode() + bytes(300_000))
+        begun = settles(lambda: len(parts_of_uploads(server)) >= before + 10)
+    return [] if begun else ["uploads are not taken"]
+
+
+def parts_of_uploads(server: AppServer) -> list[Path]:
+    """Uploads that go on, or were broken off: those that are whole lie in folders of their own."""
+    return [path for path in server.temporary.glob("tmp*") if path.is_file()]
 
 
 def vanish_while_waiting(server: AppServer, given: Input) -> list[str]:
