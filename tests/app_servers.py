@@ -67,12 +67,16 @@ class AppServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._process.kill()  # at once: there is nothing to keep
+        self._process.wait()
+
+    def stop(self, seconds: float) -> int | None:
+        """Send SIGTERM: the exit status, or None where it is still running after so many seconds."""
         self._process.terminate()
         try:
-            self._process.wait(10)
+            return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            return None
 
     def _wait(self) -> None:
         """Until it answers, or raise RuntimeError with what it printed."""

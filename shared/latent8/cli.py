@@ -1,36 +1,49 @@
-"""Command line: python -m latent8 encode | decode | convert | inspect | show | compare | models."""
+"""Command line: python -m latent8 encode | decode | convert | bulk | inspect | show | compare | models."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import json
-import math
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from threading import Lock
 
 from PIL import Image
 
-from latent8 import __version__
-from latent8.blob import clean_stem
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec, describe, inspect, require_decoder, require_encoder
+from latent8 import folders
+from latent8.blob import Header, clean_stem
+from latent8.cli_parser import parser
+from latent8.codec import (
+    Codec,
+    blob_bytes,
+    blob_pixels,
+    describe,
+    inspect,
+    require_decoder,
+    require_encoder,
+)
 from latent8.comparison import compare
 from latent8.errors import Latent8Error
-from latent8.exchange import SPACE_NAMES, SUFFIXES, as_blob
+from latent8.exchange import SUFFIXES, as_blob
 from latent8.exchange import convert as convert_latents
 from latent8.files import picture_bytes, write_file
 from latent8.latent_pictures import latent_sheet
-from latent8.latent_spaces import SPACES
 from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
 from latent8.own_models import chosen_model
-from latent8.settings import DEFAULT_QUALITY, Settings
+from latent8.pictures import SUFFIXES as PICTURE_SUFFIXES
+from latent8.pictures import pixel_count
+from latent8.settings import Settings
+
+LATENTS_PNG = SUFFIXES["png"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 after one line on standard error for each input that failed."""
-    args = _parser().parse_args(argv)
+    """Run one command; 0, or 2 after one line on standard error for each input that failed, 1 for those of a folder."""
+    args = parser(RUNS).parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what cannot be printed
     try:
@@ -42,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _encode(args: argparse.Namespace) -> int:
+    folder = _folder_of(args)
     names = ("levels",) if args.png else ("quality", "target_bytes", "target_bpp", "levels")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     model = chosen_model(args.model, args.space)
@@ -52,28 +66,120 @@ def _encode(args: argparse.Namespace) -> int:
     require_encoder(model)
     codec = Codec(model, args.device, max_pixels=args.max_pixels)
 
-    def convert(source: Path) -> tuple[Path, bytes]:
-        run = codec.encode_rgba_png if args.png else codec.encode
-        data = run(source, longest_side=args.longest_side, **options)
-        return source.with_suffix(".encoded.png" if args.png else ".l8"), data
+    run = codec.encode_rgba_png if args.png else codec.encode
+    suffix = LATENTS_PNG if args.png else ".l8"
 
-    return _each(args, convert)
+    def convert(source: Path) -> bytes:
+        return run(source, longest_side=args.longest_side, **options)
+
+    if folder:
+        jobs, others = folders.plan(folder, args.output, _is_picture, lambda path: path.stem, suffix)
+        outcomes = folders.convert_all(
+            jobs, convert, lambda source: pixel_count(source, args.longest_side), args.skip_existing
+        )
+        return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(outcome.data))
+    return _each(args, lambda source: (source.with_suffix(suffix), convert(source)))
 
 
 def _decode(args: argparse.Namespace) -> int:
+    folder = _folder_of(args)
     codecs: dict[Model, Codec] = {}
     decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
-    def convert(source: Path) -> tuple[Path, bytes]:
-        data = as_blob(source.read_bytes(), args.space, raw=args.raw, max_pixels=args.max_pixels)
+    def image_of(data: bytes) -> Image.Image:
+        data = as_blob(data, args.space, raw=args.raw, max_pixels=args.max_pixels)
         header = inspect(data)
         model = decoder or model_with_id(header.model_id)
         require_decoder(header, model)  # before it is loaded
-        if model not in codecs:
-            codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
-        return _picture(args, source, ".png", codecs[model].decode(data, legacy_range=args.legacy_range))
+        with loading:
+            if model not in codecs:
+                codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
+        return codecs[model].decode(data, legacy_range=args.legacy_range)
 
-    return _each(args, convert, keep_existing=True)
+    loading = Lock()
+    if folder:
+        jobs, others = folders.plan(folder, args.output, _is_blob, _stem, ".png")
+        outcomes = folders.convert_all(
+            jobs,
+            lambda source: picture_bytes(image_of(blob_bytes(source)), ".png"),
+            blob_pixels,
+            args.skip_existing,
+            keep_existing=not args.force,
+        )
+        return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(blob_bytes(outcome.job.source)))
+
+    return _each(args, lambda source: _picture(args, source, ".png", image_of(source.read_bytes())), keep_existing=True)
+
+
+def _is_blob(path: Path) -> bool:
+    return path.suffix.lower() == ".l8" or path.name.endswith(LATENTS_PNG)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.endswith(LATENTS_PNG)
+
+
+def _folder_of(args: argparse.Namespace) -> Path | None:
+    """The folder that is the one input, or None where files are given. Raises Latent8Error for anything between."""
+    found = [path for path in args.files if path.is_dir()]
+    if not found and (args.skip_existing or args.report):
+        raise Latent8Error("--skip-existing and --report are for a folder: name one, with --output.")
+    if found and (len(args.files) > 1 or not args.output):
+        raise Latent8Error(f"{found[0]} is a directory: give it alone, and with -o the folder to write to.")
+    return found[0] if found else None
+
+
+def _folder(
+    args: argparse.Namespace,
+    outcomes: Iterable[folders.Outcome],
+    total: int,
+    others: int,
+    header_of: Callable[[folders.Outcome], Header],
+) -> int:
+    """Show the progress, tell and report what became of each file, and sum up; 1 where one failed."""
+    from tqdm import tqdm
+
+    if not total:
+        raise Latent8Error(f"There is nothing to convert in {args.files[0]}.")
+    counts = dict.fromkeys((folders.WRITTEN, folders.SKIPPED, folders.FAILED), 0)
+    with ExitStack() as stack:
+        report = None
+        if args.report:
+            file = stack.enter_context(open(args.report, "w", newline="", encoding="utf-8", errors="backslashreplace"))
+            report = folders.Report(file)
+        for outcome in stack.enter_context(tqdm(outcomes, total=total, unit="file", disable=None)):
+            counts[outcome.result] += 1
+            if outcome.error:
+                with tqdm.external_write_mode():
+                    _fail(outcome.error, outcome.job.source)
+            if report:
+                header = header_of(outcome) if outcome.result == folders.WRITTEN else None
+                report.add(outcome, header, _text(outcome.error, outcome.job.source) if outcome.error else "")
+    left = f", {others} other files left alone" if others else ""
+    print(f"{args.output}: {', '.join(f'{n:,} {result}' for result, n in counts.items())}{left}")
+    return int(counts[folders.FAILED] > 0)
+
+
+def _bulk(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    try:
+        from latent8 import bulk
+    except ImportError as error:
+        raise Latent8Error(f"{error.name} is missing: install latent8 with its extra, latent8[bulk].") from None
+    settings = Settings(args.quality, args.target_bytes, args.target_bpp, args.levels)
+    job = bulk.Job(
+        args.source, args.output, args.model, settings, args.longest_side, args.max_pixels, measure=not args.no_psnr
+    )
+    bulk.connect(args.address)
+    started, done = time.monotonic(), 0
+    with tqdm(unit="picture", disable=None) as bar:
+        for totals in bulk.run(job, args.actors):
+            bar.total, done = totals.wanted, totals.pictures
+            bar.update(done - bar.n)
+    speed = f"{done:,} pictures in {time.monotonic() - started:.0f} s"
+    print(f"{args.output}: {speed}, {totals.n_bytes:,} bytes, {totals.failed:,} failed")
+    return int(totals.failed > 0)
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -118,7 +224,7 @@ def _picture(args: argparse.Namespace, source: Path, ending: str, image: Image.I
 
 def _stem(source: Path) -> str:
     """File name without its ending, the two of NAME.encoded.png included."""
-    return source.name.removesuffix(".encoded.png") if source.name.endswith(".encoded.png") else source.stem
+    return source.name.removesuffix(LATENTS_PNG) if source.name.endswith(LATENTS_PNG) else source.stem
 
 
 def _inspect(args: argparse.Namespace) -> int:
@@ -174,113 +280,26 @@ def _each(args: argparse.Namespace, convert: Callable[[Path], tuple[Path, bytes]
     return failed
 
 
-def _fail(error: Exception, source: Path | None = None) -> int:
-    text = str(error)
+def _text(error: Exception, source: Path | None) -> str:
     if isinstance(error, OSError) and error.strerror:
         of_source = error.filename is None or str(error.filename) == str(source)
-        text = f"{error.strerror}." if of_source else f"{error.strerror}: {error.filename}"
+        return f"{error.strerror}." if of_source else f"{error.strerror}: {error.filename}"
+    return str(error)
+
+
+def _fail(error: Exception, source: Path | None = None) -> int:
+    text = _text(error, source)
     print(f"latent8: {source}: {text}" if source else f"latent8: {text}", file=sys.stderr)
     return 2
 
 
-def _levels(text: str) -> int:
-    if not text.isdigit() or not 16 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError("must be a whole number from 16 to 256")
-    return int(text)
-
-
-def _quality(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 100")
-    return int(text)
-
-
-def _bpp(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("must be a number above 0")
-    return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return int(text)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as everything else here does, without the usage above it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="latent8", description="Pictures as small 8-bit latent blobs, and back.")
-    parser.add_argument("--version", action="version", version=f"latent8 {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
-    own = "or the folder or Hub repository of an AutoencoderTiny or AutoencoderKL of your own"
-    encode.add_argument("--model", default=DEFAULT_MODEL, help=f"see the command models; {own}")
-    size = encode.add_mutually_exclusive_group()
-    size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
-    size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
-    size.add_argument("--target-bpp", type=_bpp, help="of l8-photo: the same in bits per pixel")
-    size.add_argument("--levels", type=_levels, help="of the other models' quantiser, 16 to 256 (default: 256)")
-    encode.add_argument("--longest-side", type=_positive, help="shrink larger pictures to this many pixels")
-    encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
-    encode.set_defaults(run=_encode)
-
-    decode = commands.add_parser("decode", help=".l8 blobs, or latents in the formats of convert -> pictures")
-    decode.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {own}")
-    decode.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
-    decode.set_defaults(run=_decode)
-
-    convert = commands.add_parser(
-        "convert", help="latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy"
-    )
-    convert.add_argument("--to", choices=SUFFIXES, required=True, help="format to write; what is read tells itself")
-    convert.set_defaults(run=_convert)
-
-    show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
-    show.set_defaults(run=_show)
-
-    several = commands.add_parser("compare", help="one blob with several decoders: seconds, and how far off each is")
-    several.add_argument("file", type=Path, metavar="FILE")
-    several.add_argument("--decoder", action="append", default=[], metavar="MODEL", help="one for each decoder")
-    several.add_argument("--original", type=Path, metavar="PICTURE", help="adds PSNR, SSIM, MAE and MSE")
-    several.add_argument("-o", "--output", type=Path, help="folder for the pictures and their differences")
-    several.add_argument("--json", action="store_true", help="one JSON object a line")
-    several.set_defaults(run=_compare)
-
-    for command in (decode, convert):
-        command.add_argument(
-            "--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents"
-        )
-    for command in (decode, convert, show):
-        command.add_argument("--force", action="store_true", help="overwrite files")
-    for command in (encode, decode, convert, show):
-        command.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
-    for command in (encode, decode, convert, show, several):
-        command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
-    for command in (encode, decode, show, several):
-        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
-
-    own_space, file_space = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
-    for command in (encode, several):
-        command.add_argument("--space", choices=SPACES, help=own_space)
-    decode.add_argument("--space", choices=SPACE_NAMES, help=f"{file_space}, and {own_space}")
-    convert.add_argument("--space", choices=SPACE_NAMES, help=file_space)
-
-    facts = commands.add_parser("inspect", help="what a blob holds, without decoding it")
-    facts.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    facts.add_argument("--json", action="store_true", help="one JSON object a line")
-    facts.set_defaults(run=_inspect)
-
-    commands.add_parser("models", help="the models that blobs can name").set_defaults(run=_models)
-    return parser
+RUNS = {
+    "encode": _encode,
+    "decode": _decode,
+    "convert": _convert,
+    "bulk": _bulk,
+    "inspect": _inspect,
+    "show": _show,
+    "compare": _compare,
+    "models": _models,
+}

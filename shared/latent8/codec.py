@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,9 @@ from PIL import Image
 
 from latent8 import blob as l8
 from latent8.blob import Header
-from latent8.errors import BlobError, ModelError, PictureError
+from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
 from latent8.files import picture_bytes, write_file
+from latent8.many import map_in_order
 from latent8.models import (
     CONSISTENCY,
     DEFAULT_MODEL,
@@ -27,7 +29,16 @@ from latent8.models import (
     model_named,
     model_with_id,
 )
-from latent8.pictures import Picture, Source, check_size, decode_alpha, encode_alpha, open_picture, pad_to_multiple
+from latent8.pictures import (
+    Picture,
+    Source,
+    check_size,
+    decode_alpha,
+    encode_alpha,
+    open_picture,
+    pad_to_multiple,
+    pixel_count,
+)
 from latent8.quantise import Quantiser
 from latent8.rgba_png import is_png, read_rgba_png, require_four_channels, write_rgba_png
 from latent8.settings import DEFAULT_QUALITY, DEFAULTS, Settings
@@ -94,6 +105,24 @@ class Codec:
         picture = open_picture(image, self.max_pixels, longest_side)
         return pack(*self.analyse(picture, settings, stem))
 
+    def encode_many(
+        self, images: Iterable[Source], *, longest_side: int | None = None, **options
+    ) -> Iterator[bytes | Latent8Error]:
+        """Pictures -> blobs, in order, several at a time; the same bytes as `encode` gives each on its own.
+
+        options: those of `encode` but for stem, which is each path's own. For a picture that cannot be encoded, the
+        PictureError comes in place of its blob, and the others go on. `images` is read as results are asked for, a
+        few ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as `encode`
+        does, at once.
+        """
+        Settings(**options).check(self.model)
+
+        return map_in_order(
+            lambda image: self.encode(image, longest_side=longest_side, **options),
+            images,
+            lambda image: pixel_count(image, longest_side),
+        )
+
     def encode_rgba_png(self, image: Source, *, levels: int = 256, longest_side: int | None = None) -> bytes:
         """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
         require_encoder(self.model)
@@ -121,6 +150,14 @@ class Codec:
         if model not in self._others:
             self._others[model] = Codec(model, *self._settings, self.max_pixels)
         return self._others[model]
+
+    def decode_many(self, blobs: Iterable[bytes | str | os.PathLike]) -> Iterator[Image.Image | Latent8Error]:
+        """Blobs, as bytes or paths -> PIL images, in order, several at a time, as `decode` gives each.
+
+        For a blob that cannot be read or decoded, the BlobError comes in place of its picture, and the others go on.
+        `blobs` is read as in `encode_many`.
+        """
+        return map_in_order(lambda blob: self.decode(blob_bytes(blob)), blobs, blob_pixels)
 
     def analyse(
         self, picture: Picture, settings: Settings = DEFAULTS, stem: str | None = None
@@ -262,6 +299,25 @@ def require_encoder(model: Model) -> None:
     if not model.encodes:
         others = " or ".join(other.name for other in decoders_of(model.space) if other.encodes)
         raise ModelError(f"{model.name} only decodes: encode with {others}, whose latents it takes.")
+
+
+def blob_bytes(blob: bytes | str | os.PathLike) -> bytes:
+    """The bytes themselves, or those of the file. Raises BlobError where it cannot be read."""
+    if isinstance(blob, bytes):
+        return blob
+    try:
+        return Path(blob).read_bytes()
+    except OSError as error:
+        raise BlobError(f"The file cannot be read ({error.strerror or error}).") from None
+
+
+def blob_pixels(blob: bytes | str | os.PathLike) -> int:
+    """Size of the picture in a blob, in pixels; 0 where it cannot be told."""
+    try:
+        header = inspect(blob_bytes(blob))
+    except BlobError:
+        return 0
+    return header.width * header.height
 
 
 def describe(header: Header) -> dict[str, str | int | float]:

@@ -17,6 +17,7 @@ from latent8.errors import BlobError, PictureError
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
 ACCEPTED = "JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF"
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,28 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
             f"The picture has {megapixels:.1f} megapixels ({width} x {height}), over the limit of "
             f"{max_pixels / 1e6:.1f}: shrink it, or raise the limit if there is memory for it."
         )
+
+
+def size_of(source: Source) -> tuple[int, int]:
+    """Width and height as the file's header has them, before any rotation; (0, 0) where they cannot be told."""
+    if isinstance(source, np.ndarray):
+        return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
+    if isinstance(source, Image.Image):
+        return source.size
+    try:
+        image, _ = _open(source)
+    except PictureError:
+        return 0, 0
+    if isinstance(source, (str, os.PathLike)):
+        image.close()
+    return image.size  # an open file stands elsewhere now; Pillow reads it from its start again
+
+
+def pixel_count(source: Source, longest_side: int | None = None) -> int:
+    """Pixels of what `open_picture` would give, read off the file's header; 0 where they cannot be told."""
+    width, height = size_of(source)
+    shrunk = min(1.0, longest_side / max(width, height, 1)) if longest_side else 1.0
+    return int(width * height * shrunk**2)
 
 
 def encode_alpha(alpha: np.ndarray) -> bytes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import html
 import os
+import signal
+import threading
+import time
 import uuid
 import zipfile
 from collections.abc import Callable
@@ -24,6 +27,8 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 
 import gradio as gr
 import numpy as np
+from fastapi import Request
+from fastapi.responses import JSONResponse
 
 from latent8 import exchange, views
 from latent8.blob import HYPERPRIOR_CODED, Header, clean_stem
@@ -35,6 +40,7 @@ from latent8.pictures import Picture
 
 MAX_UPLOAD = "64mb"
 KEEP_SECONDS = 3600
+IDLE_SECONDS = 600  # of an upload: its client has gone
 T = TypeVar("T")
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
 
@@ -309,12 +315,37 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 << 20)
 
 
+def delete_broken_uploads(folder: Path, idle_seconds: float) -> None:
+    """Delete the parts of uploads to which nothing was added for so long.
+
+    Gradio forgets them where a client vanishes or the disk is full; uploads that are whole lie in folders of their own.
+    """
+    for part in folder.glob("tmp*"):
+        with suppress(OSError):  # finished, or deleted, since it was listed
+            if part.is_file() and time.time() - part.stat().st_mtime > idle_seconds:
+                part.unlink()
+
+
+def _delete_broken_uploads_for_ever() -> None:
+    while True:
+        delete_broken_uploads(Path(gr.utils.get_upload_folder()), IDLE_SECONDS)
+        time.sleep(IDLE_SECONDS)
+
+
+async def storage_error(request: Request, error: Exception) -> JSONResponse:
+    """The answer where an upload cannot be kept, in place of an internal error."""
+    reason = getattr(error, "strerror", None) or "the file cannot be written"
+    return JSONResponse({"detail": f"The server could not do this: {reason}."}, 507)
+
+
 def launch(demo: gr.Blocks, served: Path | None = None) -> None:
     """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
     `served` is a folder whose files the page shows, wherever the app is started from.
     """
     give_memory_back()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: requests, then the server
+    threading.Thread(target=_delete_broken_uploads_for_ever, daemon=True).start()
     codec(DEFAULT_MODEL)
     demo.queue(max_size=32, default_concurrency_limit=4)
     demo.launch(
@@ -328,4 +359,5 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
         run_history=False,
         enable_monitoring=False,
         footer_links=["api"],
+        app_kwargs={"exception_handlers": {OSError: storage_error}},
     )

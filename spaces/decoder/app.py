@@ -124,7 +124,8 @@ def decode_batch(
     """
     paths = webui.required(blobs, "Choose some blobs first.")
     suffix = FORMATS[picture_format]
-    folder, taken = webui.request_folder(), set[str]()
+    with webui.errors_in_the_page():
+        folder, taken = webui.request_folder(), set[str]()
     rows: list[list] = []
     with webui.errors_in_the_page(), webui.ZipWriter(folder / "pictures.zip") as archive:
         for index, blob in enumerate(paths):

@@ -181,9 +181,9 @@ def encode_batch(
     with webui.errors_in_the_page():
         settings = settings_of(model, quality, fit_kb, levels)
         webui.codec(model)  # a model that cannot be loaded is one error, not one for each photo
-    folder, taken = webui.request_folder(), set[str]()
+        folder, taken = webui.request_folder(), set[str]()
     rows: list[list] = []
-    with webui.ZipWriter(folder / "latents.zip") as archive:
+    with webui.errors_in_the_page(), webui.ZipWriter(folder / "latents.zip") as archive:
         for index, photo in enumerate(paths):
             progress(index / len(paths), desc=f"Photo {index + 1} of {len(paths)}")
             name = Path(photo).name

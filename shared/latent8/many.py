@@ -1,0 +1,92 @@
+"""Many pictures: a call for each item, several at a time, results in order.
+
+On a CPU, pictures of usual size are best spread over the cores one by one, each run whole on one thread: reading,
+network and entropy coding of different pictures then overlap by themselves, and no thread waits for another layer by
+layer. A shared batch was no faster there. A large picture fills the machine on its own, and would take its memory once
+per worker: such are run one at a time, on all threads, when it is their turn to be given out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+from latent8.errors import Latent8Error
+
+LARGE_PIXELS = 2_000_000  # from here on; the activations of one worker then stay below half a gigabyte
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    call: Callable[[Item], Result],
+    items: Iterable[Item],
+    pixels_of: Callable[[Item], int],
+    workers: int | None = None,
+) -> Iterator[Result | Latent8Error]:
+    """call(item) of each item, in order; in place of a result, the Latent8Error that the call raised.
+
+    pixels_of: size of an item's picture, found without decoding it; 0 where it cannot be told. workers: items at a
+    time, by default as many as torch has threads. At most twice as many items are taken ahead of the results that
+    were asked for. `items` is read in the caller's thread; what it raises comes after the results of what it gave.
+    Any other exception of a call is raised where its result would be.
+    """
+    import torch
+
+    workers = workers or torch.get_num_threads()
+    source, ended = iter(items), None  # ended: what `items` raised
+    waiting: deque[tuple[Item, Future]] = deque()
+    with _pool(workers) as pool:
+        while True:
+            try:
+                for item in islice(source, 2 * workers - len(waiting)):
+                    waiting.append((item, pool.submit(_unless_large, call, item, pixels_of)))
+            except Exception as error:
+                source, ended = iter(()), error
+            if not waiting:
+                break
+            item, future = waiting.popleft()
+            done, result = future.result()
+            yield result if done else _attempt(call, item)
+    if ended:
+        raise ended
+
+
+def _unless_large(call: Callable[[Any], Any], item: Any, pixels_of: Callable[[Any], int]) -> tuple[bool, Any]:
+    """-> whether it was run, and what came of it."""
+    return (False, None) if pixels_of(item) >= LARGE_PIXELS else (True, _attempt(call, item))
+
+
+def _attempt(call: Callable[[Item], Result], item: Item) -> Result | Latent8Error:
+    try:
+        return call(item)
+    except Latent8Error as error:
+        return error
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads in which torch runs each operation on one thread; that of the caller keeps its number."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    started = threading.Barrier(workers + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)  # for this thread, and as the default of threads that begin later
+        started.wait()
+
+    pool = ThreadPoolExecutor(workers, "latent8", start)
+    try:
+        for _ in range(workers):
+            pool.submit(int)  # none is idle until all have started, so each makes a thread
+        started.wait()
+        torch.set_num_threads(n_threads)
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,299 @@
+"""Bulk jobs on Ray: blobs and index, parts that are done again, lost actors, clusters."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import ray
+from app_servers import free_port
+from conftest import gradient
+from PIL import Image
+from test_metrics import busy
+
+from latent8 import Codec, Latent8Error, bulk, cli
+from latent8.bulk import SCHEMA, Encoder, Job, Place, todo
+from latent8.metrics import psnr
+from latent8.settings import Settings
+
+MODEL = "l8-photo"
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    for name in ("one.png", "deep/two.jpg", "same.jpg", "same.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(busy(40, 56)).save(folder / name)
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    for name in ("notes.txt", ".hidden.png"):
+        (folder / name).write_bytes(b"something else")
+    return folder
+
+
+def index_of(output: Path) -> list[dict[str, Any]]:
+    tables = [pq.read_table(path) for path in sorted((output / "index").glob("*.parquet"))]
+    assert all(table.schema == SCHEMA for table in tables)
+    return sorted((row for table in tables for row in table.to_pylist()), key=lambda row: row["name"])
+
+
+def blobs_in(output: Path) -> dict[str, bytes]:
+    folder = output / "blobs"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stamps_in(output: Path) -> dict[Path, tuple[int, int]]:
+    """A file that is written again is another file, or has another time."""
+    found = {path: path.stat() for path in output.rglob("*") if path.suffix in (".l8", ".parquet")}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+def parts(job: Job) -> dict[str, Any]:
+    return todo(job).to_pydict()
+
+
+# Without Ray: what is to do, and what an actor does
+
+
+def test_an_actor_writes_the_librarys_blobs_and_their_index(album: Path, tmp_path: Path) -> None:
+    output, codec = tmp_path / "out", Codec(MODEL)
+    job = Job(str(album), str(output), settings=Settings(quality=30))
+    part = parts(job)
+    assert dict(zip(part["name"], part["blob"], strict=True)) == {
+        "bad.jpg": "bad.l8",
+        "deep/two.jpg": "deep/two.l8",
+        "one.png": "one.l8",
+        "same.jpg": "same.jpg.l8",
+        "same.png": "same.png.l8",
+    }
+    encoder = Encoder(job, 1)
+    table = encoder(part)
+
+    blobs, index = blobs_in(output), index_of(output)
+    wanted = {blob: album / name for name, blob in zip(part["name"], part["blob"], strict=True) if name != "bad.jpg"}
+    assert blobs == {blob: codec.encode(path, quality=30) for blob, path in wanted.items()}
+    assert index == table.to_pylist() and [row["name"] for row in index] == part["name"]
+    for row in index[1:]:
+        blob = blobs[row["blob"]]
+        with Image.open(album / row["name"]) as image:
+            distance = psnr(np.asarray(image.convert("RGB")), np.asarray(codec.decode(blob)))
+        assert math.isclose(row.pop("psnr"), distance) and row.pop("seconds") > 0
+        size = {"width": 56, "height": 40, "bytes": len(blob), "bpp": len(blob) * 8 / (56 * 40)}
+        named = {"name": row["name"], "blob": row["blob"], "model": MODEL, "error": None}
+        assert row == {**size, **named}
+    bad = index[0]
+    assert bad["error"].startswith("This is not a picture") and bad["blob"] is bad["psnr"] is bad["bytes"] is None
+
+    before = stamps_in(output)  # the part once more, as when its actor was lost before it could tell
+    assert encoder(part) == table and stamps_in(output) == before
+    assert not len(todo(job))
+
+
+def test_a_lost_part_keeps_whole_blobs_and_makes_the_others(album: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    job = Job(str(album), str(output), measure=False)
+    encoder, part = Encoder(job, 1), parts(job)
+    encoder(part)
+    wanted, rows, before = blobs_in(output), index_of(output), stamps_in(output)
+    (output / "blobs/one.l8").unlink()
+    (output / "blobs/same.png.l8").write_bytes(wanted["same.png.l8"][:-3])
+    (index,) = (output / "index").iterdir()
+    index.unlink()
+
+    encoder(parts(job))
+    assert blobs_in(output) == wanted
+    changed = {path.name for path, stamp in stamps_in(output).items() if before[path] != stamp}
+    assert changed == {"one.l8", "same.png.l8", index.name}
+    for row in [*rows, *index_of(output)]:
+        assert row["psnr"] is None and row.pop("seconds") > 0
+    assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in index_of(output)]
+
+
+def test_options_reach_the_codec(album: Path, tmp_path: Path) -> None:
+    job = Job(str(album), str(tmp_path / "out"), "l8-tiny", Settings(levels=32), longest_side=28)
+    Encoder(job, 1)(parts(job))
+    wanted = Codec("l8-tiny").encode(album / "one.png", levels=32, longest_side=28)
+    assert blobs_in(tmp_path / "out")["one.l8"] == wanted
+    assert {row["model"] for row in index_of(tmp_path / "out")} == {"l8-tiny"}
+
+
+def test_storage_that_fails_stops_the_part_without_an_index(album: Path, tmp_path: Path, monkeypatch) -> None:
+    job = Job(str(album), str(tmp_path / "out"))
+    part = parts(job)
+    (album / "one.png").unlink()  # gone since it was listed: an error of its own
+    encoder = Encoder(job, 1)
+    encoder({"name": ["one.png"], "blob": ["one.l8"]})
+    assert [row["error"] for row in index_of(tmp_path / "out")] == [
+        "The file cannot be read (No such file or directory)."
+    ]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bulk, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        encoder(part)
+    assert len(index_of(tmp_path / "out")) == 1
+
+
+def test_any_file_system_that_fsspec_knows(album: Path) -> None:
+    source, output = Place.at("memory://photos"), Place.at("memory://out/deep")
+    for name in ("a/one.png", "two.png"):
+        source.write(name, (album / "one.png").read_bytes())
+    job = Job("memory://photos", "memory://out/deep", measure=False)
+    Encoder(job, 1)(parts(job))
+    assert {name for name in output.names() if name.startswith("blobs/")} == {"blobs/a/one.l8", "blobs/two.l8"}
+    assert output.read("blobs/two.l8") == Codec(MODEL).encode((album / "one.png").read_bytes(), stem="two")
+    assert json.loads(output.read("job.json"))["source"] == "memory:///photos"
+
+
+@pytest.mark.parametrize("inside", [".", "out", "deep/out"])
+def test_output_may_lie_within_the_photos(album: Path, inside: str) -> None:
+    job = Job(str(album), str(album / inside), measure=False)
+    Encoder(job, 1)(parts(job))
+    Image.fromarray(gradient(9, 9)).save(album / inside / "blobs" / "x.png")
+    assert todo(job)["name"].to_pylist() == (["blobs/x.png"] if inside == "." else [])
+
+
+def test_jobs_that_cannot_be_are_refused(album: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    todo(Job(str(album), str(output)))
+    for other in (Job(str(album), str(output), settings=Settings(quality=3)), Job(str(album / "deep"), str(output))):
+        with pytest.raises(Latent8Error, match="holds a job with another source or settings: name an empty folder"):
+            todo(other)
+    todo(Job(str(album), str(output), measure=False))  # the same blobs
+    (output / "job.json").unlink()
+    (output / "blobs").mkdir()
+    with pytest.raises(Latent8Error, match="holds blobs that are not of such a job"):
+        todo(Job(str(album), str(output)))
+    for source in (tmp_path / "none", output, album / "one.png"):
+        with pytest.raises(Latent8Error, match="There are no pictures in"):
+            todo(Job(str(source), str(tmp_path / "other")))
+    with pytest.raises(Latent8Error, match="cannot be reached: Protocol not known: nonsense"):
+        todo(Job("nonsense://bucket", str(output)))
+    assert not (tmp_path / "other").exists()
+
+
+# On a cluster of this machine
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a cluster that is started as an administrator starts one."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("ray")
+    start = "from ray.scripts.scripts import main; main()"
+    options = ["--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", start, "start", *options], stdout=log, stderr=log, env={**os.environ, **QUIET}
+        )
+    try:
+        while b"Ray runtime started" not in (folder / "log").read_bytes():
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+    finally:
+        ray.shutdown()
+        process.terminate()
+        process.wait(60)
+
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+
+
+def test_job_on_a_cluster(address: str, album: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    output = tmp_path / "out"
+    command = ["bulk", str(album), "-o", str(output), "--address", address, "--actors", "1", "--quality", "30"]
+    code = cli.main(command)
+    told = capsys.readouterr()
+    assert code == 1 and told.out.startswith(f"{output}: 5 pictures in ") and told.out.endswith(" bytes, 1 failed\n")
+    assert [row["name"] for row in index_of(output)] == [
+        "bad.jpg", "deep/two.jpg", "one.png", "same.jpg", "same.png"
+    ]  # fmt: skip
+    assert blobs_in(output)["one.l8"] == Codec(MODEL).encode(album / "one.png", quality=30)
+
+    ray.shutdown()
+    before = stamps_in(output)
+    Image.fromarray(gradient(20, 20)).save(album / "new.png")
+    assert cli.main(command) == 0  # goes on: only the new one is left
+    assert capsys.readouterr().out.startswith(f"{output}: 1 pictures in ")
+    after = stamps_in(output)
+    assert {path: after[path] for path in before} == before and len(after) == len(before) + 2
+
+    ray.shutdown()
+    assert cli.main([*command[:-1], "31"]) == 2
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1].startswith(f"latent8: {output} holds a job with another source or settings")
+    ray.shutdown()
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes below this one, from /proc."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # has just ended
+            continue
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+def actors_of(pid: int) -> list[int]:
+    found = []
+    for child in descendants(pid):
+        try:
+            if b"MapWorker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_lost_actor_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """On a Ray that the command starts itself; 300 photos, and one of two actors is killed after the first blobs."""
+    photos, output = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for index in range(300):
+        Image.fromarray(np.roll(busy(48, 64), index, axis=1)).save(photos / f"{index:03}.png", compress_level=1)
+    command = [sys.executable, "-m", "latent8", "bulk", str(photos), "-o", str(output), "--actors", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **QUIET}
+    )
+    while process.poll() is None and len(list(output.glob("blobs/*.l8"))) < 20:
+        time.sleep(0.01)
+    victims = actors_of(process.pid)
+    assert victims, process.communicate()
+    os.kill(victims[0], signal.SIGKILL)
+    early = stamps_in(output)
+    out, err = process.communicate()
+
+    assert process.returncode == 0, err
+    told = out.splitlines()[-1]  # after Ray's own words on the lost actor
+    assert told.startswith(f"{output}: 300 pictures in ") and told.endswith(" bytes, 0 failed")
+    assert 20 <= len(early) < 300
+    index = index_of(output)
+    assert [row["name"] for row in index] == [f"{number:03}.png" for number in range(300)]  # each once
+    blobs, codec = blobs_in(output), Codec(MODEL)
+    assert set(blobs) == {f"{number:03}.l8" for number in range(300)}
+    assert [row["bytes"] for row in index] == [len(blobs[row["blob"]]) for row in index]
+    for name in list(blobs)[::30]:
+        assert blobs[name] == codec.encode(photos / name.replace(".l8", ".png"))
+    late = stamps_in(output)
+    assert {path: late[path] for path in early} == early  # nothing is written twice

@@ -1,0 +1,229 @@
+"""Whole folders on the command line: mirrored names, errors, reports, and runs that are killed and go on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import gradient
+from PIL import Image
+
+from latent8 import Codec, cli, folders, inspect
+from latent8.folders import Job, plan
+
+
+@pytest.fixture
+def run(codec: Codec, photo_codec: Codec, capsys, monkeypatch):
+    """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
+    loaded = {one.model: one for one in (codec, photo_codec)}
+    monkeypatch.setattr(cli, "Codec", lambda model, device=None, max_pixels=0: loaded[model])
+
+    def run(*arguments: str | Path) -> tuple[int, list[str], list[str]]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # how argparse ends
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A tree with two that share a stem, one that is damaged, and files that are no pictures."""
+    folder = tmp_path / "album"
+    for name in ("one.png", "deep/er/two.jpg", "deep/same.jpg", "deep/same.png", "last.webp"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(gradient(40, 30)).save(path)
+    (folder / "deep" / "bad.jpg").write_bytes(b"no picture")
+    for name in ("notes.txt", ".hidden.png", "x.encoded.png"):
+        (folder / name).write_bytes(b"something else")
+    return folder
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+BLOBS = {"one.l8", "deep/er/two.l8", "deep/same.jpg.l8", "deep/same.png.l8", "last.l8"}
+
+
+def rows_of(report: Path) -> list[dict[str, str]]:
+    with open(report, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_there_and_back(run, photo_codec: Codec, album: Path) -> None:
+    out, back, report = album.parent / "out", album.parent / "back", album.parent / "report.csv"
+    code, told, err = run("encode", album, "-o", out, "--quality", 30, "--report", report)
+    assert code == 1
+    assert told == [f"{out}: 5 written, 0 skipped, 1 failed, 3 other files left alone"]
+    assert len(err) == 1 and err[0].startswith(f"latent8: {album / 'deep/bad.jpg'}: This is not a picture")
+    assert tree(out) == BLOBS
+    assert (out / "one.l8").read_bytes() == photo_codec.encode(album / "one.png", quality=30)
+
+    rows = rows_of(report)
+    assert [row["result"] for row in rows].count("written") == 5
+    one = next(row for row in rows if row["source"] == str(album / "one.png"))
+    n_bytes = (out / "one.l8").stat().st_size
+    assert one == {
+        "source": str(album / "one.png"),
+        "target": str(out / "one.l8"),
+        "result": "written",
+        "source_bytes": str((album / "one.png").stat().st_size),
+        "bytes": str(n_bytes),
+        "width": "40",
+        "height": "30",
+        "bpp": str(round(n_bytes * 8 / 1200, 4)),
+        "message": "",
+    }
+    failed = next(row for row in rows if row["result"] == "failed")
+    assert failed["source"].endswith("bad.jpg") and failed["message"].startswith("This is not a picture")
+
+    (out / "deep" / "cut.l8").write_bytes((out / "one.l8").read_bytes()[:70])
+    code, told, err = run("decode", out, "-o", back, "--report", report)
+    assert (code, told, len(err)) == (1, [f"{back}: 5 written, 0 skipped, 1 failed"], 1)
+    assert tree(back) == {name.removesuffix(".l8") + ".png" for name in BLOBS}
+    with Image.open(back / "deep/er/two.png") as image:
+        wanted = photo_codec.decode((out / "deep/er/two.l8").read_bytes())
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(wanted))
+    assert {row["width"] for row in rows_of(report) if row["result"] == "written"} == {"40"}
+
+
+def test_models_may_be_mixed_in_a_folder_of_blobs(run, codec: Codec, photo_codec: Codec, album: Path) -> None:
+    out, back = album.parent / "out", album.parent / "back"
+    run("encode", album, "-o", out)
+    assert run("encode", album / "deep", "-o", out / "tiny", "--model", "l8-tiny", "--png")[0] == 1
+    assert tree(out / "tiny") == {"er/two.encoded.png", "same.jpg.encoded.png", "same.png.encoded.png"}
+    code, told, err = run("decode", out, "-o", back)
+    assert (code, told, err) == (0, [f"{back}: 8 written, 0 skipped, 0 failed"], [])
+    assert (back / "tiny/er/two.png").exists() and (back / "tiny/same.jpg.png").exists()
+
+
+def test_skip_existing_goes_on_where_a_run_stopped(run, album: Path) -> None:
+    out = album.parent / "out"
+    (album / "deep" / "bad.jpg").unlink()
+    run("encode", album, "-o", out)
+    (out / "one.l8").unlink()
+    stamps = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
+    code, told, err = run("encode", album, "-o", out, "--skip-existing")
+    assert (code, err) == (0, [])
+    assert told == [f"{out}: 1 written, 4 skipped, 0 failed, 3 other files left alone"]
+    assert {name: (out / name).stat().st_mtime_ns for name in stamps} == stamps and tree(out) == BLOBS
+    assert run("encode", album, "-o", out)[1] == [f"{out}: 5 written, 0 skipped, 0 failed, 3 other files left alone"]
+
+
+def test_decode_keeps_existing_pictures_unless_forced(run, album: Path) -> None:
+    out, back = album.parent / "out", album.parent / "back"
+    run("encode", album, "-o", out)
+    run("decode", out, "-o", back)
+    code, told, err = run("decode", out, "-o", back)
+    assert (code, told, len(err)) == (1, [f"{back}: 0 written, 0 skipped, 5 failed"], 5)
+    assert err[0].endswith(" exists: leave it out with --skip-existing, or overwrite it with --force.")
+    assert run("decode", out, "-o", back, "--skip-existing")[:2] == (0, [f"{back}: 0 written, 5 skipped, 0 failed"])
+    assert run("decode", out, "-o", back, "--force")[:2] == (0, [f"{back}: 5 written, 0 skipped, 0 failed"])
+    assert run("decode", out, "-o", back, "--force", "--skip-existing")[0] == 2
+
+
+@pytest.mark.parametrize("inside", ["out", "deep/out", "."])
+def test_output_may_lie_within_the_input(run, album: Path, inside: str) -> None:
+    (album / "deep" / "bad.jpg").unlink()
+    for _ in range(2):  # the second run finds the output of the first
+        code, told, _ = run("encode", album, "-o", album / inside)
+        assert code == 0 and told[0].startswith(f"{album / inside}: 5 written")
+    before = tree(album)
+    code, _, _ = run("decode", album / inside, "-o", album / inside / "pictures")
+    assert code == int(inside == ".")  # x.encoded.png is there, and not what its name says
+    assert len(tree(album) - before) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["encode", "."], ". is a directory: give it alone, and with -o the folder to write to."),
+        (["decode", ".", "a.l8", "-o", "b"], ". is a directory: give it alone, and with -o the folder to write to."),
+        (["encode", "a.png", "--skip-existing"], "--skip-existing and --report are for a folder: name one, with"),
+        (["decode", "a.l8", "--report", "r.csv"], "--skip-existing and --report are for a folder: name one, with"),
+        (["encode", ".", "-o", "out"], "There is nothing to convert in .."),
+        (["decode", ".", "-o", "out"], "There is nothing to convert in .."),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(run, tmp_path: Path, monkeypatch, arguments, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert err[0].startswith(f"latent8: {message}")
+    assert not tree(tmp_path)
+
+
+def test_target_that_cannot_be_written_does_not_stop_the_others(run, album: Path) -> None:
+    out = album.parent / "out"
+    (out / "one.l8").mkdir(parents=True)
+    (out / "deep").write_text("a file where a folder is wanted")
+    code, told, err = run("encode", album, "-o", out)
+    assert (code, len(err)) == (1, 5) and told[0].startswith(f"{out}: 1 written, 0 skipped, 5 failed")
+    assert tree(out) == {"deep", "last.l8"}
+
+
+def test_full_disk_ends_the_run(run, album: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folders, "write_file", full)
+    assert run("encode", album, "-o", album.parent / "out")[::2] == (2, ["latent8: No space left on device."])
+
+
+def test_names_are_told_apart_whatever_order_they_come_in(tmp_path: Path) -> None:
+    names = ["a.jpg", "A.png", "a.jpg.png", "b.jpg", "sub/a.gif"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    jobs, others = plan(tmp_path, tmp_path / "out", lambda _: True, lambda path: path.stem, ".l8")
+    targets = {str(job.source.relative_to(tmp_path)): str(job.target.relative_to(tmp_path / "out")) for job in jobs}
+    assert others == 0 and targets == {
+        "a.jpg": "a.jpg.l8",
+        "A.png": "A.png.l8",
+        "a.jpg.png": "a.jpg.png.l8",
+        "b.jpg": "b.l8",
+        "sub/a.gif": "sub/a.l8",
+    }
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    jobs, _ = plan(tmp_path, tmp_path / "out", lambda _: True, lambda path: path.stem, ".l8")
+    assert jobs == [Job(tmp_path / "a.png", tmp_path / "out" / "a.l8")]
+
+
+def test_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for index in range(400):
+        Image.fromarray(gradient(64, 48)).save(source / f"{index:03}.png", compress_level=1)
+    command = [sys.executable, "-m", "latent8", "encode", str(source), "-o", str(out), "--skip-existing"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None and (not out.exists() or len(list(out.glob("*.l8"))) < 10):
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    blobs = list(out.glob("*.l8"))
+    assert 10 <= len(blobs) < 400
+    for blob in blobs:
+        inspect(blob.read_bytes())  # the checksum is right
+    stamps = {blob: blob.stat().st_mtime_ns for blob in blobs}
+
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{out}: {400 - len(blobs)} written, {len(blobs)} skipped, 0 failed\n"
+    assert tree(out) == {f"{index:03}.l8" for index in range(400)}
+    assert {blob: blob.stat().st_mtime_ns for blob in blobs} == stamps

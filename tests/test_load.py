@@ -1,0 +1,68 @@
+"""The load benchmark: the apps stand it, and it tells a wrong result from a right one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from app_servers import AppServer
+from conftest import gradient
+from PIL import Image
+
+import latent8
+from benchmarks import load
+from latent8 import webui
+
+pytest_plugins = ["app_servers"]
+
+
+def test_apps_under_load_and_faults(capsys) -> None:
+    assert load.main(["--users", "2", "--requests", "2", "--background", "1"]) == 0, capsys.readouterr().err
+    told = capsys.readouterr()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.out.splitlines()[2:]]
+    assert [row[0] for row in rows] == [
+        f"{app}, {when}" for app in ("encoder", "decoder") for when in ("at the start", "round 1", "round 2")
+    ]
+    for row in rows:
+        assert float(row[5]) > 100 and row[4] in ("", "0")
+    assert told.err.count(": taken well") == 2 * (len(load.FAULTS) + 2)
+
+
+@pytest.mark.parametrize("app", ["encoder", "decoder"])
+def test_results_of_other_inputs_are_found(app: str, request, tmp_path: Path) -> None:
+    server: AppServer = request.getfixturevalue(app)
+    photos = [tmp_path / f"{side}.png" for side in (40, 48)]
+    for photo in photos:
+        Image.fromarray(gradient(int(photo.stem), 40)).save(photo)
+    (tmp_path / "inputs").mkdir()
+    first, second = load.inputs(photos, tmp_path / "inputs")[app]
+    users = [load.User(server) for _ in range(2)]
+    assert [user.problem(given) for user, given in zip(users, (first, second), strict=True)] == ["", ""]
+    swapped = [load.Input(first.path, second.wanted), second]
+    found = load.run_round(users, swapped)
+    assert (len(found.latencies), found.errors) == (
+        1, [f"{first.path.name}: the result of another input, or a damaged one"]
+    )  # fmt: skip
+    assert load.refusal(server, first.path, ["cut short"]) == ["it is answered as if nothing were wrong"]
+
+
+def test_parts_of_broken_uploads_are_deleted(encoder: AppServer, tmp_path: Path) -> None:
+    assert load.vanish_in_mid_upload(encoder, load.Input(tmp_path, b"")) == []
+    assert len(load.parts_of_uploads(encoder)) == 10  # Gradio leaves them
+    kept = encoder.temporary / "hash" / "tmp_photo.jpg"
+    kept.parent.mkdir()
+    kept.write_bytes(b"a whole upload")
+    webui.delete_broken_uploads(encoder.temporary, 3600)
+    assert len(load.parts_of_uploads(encoder)) == 10
+    time.sleep(0.1)
+    webui.delete_broken_uploads(encoder.temporary, 0)
+    assert load.parts_of_uploads(encoder) == [] and kept.exists()
+
+
+def test_blobs_are_the_librarys(tmp_path: Path) -> None:
+    Image.fromarray(gradient(40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "inputs").mkdir()
+    given = load.inputs([tmp_path / "a.png"], tmp_path / "inputs")
+    blob = latent8.encode((tmp_path / "a.png").read_bytes(), stem="0")
+    assert given["encoder"][0].wanted == given["decoder"][0].path.read_bytes() == blob
