@@ -53,7 +53,7 @@ SETTINGS: dict[str, list[str | int]] = {
     "decoder": ["PNG"],
 }  # what follows the file in a request
 UPLOAD_LIMIT = 64 << 20  # bytes, as MAX_UPLOAD of latent8/webui.py
-STOP_SECONDS = 30
+STOP_SECONDS = 10  # what containers are given
 
 
 @dataclass

@@ -361,3 +361,5 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
         footer_links=["api"],
         app_kwargs={"exception_handlers": {OSError: storage_error}},
     )
+    if not demo.is_running or demo.server.should_exit:  # stopped, and not in an interactive session
+        os._exit(0)  # to take apart what is loaded would last seconds more, over what a container is given
