@@ -184,4 +184,4 @@ def plot(sizes: Sequence[Size], path: Path) -> None:
 def style_of(name: str) -> dict[str, str | float]:
     """The colours of docs/rd.png; diffusers dashed, taesd's shape in colours of its own."""
     known = next((style for codec, style in STYLES.items() if codec in name), {"color": "#009E73", "marker": "P"})
-    return {**known, "linestyle": "--"} if name.startswith("diffusers") else known
+    return {**known, "linestyle": "--" if name.startswith("diffusers") else "-"}
