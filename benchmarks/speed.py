@@ -10,7 +10,7 @@ Contenders take turns, round by round; times are medians, and a ratio is the med
 diffusers calls with taesd's shape, in float32 and torch's default layout. diffusers goes no further than the latents;
 `Codec.encode` and `Codec.decode` also quantise, entropy-code and write or check the blob. The weights of taesd's shape
 are random: they take as long as taesd's own. JPEG, WebP and AVIF have the highest quality that needs no more bytes than
-l8-photo for the picture of one megapixel. Takes about ten minutes on two cores. Needs requirements-dev.txt.
+l8-photo for the picture nearest to one megapixel. Takes about ten minutes on two cores. Needs requirements-dev.txt.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def cpu_sections(photo: Image.Image, taesd: Model, args: argparse.Namespace) -> 
     line = conditions(codecs["latent8, l8-photo"])
     sections = [f"{one_size}\n\n{image.width} x {image.height}, median of {args.rounds} rounds, {line}"]
 
-    sample = who.picture_of(report.USUAL_MEGAPIXELS, photo)
+    sample = who.picture_of(min(args.megapixels, key=report.from_usual), photo)
     n_bytes = len(codecs["latent8, l8-photo"].encode(sample, quality=args.quality))
     everyone = {**plain, **ours, **who.pillow_contenders(sample, n_bytes)}
     sizes = []
@@ -105,7 +105,7 @@ def cpu_sections(photo: Image.Image, taesd: Model, args: argparse.Namespace) -> 
     sections += [report.all_sizes(sizes, "encode"), report.all_sizes(sizes, "decode"), report.stages(sizes)]
 
     rates = {dtype: matrix_rate("cpu", dtype) for dtype in (torch.float32, torch.bfloat16)}
-    floors = networks_over_floors(report.nearest(sizes, report.USUAL_MEGAPIXELS), codecs)
+    floors = networks_over_floors(report.usual_size(sizes), codecs)
     told = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, rate in rates.items())
     own_rate = rates.get(codecs["latent8, l8-photo"].network.dtype, rates[torch.float32])
     sections.append(f"{report.floors(floors, own_rate)}\n\nMatrix products: {told}.")

@@ -31,13 +31,13 @@ class PlainDiffusers:
 
     @torch.inference_mode()
     def encode(self, image: Image.Image) -> torch.Tensor:
-        """-> latents [1, 4, H/8, W/8]."""
+        """-> latents [1, 4, H/8, W/8], in main memory."""
         pixels = torch.from_numpy(np.array(image)).to(self.autoencoder.device).permute(2, 0, 1)[None].float()
-        return self.autoencoder.encode(pixels / 127.5 - 1).latents
+        return self.autoencoder.encode(pixels / 127.5 - 1).latents.cpu()
 
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> Image.Image:
-        sample = self.autoencoder.decode(latents).sample[0]
+        sample = self.autoencoder.decode(latents.to(self.autoencoder.device)).sample[0]
         pixels = ((sample + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)
         return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
 
@@ -68,11 +68,9 @@ def latent8_contenders(all_codecs: Mapping[str, Codec], quality: int) -> dict[st
 
 
 def _contender(codec: Codec, quality: int) -> Contender:
-    network = codec.network
-    if codec.model.kind == TINY:
-        coding, decoding, options = (entropy, "encode"), (entropy, "decode"), {}
-    else:
-        coding, decoding, options = (network, "pack"), (network, "unpack"), {"quality": quality}
+    network, tiny = codec.network, codec.model.kind == TINY
+    options: dict[str, Any] = {} if tiny else {"quality": quality}
+    coding, decoding = ((entropy, "encode"), (entropy, "decode")) if tiny else ((network, "pack"), (network, "unpack"))
     return Contender(
         lambda image: codec.encode(image, **options),
         codec.decode,

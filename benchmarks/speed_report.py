@@ -56,8 +56,13 @@ def two_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
 
 
-def nearest(sizes: Sequence[Size], megapixels: float) -> Size:
-    return min(sizes, key=lambda size: abs(math.log(size.megapixels / megapixels)))
+def usual_size(sizes: Sequence[Size]) -> Size:
+    return min(sizes, key=lambda size: from_usual(size.megapixels))
+
+
+def from_usual(megapixels: float) -> float:
+    """How far a size is from the usual one."""
+    return abs(math.log(megapixels / USUAL_MEGAPIXELS))
 
 
 def one_size(timings: Mapping[str, Timing]) -> str:
@@ -74,7 +79,7 @@ def one_size(timings: Mapping[str, Timing]) -> str:
 
 def all_sizes(sizes: Sequence[Size], direction: str) -> str:
     """Milliseconds per megapixel at each size, and in brackets how many times as fast as REFERENCE."""
-    usual = nearest(sizes, USUAL_MEGAPIXELS)
+    usual = usual_size(sizes)
     names = list(dict.fromkeys(name for size in sizes for name in size.timings))
     rows = []
     for name in names:
@@ -184,4 +189,4 @@ def plot(sizes: Sequence[Size], path: Path) -> None:
 def style_of(name: str) -> dict[str, str | float]:
     """The colours of docs/rd.png; diffusers dashed, taesd's shape in colours of its own."""
     known = next((style for codec, style in STYLES.items() if codec in name), {"color": "#009E73", "marker": "P"})
-    return {**known, "linestyle": "--"} if name.startswith("diffusers") else known
+    return {**known, "linestyle": "--" if name.startswith("diffusers") else "-"}
