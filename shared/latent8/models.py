@@ -112,7 +112,7 @@ _MODELS = (
         stride=16,
         low=-127.0,
         high=127.0,
-        size_mb=18.4,
+        size_mb=19.5,
         licence="MIT",
         summary="bundled, works offline; quality from 1 to 100; trained for latent8 on about a thousand photos",
     ),
