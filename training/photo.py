@@ -76,7 +76,7 @@ class PhotoTask:
         relative = (lambdas / MIDDLE_LAMBDA).sqrt()
         perceptual = math.nan
         if self.lpips and self.perceptual:
-            distance = self.lpips(output, photos)
+            distance = self.lpips(*shifted(output, photos))
             loss = loss + self.lpips_weight * relative * distance
             perceptual = distance.mean().item()
         figures = {
@@ -93,6 +93,16 @@ class PhotoTask:
         for t in (1.5, 4.5):
             rows.append(forward(model, photos, torch.full((len(photos),), t, device=photos.device))[0])
         return rows
+
+
+def shifted(*pictures: Tensor) -> list[Tensor]:
+    """All less the same few rows and columns, drawn anew each time.
+
+    AlexNet samples every fourth pixel. Were these always the same, the synthesis, which also works on a grid of four,
+    would learn to please those alone, and draw a dotted pattern.
+    """
+    top, left = torch.randint(0, 4, (2,)).tolist()
+    return [picture[..., top:, left:] for picture in pictures]
 
 
 def trade(level: Tensor) -> Tensor:
