@@ -291,8 +291,8 @@ def test_blob_fits_into_the_size_asked_for(encode: Callable[..., Any], encoder: 
     size = Path(encode("/encode", photo=photo, quality=30)[0]).stat().st_size
     blob, *_, numbers = encode("/encode", photo=photo, fit_kb=size / 1000)
     assert size * 0.8 < numbers["blob_bytes"] == Path(blob).stat().st_size <= size
-    with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=90))):
-        encode("/encode", photo=photo, fit_kb=0.09)
+    with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=40))):
+        encode("/encode", photo=photo, fit_kb=0.04)
 
 
 @pytest.mark.parametrize("name", list(SUFFIXES))
