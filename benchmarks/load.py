@@ -97,8 +97,16 @@ class User:
             result = self.answer(given.path)
         except Exception as error:  # whatever a user would see
             return f"{given.path.name}: {type(error).__name__}: {error}"
-        same = (result if self.endpoint == "/encode" else pixels(result)) == given.wanted
+        same = result == given.wanted if self.endpoint == "/encode" else near(pixels(result), given.wanted)
         return "" if same else f"{given.path.name}: the result of another input, or a damaged one"
+
+
+def near(found: bytes, wanted: bytes) -> bool:
+    """Pixels within one level, as another number of threads may round another way."""
+    if len(found) != len(wanted):
+        return False
+    a, b = (np.frombuffer(values, np.uint8).astype(np.int16) for values in (found, wanted))
+    return bool(np.abs(a - b).max() <= 1)
 
 
 def pixels(png: bytes) -> bytes:

@@ -666,7 +666,7 @@ def test_codings_of_other_models_refused(codec: Codec, photo_codec: Codec) -> No
 
 def test_blob_for_another_codec_refused(codec: Codec, photo_codec: Codec) -> None:
     blob = photo_codec.encode(gradient(20, 20))
-    wanted = "The blob was made with l8-photo, and this codec has l8-tiny loaded."
+    wanted = "The blob holds l8-photo latents, and l8-tiny decodes l8-tiny latents: decode it with l8-photo."
     assert refusal(codec, blob, in_header=False) == wanted
     good = photo_codec.network.weights_hash
     other = photo_blob(read(blob)[1].tobytes(), bytes([good[0] ^ 1]) + good[1:], width=20, height=20)
@@ -792,6 +792,7 @@ def test_describe(photo_codec: Codec) -> None:
     found = describe(inspect(blob))
     assert found == {
         "model": "l8-photo",
+        "space": "l8-photo",
         "width": 50,
         "height": 40,
         "latents": "160 x 3 x 4",
