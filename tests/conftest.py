@@ -15,6 +15,7 @@ import pytest
 
 GOLDEN = Path(__file__).with_name("golden")
 REWRITE = "LATENT8_REWRITE_GOLDEN"
+Run = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +56,31 @@ def half_photo_codec():
     from latent8 import Codec
 
     return Codec("l8-photo", device="cpu", dtype=torch.bfloat16)
+
+
+@pytest.fixture
+def run(codec, photo_codec, capsys, monkeypatch) -> Run:
+    """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
+    from latent8 import Codec, cli
+
+    loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
+
+    def load(model, device=None, max_pixels=codec.max_pixels):
+        if model not in loaded or device is not None:
+            return Codec(model, device, max_pixels=max_pixels)
+        monkeypatch.setattr(loaded[model], "max_pixels", max_pixels)
+        return loaded[model]
+
+    def run(*arguments: str | Path) -> tuple[int, list[str], list[str]]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # how argparse ends
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    monkeypatch.setattr(cli, "Codec", load)
+    return run
 
 
 @pytest.fixture

@@ -6,46 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_blob, gradient
+from conftest import Run, build_blob, gradient
 from PIL import Image
 
-from latent8 import __version__, cli, inspect
+from latent8 import __version__, inspect
 from latent8.blob import unpack
 from latent8.codec import Codec, describe
 from latent8.files import picture_bytes
 from latent8.models import models
-
-Run = Callable[..., tuple[int, list[str], list[str]]]
-
-
-@pytest.fixture
-def run(codec: Codec, photo_codec: Codec, capsys, monkeypatch) -> Run:
-    """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
-
-    loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
-
-    def load(model, device=None, max_pixels=codec.max_pixels):
-        if model not in loaded or device is not None:
-            return Codec(model, device, max_pixels=max_pixels)
-        monkeypatch.setattr(loaded[model], "max_pixels", max_pixels)
-        return loaded[model]
-
-    monkeypatch.setattr(cli, "Codec", load)
-
-    def run(*arguments: str | Path) -> tuple[int, list[str], list[str]]:
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # how argparse ends
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out.splitlines(), captured.err.splitlines()
-
-    return run
 
 
 @pytest.fixture

@@ -15,25 +15,8 @@ import pytest
 from conftest import gradient
 from PIL import Image
 
-from latent8 import Codec, cli, folders, inspect
+from latent8 import Codec, folders, inspect
 from latent8.folders import Job, plan
-
-
-@pytest.fixture
-def run(codec: Codec, photo_codec: Codec, capsys, monkeypatch):
-    """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
-    loaded = {one.model: one for one in (codec, photo_codec)}
-    monkeypatch.setattr(cli, "Codec", lambda model, device=None, max_pixels=0: loaded[model])
-
-    def run(*arguments: str | Path) -> tuple[int, list[str], list[str]]:
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # how argparse ends
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out.splitlines(), captured.err.splitlines()
-
-    return run
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ _SD_VAE = Model(
     size_mb=334.6,
     licence="MIT",
     summary="the latents of Stable Diffusion 1 and 2, better pictures than taesd's",
-    needs="3 GB of memory, and on two CPU cores some minutes for a megapixel",
+    needs="patience on a CPU; a GPU is better",
 )
 
 _MODELS = (
@@ -159,7 +159,7 @@ _MODELS = (
         source="openai/consistency-decoder",
         size_mb=1310.0,
         summary="decodes only, the latents of Stable Diffusion 1 and 2; slow, sharp, from seeded noise",
-        needs="a GPU, or 6 GB of memory and on two CPU cores many minutes for a megapixel",
+        needs="a GPU, or much patience",
     ),
 )
 
