@@ -1,10 +1,10 @@
-"""Peak memory of encoding and decoding, by size of the picture.
+"""Peak memory and seconds of encoding and decoding, by size of the picture.
 
-    python benchmarks/memory.py 1 4 12 16
+    python benchmarks/memory.py 1 4 16 64
 
-Each figure comes from a process of its own: the most memory it ever held (ru_maxrss), less what it was at when the
-model was loaded and had run once on a small picture. The process goes from a JPEG file to a .l8 file, or from a .l8
-to decoded pixels. Runs on Linux and macOS.
+Each pair of figures comes from a process of its own: the most memory it ever held (ru_maxrss), less what it was at when
+the model was loaded and had run once on a small picture, and seconds for each megapixel. The process goes from a JPEG
+file to a .l8 file, or from a .l8 to decoded pixels. Runs on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # NumPy, Pillow and latent8 are imported in the child processes alone: a child's ru_maxrss begins at its parent's.
@@ -34,20 +36,28 @@ def draw(megapixels: float, target: Path) -> None:
     Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(target, quality=92)
 
 
-def encode(source: Path, target: Path, device: str | None, model: str) -> float:
-    """JPEG -> .l8; returns the peak in bytes."""
-    codec = warm_codec(device, model)
-    before = peak_bytes()
-    target.write_bytes(codec.encode(source))
-    return peak_bytes() - before
+@dataclass(frozen=True)
+class Cost:
+    n_bytes: float
+    seconds: float
 
 
-def decode(source: Path, device: str | None, model: str) -> float:
-    """.l8 -> PIL image; returns the peak in bytes."""
+def encode(source: Path, target: Path, device: str | None, model: str) -> Cost:
+    """JPEG -> .l8."""
     codec = warm_codec(device, model)
-    before = peak_bytes()
-    codec.decode(source.read_bytes())
-    return peak_bytes() - before
+    return cost(lambda: target.write_bytes(codec.encode(source)))
+
+
+def decode(source: Path, device: str | None, model: str) -> Cost:
+    """.l8 -> PIL image."""
+    codec = warm_codec(device, model)
+    return cost(lambda: codec.decode(source.read_bytes()))
+
+
+def cost(work: Callable[[], object]) -> Cost:
+    before, started = peak_bytes(), time.perf_counter()
+    work()
+    return Cost(peak_bytes() - before, time.perf_counter() - started)
 
 
 def warm_codec(device: str | None, model: str):
@@ -66,34 +76,36 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def child(*arguments: str | Path | float) -> float:
-    """Run this file in a new process on one task; the number that it prints."""
+def child(*arguments: str | Path | float) -> str:
+    """Run this file in a new process on one task; what it prints."""
     command = [sys.executable, __file__, *map(str, arguments)]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:  # its own message is on standard error
         raise SystemExit(f"{' '.join(map(str, arguments[:2]))} failed with exit status {process.returncode}")
-    return float(process.stdout or 0)
+    return process.stdout
 
 
-def measure(megapixels: Sequence[float], options: Sequence[str]) -> list[tuple[float, float, float]]:
-    """-> (megapixels, encode peak, decode peak) for each size, peaks in MB of 10^6 bytes."""
+def measure(megapixels: Sequence[float], options: Sequence[str]) -> list[tuple[float, Cost, Cost]]:
+    """-> (megapixels, cost of encoding, of decoding) for each size."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         picture, blob = Path(folder, "picture.jpg"), Path(folder, "picture.l8")
         for size in megapixels:
             child("--task", "draw", size, picture)
-            encoding = child("--task", "encode", picture, blob, *options) / 1e6
-            decoding = child("--task", "decode", blob, *options) / 1e6
-            print(f"{size:g} megapixels: {encoding:.0f} MB, {decoding:.0f} MB", file=sys.stderr, flush=True)
+            encoding = Cost(*map(float, child("--task", "encode", picture, blob, *options).split()))
+            decoding = Cost(*map(float, child("--task", "decode", blob, *options).split()))
             rows.append((size, encoding, decoding))
+            print(markdown(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     return rows
 
 
-def markdown(rows: Sequence[tuple[float, float, float]]) -> str:
-    lines = ["| megapixels | encode, MB | MB per megapixel | decode, MB | MB per megapixel |"]
+def markdown(rows: Sequence[tuple[float, Cost, Cost]]) -> str:
+    """In MB of 10^6 bytes."""
+    lines = ["| megapixels | encode, MB | s per megapixel | decode, MB | s per megapixel |"]
     lines.append("| ---: | ---: | ---: | ---: | ---: |")
-    for size, encoding, decoding in rows:
-        lines.append(f"| {size:g} | {encoding:.0f} | {encoding / size:.0f} | {decoding:.0f} | {decoding / size:.0f} |")
+    for size, *costs in rows:
+        cells = [f"{one.n_bytes / 1e6:.0f} | {one.seconds / size:.3f}" for one in costs]
+        lines.append(f"| {size:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -102,9 +114,11 @@ def run_task(task: str, paths: Sequence[str], device: str | None, model: str) ->
     if task == "draw":
         draw(float(paths[0]), Path(paths[1]))
     elif task == "encode":
-        print(encode(Path(paths[0]), Path(paths[1]), device, model))
+        found = encode(Path(paths[0]), Path(paths[1]), device, model)
+        print(found.n_bytes, found.seconds)
     else:
-        print(decode(Path(paths[0]), device, model))
+        found = decode(Path(paths[0]), device, model)
+        print(found.n_bytes, found.seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

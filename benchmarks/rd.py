@@ -3,10 +3,10 @@
     python benchmarks/rd.py FOLDER --lpips alexnet.npz vgg16.npz
 
 All of it is measured in this run, from whole files with their headers: bits per pixel, PSNR, SSIM and MS-SSIM of the
-luma, LPIPS for each file of weights, and seconds from pixels to file and back. A figure of a setting is the mean of
-each picture's own. Writes docs/rd.csv and docs/rd.png, and prints Markdown tables: the means, the Bjontegaard deltas
-of l8-photo, and what each codec reaches at a few rates, interpolated between its settings. Needs
-requirements-dev.txt.
+luma, LPIPS for each file of weights, SSIMULACRA2 where it is asked for, and seconds from pixels to file and back. A
+figure of a setting is the mean of each picture's own. Writes docs/rd.csv and docs/rd.png, and prints Markdown tables:
+the means, the Bjontegaard deltas of l8-photo, and what each codec reaches at a few rates, interpolated between its
+settings. Needs requirements-dev.txt.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `benchmarks` and `training`, which are not installed
 
 from benchmarks.curves import Curve, bd_rate, value_at  # noqa: E402
-from benchmarks.ms_ssim import MIN_SIDE, decibels, ms_ssim  # noqa: E402
 from latent8 import Codec, Latent8Error, PictureError  # noqa: E402
 from latent8.metrics import psnr, ssim  # noqa: E402
 from latent8.models import model_named  # noqa: E402
@@ -38,6 +38,7 @@ from latent8.pictures import open_picture  # noqa: E402
 from latent8.settings import Settings  # noqa: E402
 from training import evaluate as ev  # noqa: E402
 from training.lpips import LPIPS  # noqa: E402
+from training.ms_ssim import MIN_SIDE, decibels, ms_ssim  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 PHOTO, TINY = "l8-photo", "l8-tiny"
@@ -80,7 +81,8 @@ def latent8_contender(codec: Codec, values: Sequence[int]) -> Contender:
     option = OPTIONS[codec.model.name]
 
     def encode(rgb: np.ndarray, stem: str, value: int) -> bytes:
-        return codec.encode(rgb, stem=stem, **{option: value})
+        options: dict[str, Any] = {option: value}
+        return codec.encode(rgb, stem=stem, **options)
 
     def decode(data: bytes) -> np.ndarray:
         return np.asarray(codec.decode(data).convert("RGB"))
@@ -104,8 +106,8 @@ class Original:
     """A picture that many are compared with: LPIPS looks at it once."""
 
     @torch.inference_mode()
-    def __init__(self, rgb: np.ndarray, lpips: Mapping[str, LPIPS]):
-        self.rgb, self.lpips = rgb, lpips
+    def __init__(self, rgb: np.ndarray, lpips: Mapping[str, LPIPS], with_ssimulacra2: bool = False):
+        self.rgb, self.lpips, self.with_ssimulacra2 = rgb, lpips, with_ssimulacra2
         self.features = {name: network.features(ev.unit(rgb, network)) for name, network in lpips.items()}
 
     @torch.inference_mode()
@@ -118,10 +120,30 @@ class Original:
         for name, network in self.lpips.items():
             seen = network.features(ev.unit(decoded, network))
             row[name] = network.distance(self.features[name], seen).item()
+        if self.with_ssimulacra2:
+            row["ssimulacra2"] = ssimulacra2(self.rgb, decoded)
         return row
 
 
-def measure(contenders: Sequence[Contender], files: Sequence[Path], lpips: Mapping[str, LPIPS]) -> tuple[Measured, int]:
+def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIMULACRA2 of two pictures, uint8 [H, W, 3]: 100 for equal ones, about 70 for high quality, below 0 for poor.
+
+    That of the package of this name, whose blur treats the edges of a picture otherwise than the reference does.
+    """
+    from ssimulacra2 import compute_ssimulacra2
+
+    files = io.BytesIO(), io.BytesIO()
+    for rgb, file in zip((a, b), files, strict=True):
+        Image.fromarray(rgb).save(file, "PPM")
+    return float(compute_ssimulacra2(*files))
+
+
+def measure(
+    contenders: Sequence[Contender],
+    files: Sequence[Path],
+    lpips: Mapping[str, LPIPS],
+    with_ssimulacra2: bool = False,
+) -> tuple[Measured, int]:
     """Rows of means by codec, and of how many pictures; what cannot be read or is too small is named and left out."""
     rows: dict[tuple[str, int], list[ev.Row]] = {(c.name, value): [] for c in contenders for value in c.values}
     started, count = time.perf_counter(), 0
@@ -131,7 +153,7 @@ def measure(contenders: Sequence[Contender], files: Sequence[Path], lpips: Mappi
         except PictureError as error:
             print(f"left out {path.name}: {error}", file=sys.stderr, flush=True)
             continue
-        original = Original(rgb, lpips)
+        original = Original(rgb, lpips, with_ssimulacra2)
         for contender in contenders:
             if not count:  # so that nothing is set up on the clock
                 contender.decode(contender.encode(rgb, path.stem, contender.values[0]))
@@ -178,7 +200,8 @@ def figures(rows: Sequence[ev.Row], column: str) -> list[float]:
 
 def judged_by(measured: Measured) -> list[str]:
     """The columns that codecs are compared by."""
-    return ["psnr_db", "ms_ssim", *(name for name in measured[PHOTO][0] if name.startswith("lpips"))]
+    perceptual = (name for name in measured[PHOTO][0] if name.startswith(("lpips", "ssimulacra2")))
+    return ["psnr_db", "ms_ssim", *perceptual]
 
 
 def quality_curve(rows: Sequence[ev.Row], column: str) -> Curve:
@@ -263,7 +286,9 @@ def plot(measured: Measured, n_pictures: int, path: Path) -> None:
 def title(column: str) -> str:
     if column.startswith("lpips"):
         return f"LPIPS ({column.removeprefix('lpips_')}), axis turned round"
-    return {"psnr_db": "PSNR, dB", "ms_ssim": "MS-SSIM, dB: -10 log10(1 - MS-SSIM)"}[column]
+    return {"psnr_db": "PSNR, dB", "ms_ssim": "MS-SSIM, dB: -10 log10(1 - MS-SSIM)", "ssimulacra2": "SSIMULACRA2"}[
+        column
+    ]
 
 
 def conditions(codec: Codec) -> str:
@@ -296,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, default in VALUES.items():
         text = f"each {OPTIONS[name]} (default: {' '.join(map(str, default))})"
         parser.add_argument(f"--{name.lower()}", type=int, nargs="+", default=default, metavar="N", help=text)
+    parser.add_argument("--ssimulacra2", action="store_true", help="measure it too: about a second for each file")
     ev.add_shared_arguments(parser)
     args = parser.parse_args(argv)
     values: dict[str, list[int]] = {name: getattr(args, name.lower().replace("-", "_")) for name in VALUES}
@@ -312,7 +338,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         codecs = [photo, Codec(TINY, args.device)]
         contenders = [latent8_contender(codec, values[codec.model.name]) for codec in codecs]
         contenders += [pillow_contender(name, values[name]) for name in EFFORTS]
-        measured, count = measure(contenders, files, ev.load_lpips(args.lpips, photo.network.device))
+        measured, count = measure(contenders, files, ev.load_lpips(args.lpips, photo.network.device), args.ssimulacra2)
     except (OSError, Latent8Error, ValueError) as error:
         parser.error(str(error))
     rows = [row for rows in measured.values() for row in rows]

@@ -4,7 +4,7 @@
     python scripts/deploy_space.py decoder --dry-run assembled/decoder
 
 The access token, with the right to write, is taken from the variable HF_TOKEN or from `hf auth login`. A Space of that
-name is updated; files that are no longer part of the app are removed from its latent8/ and examples/ folders.
+name is updated; files that are no longer part of the app are removed: Python files, and latent8/ and examples/.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def assemble(app: str, target: Path) -> None:
     shutil.copytree(ROOT / "spaces" / app, target, ignore=NOT_PART_OF_AN_APP, dirs_exist_ok=True)
     shutil.copytree(ROOT / "shared" / "latent8", target / "latent8", ignore=NOT_PART_OF_AN_APP)
     shutil.copy(ROOT / "LICENSE", target)
-    missing = [name for name in REQUIRED if not (target / name).is_file()]
+    missing = [name for name in (*REQUIRED, f"{app}_api.py", f"{app}_page.py") if not (target / name).is_file()]
     if missing:
         raise DeployError(f"The {app} is not complete without {', '.join(missing)}.")
 
@@ -112,7 +112,7 @@ def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | Non
             repo_id=repo,
             repo_type="space",
             folder_path=folder,
-            delete_patterns=["latent8/*", "examples/*"],
+            delete_patterns=["*.py", "latent8/*", "examples/*"],
             commit_message="Deploy latent8",
         )
         if existing and hardware:  # for an existing Space, create_repo ignores it

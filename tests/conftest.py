@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 GOLDEN = Path(__file__).with_name("golden")
 REWRITE = "LATENT8_REWRITE_GOLDEN"
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -56,6 +58,14 @@ def half_photo_codec():
     from latent8 import Codec
 
     return Codec("l8-photo", device="cpu", dtype=torch.bfloat16)
+
+
+@pytest.fixture(scope="session")
+def sunset() -> np.ndarray:
+    """A photo without much in it, uint8 [h, w, 3] with sides of at most 192."""
+    with Image.open(EXAMPLES / "sunset.jpg") as image:
+        image.thumbnail((192, 192), Image.Resampling.LANCZOS)
+        return np.asarray(image.convert("RGB"))
 
 
 @pytest.fixture

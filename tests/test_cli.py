@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 
 from latent8 import __version__, inspect
 from latent8.blob import unpack
+from latent8.cli import main
 from latent8.codec import Codec, describe
 from latent8.files import picture_bytes
 from latent8.models import models
@@ -51,6 +53,29 @@ def test_there_and_back(run: Run, codec: Codec, photo_codec: Codec, photo: Path,
         assert (image.size, image.mode) == ((50, 40), "RGB")
         np.testing.assert_array_equal(np.asarray(image), np.asarray(codec.decode(blob.read_bytes())))
     assert names_in(photo.parent) == {"photo.png", "photo.l8", "back.png"}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_shows_the_tiles(photo: Path, monkeypatch, terminal: bool) -> None:
+    errors = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr("latent8.cli.BAR_DELAY", 0)
+    monkeypatch.setattr("latent8.hyperprior_network.MAX_ACTIVATION_BYTES", 1)
+    Image.fromarray(gradient(230, 230)).save(photo)  # 15 x 15 latents, in 2 x 2 tiles
+    for arguments, name in (
+        (["encode", photo], "photo.png"),
+        (["decode", photo.with_suffix(".l8"), "--force"], "photo.l8"),
+    ):
+        errors.truncate(0)
+        assert main(list(map(str, arguments))) == 0
+        shown = errors.getvalue()
+        assert all((f"{name}: {share:3} %" in shown) == terminal for share in (25, 50, 75, 100)), shown
+        assert terminal or not shown
 
 
 def test_options_of_encode(run: Run, photo: Path) -> None:
@@ -337,7 +362,7 @@ def test_inspect_of_the_default_model(run: Run, photo: Path) -> None:
     run("encode", photo, "--quality", 33)
     _, out, _ = run("inspect", photo.with_suffix(".l8"))
     table = dict(line.split(maxsplit=1) for line in out[1:])
-    assert (table["model"], table["quality"], table["latents"]) == ("l8-photo", "33", "160 x 3 x 4")
+    assert (table["model"], table["quality"], table["latents"]) == ("l8-photo", "33", "240 x 3 x 4")
     assert not {"levels", "range", "step"} & table.keys()
 
 
@@ -361,7 +386,7 @@ def test_models(run: Run) -> None:
     names = [model.name for model in models()]
     assert [line.partition(":")[0] for line in out[::2]] == [*names[:2], "l8-photo (default)", *names[3:]]
     assert out[1] == "  id 1; latent space l8-tiny, 4 channels at 1/8; 4.9 MB bundled; licence MIT; needs any CPU"
-    assert out[5].startswith("  id 3; latent space l8-photo, 160 channels at 1/16; ")
+    assert out[5].startswith("  id 3; latent space l8-photo, 240 channels at 1/16; ")
     for line, model in zip(out[1::2], models(), strict=True):
         assert all(str(fact) in line for fact in (model.id, model.space, model.size_mb, model.licence, model.needs))
 

@@ -88,6 +88,7 @@ def test_dry_run_assembles_an_app_that_uses_its_own_package(project: Path, tmp_p
     assert files == wanted_files(project, app)
     weights = "latent8/weights/l8-tiny/diffusion_pytorch_model.safetensors"
     assert {"app.py", "README.md", "LICENSE", "latent8/blob.py", "latent8/entropy_tables.npy", weights} < files.keys()
+    assert {f"{app}_api.py", f"{app}_page.py"} < files.keys()
     assert any(name.startswith("examples/") for name in files) == (app == "encoder")
 
     command = [sys.executable, "-c", "import latent8; print(latent8.__file__)"]
@@ -246,7 +247,7 @@ def test_program_in_the_readme_fits_the_app(app: str) -> None:
     arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     assert arguments.pop("api_name") == f"'/{ENDPOINTS[app]}'"
 
-    source = ast.parse((ROOT / "spaces" / app / "app.py").read_text("utf-8"))
+    source = ast.parse((ROOT / "spaces" / app / f"{app}_api.py").read_text("utf-8"))
     handler = next(n for n in source.body if isinstance(n, ast.FunctionDef) and n.name == ENDPOINTS[app])
     assert list(arguments) == [argument.arg for argument in handler.args.args if argument.arg != "progress"]
     assert isinstance(handler.returns, ast.Subscript) and isinstance(handler.returns.slice, ast.Tuple)

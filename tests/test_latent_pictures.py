@@ -109,10 +109,17 @@ def test_of_l8_photo(photo_codec: Codec, photo: Image.Image) -> None:
     found = latent_pictures(blob, device="cpu")
     assert [view.caption.split(":")[0] for view in found] == [
         *("means as RGB", "luma", "red - blue", "red + blue - green", "across", "down"),
-        *("bits per pixel", "8-bit values", "all 160 channels"),
+        *("bits per pixel", "8-bit values", "all 240 channels"),
     ]
     assert [view.wide for view in found] == [False] * 8 + [True]
     assert all(view.image.size == (16, 12) for view in found[:7])
+
+
+@pytest.mark.parametrize("colour, sign", [((230, 40, 40), 1), ((40, 40, 230), -1)])
+def test_means_of_l8_photo_are_colours(photo_codec: Codec, colour: tuple[int, int, int], sign: int) -> None:
+    found = latent_pictures(photo_codec.encode(np.full((64, 64, 3), colour, np.uint8)), device="cpu")
+    lowest, highest = map(float, found[2].caption.removeprefix("red - blue: ").split(" to "))
+    assert min(sign * lowest, sign * highest) > 3  # of a flat picture, every other latent is about 0
 
 
 def test_without_its_model_for_all_but_l8_photo() -> None:

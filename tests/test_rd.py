@@ -15,9 +15,9 @@ from test_metrics import busy, distorted
 
 from benchmarks import rd
 from benchmarks.curves import bd_rate, pchip, value_at
-from benchmarks.ms_ssim import decibels, ms_ssim
 from latent8 import Codec
 from training import evaluate as ev
+from training.ms_ssim import decibels, ms_ssim
 from training.photo import PhotoTask
 
 RATES, PSNR = [0.1, 0.2, 0.4, 0.9], [27.0, 30.1, 33.5, 37.2]

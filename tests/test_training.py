@@ -241,6 +241,20 @@ def test_crops_that_do_not_fit_the_network_are_refused(crop, capsys):
     assert "multiple of 8" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("model, crop", [("l8-tiny", "192"), ("l8-photo", "128")])
+def test_ms_ssim_is_refused_for_l8_tiny_and_for_crops_without_five_scales(model, crop, capsys):
+    options = ["photos", "--out", "run", "--model", model, "--crop", crop]
+    assert train.parse_args(options).ms_ssim_weight == 0
+    with pytest.raises(SystemExit):
+        train.parse_args([*options, "--ms-ssim-weight", "2"])
+    assert "--ms-ssim-weight is for l8-photo, with a --crop of at least 161" in capsys.readouterr().err
+
+
+def test_ms_ssim_is_taken_for_l8_photo():
+    options = ["photos", "--out", "run", "--model", "l8-photo", "--crop", "192", "--ms-ssim-weight", "2.5"]
+    assert train.parse_args(options).ms_ssim_weight == 2.5
+
+
 # Photos
 
 

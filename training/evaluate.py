@@ -43,6 +43,7 @@ DECIMALS = {
     "ms_ssim": 4,
     "mae": 2,
     "mse": 1,
+    "ssimulacra2": 1,
     "encode_s": 3,
     "decode_s": 3,
 }

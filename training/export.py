@@ -68,7 +68,7 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
 
     levels = torch.tensor([level_of(quality) for quality in range(1, MAX_QUALITY + 1)])
     scale = layers.scale
-    layers_of_scales: list[tuple[str, nn.Conv2d, hp.LevelTable | None]] = [
+    layers_of_scales: list[tuple[str, nn.Conv2d | hp.OfNeighbours, hp.LevelTable | None]] = [
         ("scale_first", scale.first, scale.condition),
         ("scale_second", scale.second, None),
         ("scale_third", scale.third, None),
@@ -86,14 +86,14 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
             model.get_buffer(f"{name}_bias").copy_(fixed_point(bias, WEIGHT_BITS + ACTIVATION_BITS, torch.int32))
         assumed = logistic(torch.arange(hp.N_SCALES)).expand(N_BANDS, -1, -1)
         hyper_assumed = logistic(layers.hyper_scale(torch.arange(N_BANDS).float()).flatten(1))
-        model.tables.copy_(table_counts(assumed))
+        model.tables.copy_(symmetric_table_counts(assumed))
         model.hyper_tables.copy_(table_counts(hyper_assumed))
     model.half().save_pretrained(folder)
     if photos:
         found, hyper_found = symbol_statistics(
             folder, photo_files(photos)[:: max(1, len(photo_files(photos)) // limit)]
         )
-        model.tables.copy_(table_counts(found + PRIOR_WEIGHT * assumed))
+        model.tables.copy_(symmetric_table_counts(found + PRIOR_WEIGHT * assumed))
         model.hyper_tables.copy_(table_counts(hyper_found + PRIOR_WEIGHT * hyper_assumed))
         model.save_pretrained(folder)
 
@@ -151,6 +151,18 @@ def table_counts(weights: Tensor) -> Tensor:
     counts = (probabilities * (2**TABLE_BITS - n_symbols)).floor().to(torch.int32) + 1
     likeliest = counts.argmax(dim=-1, keepdim=True)
     return counts.scatter_add(-1, likeliest, (2**TABLE_BITS - counts.sum(dim=-1, keepdim=True)).to(torch.int32))
+
+
+def symmetric_table_counts(weights: Tensor) -> Tensor:
+    """[..., 255] -> int32 counts [..., 128] of the symbols 0 ... 127, for -n as for n; else as `table_counts`."""
+    from latent8.photo_model import TABLE_BITS
+
+    weights = weights.double() + weights.double().flip(-1)
+    n_symbols = weights.shape[-1]
+    probabilities = weights[..., hp.MAX_SYMBOL :] / weights.sum(dim=-1, keepdim=True)
+    counts = (probabilities * (2**TABLE_BITS - n_symbols)).floor().to(torch.int32) + 1
+    counts[..., 0] = 2**TABLE_BITS - 2 * counts[..., 1:].sum(dim=-1)
+    return counts
 
 
 def export_as(model: str, checkpoint: Path, folder: Path, photos: Path | None = None) -> None:

@@ -1,9 +1,9 @@
 """What is particular to training l8-photo: rate and distortion at all levels at once.
 
 Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
-2018), plus LPIPS where it is given. Losses of different levels are brought to one size by lambda(t) ^ -1/2. As
-Minnen and Singh (2020) found best, bits are counted with uniform noise in place of rounding, and the synthesis
-sees latents rounded as the codec does, gradients passing straight through.
+2018), plus 1 - MS-SSIM of the luma and LPIPS where they have a weight. Losses of different levels are brought to one
+size by lambda(t) ^ -1/2. As Minnen and Singh (2020) found best, bits are counted with uniform noise in place of
+rounding, and the synthesis sees latents rounded as the codec does, gradients passing straight through.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from latent8.hyperprior import (
     rounded_towards_zero,
     standard_deviation,
 )
+from training import ms_ssim
 from training.lpips import LPIPS
 
 LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00016, 0.07  # of the first and the last level
@@ -37,11 +38,11 @@ LARGEST_MEAN = 14.0  # of a colour over a block, as its DCT coefficient: 16 sqrt
 
 
 class PhotoTask:
-    columns = ("psnr_db", "bpp", "hyper_bpp", "lpips")
+    columns = ("psnr_db", "bpp", "hyper_bpp", "lpips", "ms_ssim")
     multiple = 64
 
-    def __init__(self, lpips: LPIPS | None, lpips_weight: float):
-        self.lpips, self.lpips_weight = lpips, lpips_weight
+    def __init__(self, lpips: LPIPS | None, lpips_weight: float, ms_ssim_weight: float = 0.0):
+        self.lpips, self.lpips_weight, self.ms_ssim_weight = lpips, lpips_weight, ms_ssim_weight
         self.perceptual = True  # whether LPIPS counts yet
 
     def new_model(self) -> nn.Module:
@@ -74,7 +75,12 @@ class PhotoTask:
         lambdas = trade(level)
         loss = (bits + hyper_bits) / n_pixels + lambdas * 255**2 * mse
         relative = (lambdas / MIDDLE_LAMBDA).sqrt()
-        perceptual = math.nan
+        perceptual = structural = math.nan
+        if self.ms_ssim_weight:
+            ours, theirs = (255 * ms_ssim.luma(x.float()) for x in (output, photos))
+            similarity = ms_ssim.similarity(ours, theirs, floor=0.01)
+            loss = loss + self.ms_ssim_weight * relative * (1 - similarity)
+            structural = similarity.mean().item()
         if self.lpips and self.perceptual:
             distance = self.lpips(*shifted(output, photos))
             loss = loss + self.lpips_weight * relative * distance
@@ -84,6 +90,7 @@ class PhotoTask:
             "bpp": (bits + hyper_bits).mean().item() / n_pixels,
             "hyper_bpp": hyper_bits.mean().item() / n_pixels,
             "lpips": perceptual,
+            "ms_ssim": structural,
         }
         return (loss / relative).mean(), figures
 

@@ -18,7 +18,8 @@ class TinyTask:
     columns = ("psnr_db", "lpips", "latent_std")
     multiple = 8  # a crop's side must be one of it
 
-    def __init__(self, lpips: LPIPS | None, lpips_weight: float):
+    def __init__(self, lpips: LPIPS | None, lpips_weight: float, ms_ssim_weight: float = 0.0):
+        assert not ms_ssim_weight  # l8-photo alone is trained with it
         self.lpips, self.lpips_weight = lpips, lpips_weight
         self.perceptual = True  # whether LPIPS counts yet
 

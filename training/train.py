@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from training.lpips import LPIPS
+from training.ms_ssim import MIN_SIDE
 from training.photo import PhotoTask
 from training.photos import CropSource, photo_files
 from training.tiny import TinyTask
@@ -66,7 +67,7 @@ class Trainer:
         self.device = torch.device(args.device)
         torch.manual_seed(args.seed)
         lpips = channels_last(LPIPS(args.lpips).to(self.device)) if args.lpips else None
-        self.task = TASKS[args.model](lpips, args.lpips_weight)
+        self.task = TASKS[args.model](lpips, args.lpips_weight, args.ms_ssim_weight)
         self.model = channels_last(self.task.new_model().to(self.device))
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         self.optimisers = self.task.optimisers(self.model, args.lr)
@@ -157,12 +158,15 @@ class Trainer:
         args = self.args
         crops = CropSource(photo_files(args.photos), args.crop, args.batch, seed=args.seed + self.step)
         grid_photos = crops.next()[:8].to(self.device)
+        columns = ["step", "minutes", "loss", *self.task.columns, "learning_rate", "skipped"]
         log_path = args.out / "log.csv"
         new_log = not log_path.exists()
+        if not new_log and log_path.read_text().splitlines()[:1] != [",".join(columns)]:
+            log_path.rename(args.out / f"log-to-step-{self.step}.csv")  # of a version with other columns
+            new_log = True
         totals: dict[str, float] = {}
         n_rows = 0  # in totals: not always LOG_EVERY, as a run may resume, or go back, between two rows of the log
         with open(log_path, "a", newline="") as log_file:
-            columns = ["step", "minutes", "loss", *self.task.columns, "learning_rate", "skipped"]
             log = csv.DictWriter(log_file, columns)
             if new_log:
                 log.writeheader()
@@ -218,6 +222,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
     parser.add_argument("--lpips-weight", type=float, default=2.0)
     parser.add_argument("--lpips-from", type=float, default=0.0, help="share of the budget that goes by without LPIPS")
+    parser.add_argument("--ms-ssim-weight", type=float, default=0.0, help="of l8-photo: what 1 - MS-SSIM counts")
     parser.add_argument(
         "--start-from", type=Path, help="checkpoint.pt of another run, whose averaged weights to start from"
     )
@@ -227,6 +232,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     multiple = TASKS[args.model].multiple
     if args.crop % multiple or args.crop < 32:
         parser.error(f"--crop must be a multiple of {multiple}, at least 32")
+    if args.ms_ssim_weight and (args.model != "l8-photo" or args.crop < MIN_SIDE):
+        parser.error(f"--ms-ssim-weight is for l8-photo, with a --crop of at least {MIN_SIDE}")
     return args
 
 

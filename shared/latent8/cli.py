@@ -7,10 +7,11 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -38,7 +39,11 @@ from latent8.pictures import SUFFIXES as PICTURE_SUFFIXES
 from latent8.pictures import pixel_count
 from latent8.settings import Settings
 
+if TYPE_CHECKING:
+    from latent8.network import Progress
+
 LATENTS_PNG = SUFFIXES["png"]
+BAR_DELAY = 1.0  # seconds
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,8 +74,12 @@ def _encode(args: argparse.Namespace) -> int:
     run = codec.encode_rgba_png if args.png else codec.encode
     suffix = LATENTS_PNG if args.png else ".l8"
 
-    def convert(source: Path) -> bytes:
-        return run(source, longest_side=args.longest_side, **options)
+    def convert(source: Path, progress: Progress | None = None) -> bytes:
+        return run(source, longest_side=args.longest_side, progress=progress, **options)
+
+    def convert_one(source: Path) -> tuple[Path, bytes]:
+        with _tile_bar(source) as progress:
+            return source.with_suffix(suffix), convert(source, progress)
 
     if folder:
         jobs, others = folders.plan(folder, args.output, _is_picture, lambda path: path.stem, suffix)
@@ -78,7 +87,7 @@ def _encode(args: argparse.Namespace) -> int:
             jobs, convert, lambda source: pixel_count(source, args.longest_side), args.skip_existing
         )
         return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(outcome.data))
-    return _each(args, lambda source: (source.with_suffix(suffix), convert(source)))
+    return _each(args, convert_one)
 
 
 def _decode(args: argparse.Namespace) -> int:
@@ -86,7 +95,7 @@ def _decode(args: argparse.Namespace) -> int:
     codecs: dict[Model, Codec] = {}
     decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
-    def image_of(data: bytes) -> Image.Image:
+    def image_of(data: bytes, progress: Progress | None = None) -> Image.Image:
         data = as_blob(data, args.space, raw=args.raw, max_pixels=args.max_pixels)
         header = inspect(data)
         model = decoder or model_with_id(header.model_id)
@@ -94,7 +103,12 @@ def _decode(args: argparse.Namespace) -> int:
         with loading:
             if model not in codecs:
                 codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
-        return codecs[model].decode(data, legacy_range=args.legacy_range)
+        return codecs[model].decode(data, legacy_range=args.legacy_range, progress=progress)
+
+    def convert_one(source: Path) -> tuple[Path, bytes]:
+        with _tile_bar(source) as progress:
+            image = image_of(source.read_bytes(), progress)
+        return _picture(args, source, ".png", image)
 
     loading = Lock()
     if folder:
@@ -108,7 +122,17 @@ def _decode(args: argparse.Namespace) -> int:
         )
         return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(blob_bytes(outcome.job.source)))
 
-    return _each(args, lambda source: _picture(args, source, ".png", image_of(source.read_bytes())), keep_existing=True)
+    return _each(args, convert_one, keep_existing=True)
+
+
+@contextmanager
+def _tile_bar(source: Path) -> Iterator[Progress]:
+    """A bar for the tiles of a large picture, on a terminal."""
+    from tqdm import tqdm
+
+    form = "{desc}: {percentage:3.0f} %|{bar}| {elapsed}"
+    with tqdm(total=1.0, desc=source.name, delay=BAR_DELAY, leave=False, disable=None, bar_format=form) as bar:
+        yield lambda share: bar.update(share - bar.n)
 
 
 def _is_blob(path: Path) -> bool:

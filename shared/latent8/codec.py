@@ -46,6 +46,8 @@ from latent8.settings import DEFAULT_QUALITY, DEFAULTS, Settings
 if TYPE_CHECKING:
     import torch
 
+    from latent8.network import Progress
+
 DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
 CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
 
@@ -89,6 +91,7 @@ class Codec:
         levels: int | None = None,
         longest_side: int | None = None,
         stem: str | None = None,
+        progress: Progress | None = None,
     ) -> bytes:
         """Picture (path, bytes, open file, PIL image or uint8 array) -> blob.
 
@@ -96,14 +99,16 @@ class Codec:
         whole blob in bytes or bits per pixel, which is then the largest blob found that is not above it. For the
         others: levels of the quantiser, 16 to 256, 256 by default; fewer make smaller files and coarser pictures.
         longest_side: shrink larger pictures to it, in pixels. stem: file name kept in the blob, by default that of a
-        path. The same picture, model and machine give the same bytes. Raises PictureError, also for a target that
-        cannot be met, or ValueError for options that the model does not have.
+        path. progress: called after each tile of a large picture, with the share that is done, 0 ... 1. The same
+        picture, model and machine give the same bytes, but for a rare rounding where so little memory is free that
+        tiles get smaller. Raises PictureError, also for a target that cannot be met, or ValueError for options that
+        the model does not have.
         """
         settings = Settings(quality, target_bytes, target_bpp, levels)
         settings.check(self.model)
         require_encoder(self.model)
         picture = open_picture(image, self.max_pixels, longest_side)
-        return pack(*self.analyse(picture, settings, stem))
+        return pack(*self.analyse(picture, settings, stem, progress))
 
     def encode_many(
         self, images: Iterable[Source], *, longest_side: int | None = None, **options
@@ -123,25 +128,34 @@ class Codec:
             lambda image: pixel_count(image, longest_side),
         )
 
-    def encode_rgba_png(self, image: Source, *, levels: int = 256, longest_side: int | None = None) -> bytes:
+    def encode_rgba_png(
+        self, image: Source, *, levels: int = 256, longest_side: int | None = None, progress: Progress | None = None
+    ) -> bytes:
         """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
         require_encoder(self.model)
         require_four_channels(self.model.name, self.model.channels)
         picture = open_picture(image, self.max_pixels, longest_side)
-        header, symbols, _ = self.analyse(picture, Settings(levels=levels))
+        header, symbols, _ = self.analyse(picture, Settings(levels=levels), progress=progress)
         return write_rgba_png(header, symbols)
 
-    def decode(self, blob: bytes, decoder: str | Model | None = None, *, legacy_range: bool = False) -> Image.Image:
+    def decode(
+        self,
+        blob: bytes,
+        decoder: str | Model | None = None,
+        *,
+        legacy_range: bool = False,
+        progress: Progress | None = None,
+    ) -> Image.Image:
         """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA.
 
         By this codec's model, or by `decoder`, another model, which is loaded on the same device and kept; it has to
         be of the blob's latent space. legacy_range: of PNGs that were encoded from pixels in [0, 1] where the model
-        takes [-1, 1], as early Spaces did: gives the contrast that such a picture had. Raises BlobError, and ModelError
-        where a decoder cannot be loaded.
+        takes [-1, 1], as early Spaces did: gives the contrast that such a picture had. progress: as in `encode`. Raises
+        BlobError, and ModelError where a decoder cannot be loaded.
         """
         header, symbols, alpha = read(blob, self.max_pixels)
         codec = self if decoder is None else self._other(_model(decoder), header)
-        return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range).image()
+        return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range, progress=progress).image()
 
     def _other(self, model: Model, header: Header) -> Codec:
         if model == self.model:
@@ -160,7 +174,11 @@ class Codec:
         return map_in_order(lambda blob: self.decode(blob_bytes(blob)), blobs, blob_pixels)
 
     def analyse(
-        self, picture: Picture, settings: Settings = DEFAULTS, stem: str | None = None
+        self,
+        picture: Picture,
+        settings: Settings = DEFAULTS,
+        stem: str | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Header, np.ndarray, bytes]:
         """Picture -> header, symbols and alpha plane (PNG bytes, empty when opaque).
 
@@ -179,7 +197,7 @@ class Codec:
             quantiser=Quantiser(self.model.low, self.model.high, settings.levels or _most_levels(self.model)),
             stem=stem or picture.stem,
         )
-        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride))
+        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride), progress)
         if self.model.kind == KL:
             header = replace(header, quantiser=header.quantiser.widened(latents))
         if self.model.kind != HYPERPRIOR:
@@ -206,7 +224,13 @@ class Codec:
         return payload, payload[0]
 
     def synthesise(
-        self, header: Header, symbols: np.ndarray, alpha_png: bytes = b"", *, legacy_range: bool = False
+        self,
+        header: Header,
+        symbols: np.ndarray,
+        alpha_png: bytes = b"",
+        *,
+        legacy_range: bool = False,
+        progress: Progress | None = None,
     ) -> Picture:
         """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
         self._check(header)
@@ -215,9 +239,10 @@ class Codec:
             if legacy_range:
                 raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
             latents, quality = self.network.unpack(symbols.tobytes(), header.latent_shape)
-            rgb = self.network.render(latents, quality)
+            rgb = self.network.render(latents, quality, progress)
         else:
-            rgb = self.network.decode_latents(header.quantiser.dequantise(symbols), legacy_range=legacy_range)
+            latents = header.quantiser.dequantise(symbols)
+            rgb = self.network.decode_latents(latents, legacy_range=legacy_range, progress=progress)
         return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
 
     def _check(self, header: Header) -> None:

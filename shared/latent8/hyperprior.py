@@ -2,7 +2,7 @@
 
 After Balle et al., "Variational image compression with a scale hyperprior" (2018), and Minnen et al., "Joint
 autoregressive and hierarchical priors for learned image compression" (2018). Pictures x are in [0, 1]; latents y
-have 160 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
+have 240 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
 
     y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
     mean, scale = h_s(z)     q = round(v - mean)    y' = (q + mean) / gain'(level)      x' = IDCT(y') + g_s(y')
@@ -11,7 +11,7 @@ Rounding goes to the nearest whole number, or to the next one towards zero where
 three passes; to mean and scale of the second and third, contexts add what the symbols of the passes before foretell
 (after He et al., "Checkerboard context model for efficient learned image compression", 2021).
 
-DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 112 luma and 2 x 24 chroma
+DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 192 luma and 2 x 24 chroma
 coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (smallest
 files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels.
 
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 STRIDE, HYPER_STRIDE = 16, 64  # pixels per latent and per hyper-latent
-N_LUMA, N_CHROMA = 112, 24
+N_LUMA, N_CHROMA = 192, 24
 N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
 N_LEVELS = 8
 WIDTHS, N_BLOCKS = (64, 128, 192), (2, 3, 3)  # of g_a at 1/4, 1/8, 1/16 size; g_s is its mirror
@@ -36,6 +36,8 @@ HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
 # Latents are coded in passes, each of the rows and columns with these parities: then a position of the second pass has
 # known neighbours at its corners, one of the third pass at its sides.
 PASSES = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
+# Rows and columns, in a window of 3 x 3, of the neighbours that are known in the second and the third pass.
+NEIGHBOURS = (((0, 0), (0, 2), (2, 0), (2, 2)), ((0, 1), (1, 0), (1, 2), (2, 1)))
 MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
 DISTORTION_BITS = 26.0  # what a squared step of error in a latent is worth when it is rounded
 
@@ -58,7 +60,7 @@ class ResidualBlock(nn.Module):
 
 
 class Analysis(nn.Module):
-    """Pictures [B, 3, H, W] in [0, 1], sides multiples of 16 -> latents [B, 160, H/16, W/16]."""
+    """Pictures [B, 3, H, W] in [0, 1], sides multiples of 16 -> latents [B, 240, H/16, W/16]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Latents [B, 160, h, w] and levels [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1]."""
+    """Latents [B, 240, h, w] and levels [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class Synthesis(nn.Module):
 
 
 class HyperAnalysis(nn.Module):
-    """Scaled latents [B, 160, h, w] -> hyper-latents before rounding [B, 64, ceil(h/4), ceil(w/4)]."""
+    """Scaled latents [B, 240, h, w] -> hyper-latents before rounding [B, 64, ceil(h/4), ceil(w/4)]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +128,7 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """Hyper-latents [B, 64, k, l] and levels [B] -> one value for each latent, [B, 160, 4 k, 4 l].
+    """Hyper-latents [B, 64, k, l] and levels [B] -> one value for each latent, [B, 240, 4 k, 4 l].
 
     Two of these give the means and the scales. Scales are in units of an index into the N_SCALES tables.
     """
@@ -145,12 +147,28 @@ class HyperSynthesis(nn.Module):
         return self.third(nn.functional.pixel_shuffle(x, 2))
 
 
-class Context(nn.Module):
-    """What to add for a pass: symbols of earlier ones [B, 160, h, w], 0 elsewhere, and levels [B] -> [B, 160, h, w]."""
+class OfNeighbours(nn.Module):
+    """A 3x3 convolution of latents [B, 240, h, w] that sees four known neighbours: weight [n, 240, 4], bias [n]."""
 
-    def __init__(self) -> None:
+    def __init__(self, n: int, number: int):
         super().__init__()
-        self.first = nn.Conv2d(N_LATENTS, CONTEXT_WIDTH, 3, padding=1)
+        self.places = [3 * row + column for row, column in NEIGHBOURS[number]]
+        bound = (N_LATENTS * len(self.places)) ** -0.5  # as torch draws the weights of a new layer
+        self.weight = nn.Parameter(torch.empty(n, N_LATENTS, len(self.places)).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(n))
+
+    def forward(self, q: Tensor) -> Tensor:
+        window = self.weight.new_zeros(*self.weight.shape[:2], 9)
+        window[..., self.places] = self.weight
+        return nn.functional.conv2d(q, window.unflatten(2, (3, 3)), self.bias, padding=1)
+
+
+class Context(nn.Module):
+    """What to add for pass 1 + number: symbols of earlier ones [B, 240, h, w], 0 elsewhere, and levels [B] -> as q."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.first = OfNeighbours(CONTEXT_WIDTH, number)
         self.condition = LevelTable(CONTEXT_WIDTH)
         self.second = nn.Conv2d(CONTEXT_WIDTH, N_LATENTS, 1)
         _start_at_zero(self.second)
@@ -162,8 +180,8 @@ class Context(nn.Module):
 class MeanContext(Context):
     """A context with a linear way past it: what a symbol's own channel at its neighbours foretells."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
         self.direct = nn.Conv2d(N_LATENTS, N_LATENTS, 3, padding=1, groups=N_LATENTS, bias=False)
         nn.init.zeros_(self.direct.weight)
 
@@ -196,8 +214,8 @@ class Hyperprior(nn.Module):
         self.log_gain, self.log_inverse_gain = LevelTable(N_LATENTS, rows), LevelTable(N_LATENTS, -rows)
         self.hyper_analysis = HyperAnalysis()
         self.mean, self.scale = HyperSynthesis(), HyperSynthesis(start=20.0)
-        self.mean_contexts = nn.ModuleList(MeanContext() for _ in PASSES[1:])
-        self.scale_contexts = nn.ModuleList(Context() for _ in PASSES[1:])
+        self.mean_contexts = nn.ModuleList(MeanContext(number) for number in range(len(NEIGHBOURS)))
+        self.scale_contexts = nn.ModuleList(Context(number) for number in range(len(NEIGHBOURS)))
         self.hyper_scale = LevelTable(N_HYPER, torch.full((N_LEVELS, N_HYPER), 30.0))
 
 
@@ -219,7 +237,7 @@ def standard_deviation(scale: Tensor) -> Tensor:
 
 
 def dct_basis() -> Tensor:
-    """[160, 768]: orthonormal rows on PixelUnshuffle(16) of RGB, low frequencies first; luma, then both chromas."""
+    """[240, 768]: orthonormal rows on PixelUnshuffle(16) of RGB, low frequencies first; luma, then both chromas."""
     n = torch.arange(STRIDE, dtype=torch.float64)
     dct = torch.cos(math.pi * (n + 0.5) * n[:, None] / STRIDE) * math.sqrt(2 / STRIDE)
     dct[0] /= math.sqrt(2)

@@ -5,7 +5,7 @@
     1       4     CRC-32 of the hyper-latents z and then the latents q, one signed byte each, in [C, h, w] order
     5       .     words of a range coder, 32 bits, little-endian
 
-z is [64, ceil(h / 4), ceil(w / 4)] and q is [160, h, w], whole numbers in [-127, 127]. The range coder holds five
+z is [64, ceil(h / 4), ceil(w / 4)] and q is [240, h, w], whole numbers in [-127, 127]. The range coder holds five
 groups: z; then q at even rows and columns; at odd rows and columns; at even rows and odd columns; at odd rows and even
 columns. In a group come the symbols of the first table first, then those of the next, and so on, those of one table in
 [C, h, w] order. The table of an element of z follows from its channel and the quality, that of an element of q from the

@@ -10,18 +10,20 @@ from torch import Tensor, nn
 
 from latent8 import hyperprior as hp
 from latent8.hyperprior_coding import Tables, checksum
-from latent8.hyperprior_passes import Passes
+from latent8.hyperprior_passes import Passes, hyper_latents
 from latent8.loading import load_photo_model, weights_hash
 from latent8.models import Model
-from latent8.network import Network, fast_dtype
-from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, band_of, level_of
+from latent8.network import Network, Progress, fast_dtype
+from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, level_of
 from latent8.tiling import Demand, demand
+
+MAX_ACTIVATION_BYTES = 3 << 29  # less than of other networks, as there are more latents beside them
 
 
 class HyperpriorNetwork(Network):
-    """Analysis and synthesis run in tiles and in half precision; the hyperprior is small and runs whole, in float32.
+    """Analysis and synthesis run in tiles and in half precision; the hyperprior in float32, see `Passes`.
 
-    Latents here are numpy arrays [160, h, w]: y as the analysis gives them, q as whole numbers; z is [64, k, l].
+    Latents here are numpy arrays [240, h, w]: y as the analysis gives them, q as whole numbers; z is [64, k, l].
     """
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
@@ -29,11 +31,12 @@ class HyperpriorNetwork(Network):
         n_bytes = (dtype or fast_dtype(device)).itemsize
         demands = analysis_demand(layers, n_bytes), synthesis_demand(layers, n_bytes)
         super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), demands, weights_hash(layers))
+        self.max_bytes = MAX_ACTIVATION_BYTES
         self._layers = layers.eval().requires_grad_(False)
-        self._tables = Tables(torch.cat([layers.hyper_tables, layers.tables]).flatten(0, 1).numpy())
+        self._tables = Tables(all_tables(layers).numpy())
         self.bits = self._tables.bits()  # what each symbol -127 ... 127 costs under each table: float32 [n, 255]
-        symmetric = (self.bits[:, hp.MAX_SYMBOL :] + self.bits[:, hp.MAX_SYMBOL :: -1]) / 2  # of n and -n, for n from 0
-        self._bits_saved = torch.from_numpy(np.diff(symmetric, axis=1, prepend=symmetric[:, :1]))
+        of_magnitudes = self.bits[:, hp.MAX_SYMBOL :]
+        self._bits_saved = torch.from_numpy(np.diff(of_magnitudes, axis=1, prepend=of_magnitudes[:, :1]))
 
     def pack(self, y: np.ndarray, quality: int) -> bytes:
         """Latents -> payload."""
@@ -46,13 +49,12 @@ class HyperpriorNetwork(Network):
     @torch.inference_mode()
     def symbols_and_tables(self, y: np.ndarray, quality: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Latents -> z and q, each with the table of every symbol."""
-        level = torch.tensor([level_of(quality)])
-        v = torch.from_numpy(y)[None] * self._layers.log_gain(level).exp()
-        z = self._layers.hyper_analysis(v)[0].round_().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8).numpy()
+        latents, gain = torch.from_numpy(y), self._layers.log_gain(torch.tensor([level_of(quality)])).exp()[0]
+        z = hyper_latents(self._layers, latents, quality).numpy()
         passes = Passes(self._layers, z, quality, y.shape)
         for places in passes.in_order():
             tables = torch.from_numpy(self._q_tables(passes, places).astype(np.int64))
-            passes.q[places] = self._rounded(v[0][places] - passes.means[places], tables)
+            passes.q[places] = self._rounded(latents[places] * gain - passes.means[places], tables)
         return self.with_tables(passes)
 
     def with_tables(self, passes: Passes) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -103,9 +105,9 @@ class HyperpriorNetwork(Network):
         inverse_gain = self._layers.log_inverse_gain(torch.tensor([level_of(passes.quality)])).exp()[0]
         return passes.means.add_(passes.q).mul_(inverse_gain).numpy()
 
-    def render(self, y: np.ndarray, quality: int) -> np.ndarray:
+    def render(self, y: np.ndarray, quality: int, progress: Progress | None = None) -> np.ndarray:
         """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3]."""
-        return self.decode_latents(y, torch.tensor([level_of(quality)]))
+        return self.decode_latents(y, torch.tensor([level_of(quality)]), progress=progress)
 
     def _z_tables(self, shape: tuple[int, ...], quality: int) -> np.ndarray:
         first = band_of(quality) * hp.N_HYPER
@@ -134,5 +136,5 @@ def synthesis_demand(layers: L8Photo, n_bytes: int) -> Demand:
 
 
 def _at_least(found: Demand) -> Demand:
-    """The linear branch, and the picture itself in float32, live beside the largest activation."""
-    return Demand(found.halo, found.bytes_per_pixel + 60)
+    """The picture in float32, twice, lives beside the largest activations."""
+    return Demand(found.halo, found.bytes_per_pixel + 28)

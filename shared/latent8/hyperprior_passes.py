@@ -11,26 +11,52 @@ from torch.nn import functional as F
 
 from latent8 import hyperprior as hp
 from latent8.photo_model import L8Photo, context_scales, hyper_scales, level_of, table_indices
+from latent8.tiling import Demand, Tile, scaled, tiles
 
-BAND_POSITIONS = 4096  # that contexts look at together: bounds the memory of large pictures
+# Latents that are worked on together bound the memory of large pictures. These are the same on every machine.
+BAND_POSITIONS = 4096  # by a context
+TILE_POSITIONS = 16384  # by a network between latents and hyper-latents
+TILE_HALO = 2  # hyper-latents that these networks see beyond their own
+
+
+def hyper_tiles(rows: int, columns: int) -> list[Tile]:
+    """Tiles of hyper-latents."""
+    latents = hp.HYPER_STRIDE**2 // hp.STRIDE**2  # for each
+    return tiles(rows, columns, Demand(TILE_HALO, latents), 1, TILE_POSITIONS)
+
+
+def hyper_latents(model: L8Photo, y: Tensor, quality: int) -> Tensor:
+    """Latents y [240, h, w] -> hyper-latents z, int8 [64, ceil(h / 4), ceil(w / 4)]."""
+    level, zoom = torch.tensor([level_of(quality)]), hp.HYPER_STRIDE // hp.STRIDE
+    gain = model.log_gain(level).exp()
+    z = torch.empty(hp.N_HYPER, -(-y.shape[1] // zoom), -(-y.shape[2] // zoom), dtype=torch.int8)
+    for tile in hyper_tiles(*z.shape[1:]):
+        part = model.hyper_analysis(y[None, :, *scaled(tile.outer, zoom)] * gain)[0]
+        z[:, *tile.inner] = part[:, *tile.crop(1)].round_().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8)
+    return z
 
 
 class Passes:
-    """Hyper-latents z, int8 [64, k, l]; symbols q, int8 [160, h, w], as far as they are known; means of the latents in
-    steps, float32 [160, h, w].
+    """Hyper-latents z, int8 [64, k, l]; symbols q, int8 [240, h, w], as far as they are known; means of the latents in
+    steps, float32 [240, h, w].
 
     Begins with what z tells of all latents.
     """
 
     @torch.no_grad()
     def __init__(self, model: L8Photo, z: np.ndarray, quality: int, shape: tuple[int, int, int]):
-        _, h, w = shape
         self._model, self.z, self.quality = model, z, quality
         self._level = torch.tensor([level_of(quality)])
-        hyper_latents = torch.from_numpy(z)
-        self.means: Tensor = model.mean(hyper_latents[None].float(), self._level)[0, :, :h, :w]
-        self._scales = hyper_scales(model, hyper_latents, quality)[:, :h, :w]
+        self.means = torch.empty(shape)
+        self._scales = torch.empty(shape, dtype=torch.int16)
         self.q = torch.zeros(shape, dtype=torch.int8)
+        zoom = hp.HYPER_STRIDE // hp.STRIDE
+        for tile in hyper_tiles(*z.shape[1:]):
+            part = torch.from_numpy(z[:, *tile.outer])
+            here, there = (slice(None), *tile.crop(zoom)), (slice(None), *scaled(tile.inner, zoom))
+            _, h, w = self.q[there].shape  # the last hyper-latents may reach beyond the latents
+            self.means[there] = model.mean(part[None].float(), self._level)[0][here][:, :h, :w]
+            self._scales[there] = hyper_scales(model, part, quality)[here][:, :h, :w]
 
     def in_order(self) -> Iterator[tuple[slice, slice, slice]]:
         """Places in q and means whose symbols come next: they must be known before the next places are asked for."""

@@ -16,16 +16,13 @@ if TYPE_CHECKING:
 
 FEW_CHANNELS = 16  # of more, only a mosaic shows all
 
-# Channels of l8-photo: luma mean, chroma means, then the lowest frequencies across and down (latent8/hyperprior.py).
-_PHOTO_CHANNELS = {0: "luma", 112: "red - blue", 136: "red + blue - green", 1: "across", 2: "down"}
-
 
 def latent_pictures(
     blob: bytes, *, device: str | None = None, max_pixels: int = codec.DEFAULT_MAX_PIXELS
 ) -> list[View]:
     """Blob, or latents as RGBA PNG -> pictures with captions.
 
-    A thumbnail, a heat map of each channel with its range (of the 160 of l8-photo: five, and a mosaic of all), a
+    A thumbnail, a heat map of each channel with its range (of the 240 of l8-photo: five, and a mosaic of all), a
     histogram of the 8-bit values with the bits each takes; for l8-photo also the bits at each position. Latents are
     averaged down to views.MAX_SIDE pixels. Only for blobs of l8-photo is a model loaded. Raises BlobError.
     """
@@ -63,7 +60,11 @@ def _of_plain(header: Header, symbols: np.ndarray) -> list[View]:
 
 def _of_hyperprior(header: Header, payload: bytes, loaded: codec.Codec) -> list[View]:
     symbols, latents, bits = bit_cost.decoded(loaded.network, payload, header.latent_shape)
-    named = {name: latents[channel] for channel, name in _PHOTO_CHANNELS.items()}
+    from latent8.hyperprior import N_CHROMA, N_LUMA  # brings torch, which a model that is loaded has brought already
+
+    first, second = N_LUMA, N_LUMA + N_CHROMA  # the means of both chromas; that of luma is 0, frequencies follow
+    channels = {"luma": 0, "red - blue": first, "red + blue - green": second, "across": 1, "down": 2}
+    named = {name: latents[channel] for name, channel in channels.items()}
     found = [View("means as RGB", views.thumbnail(np.stack(list(named.values())[:3])))]
     found += [_heat_map(name, channel) for name, channel in named.items()]
     return [*found, _bit_map(header, bits), _histogram(header, symbols, -bit_cost.MAX_SYMBOL), _all_channels(latents)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from latent8.errors import ModelError
 from latent8.folding import folded_decoder, folded_encoder
 from latent8.loading import load_autoencoder, require_factors, weights_hash
+from latent8.memory import free_bytes
 from latent8.models import Model
-from latent8.tiling import Demand, demand, scaled, tiles
+from latent8.tiling import Demand, Tile, demand, scaled, tiles
 
-MAX_ACTIVATION_BYTES = 2 << 30  # larger pictures are run in tiles
+MAX_ACTIVATION_BYTES = 2 << 30  # pictures that take more, or more than half of what is free, are run in tiles
+Progress = Callable[[float], object]  # told the share that is done, 0 ... 1, after each tile
 
 
 class Network:
@@ -42,12 +45,12 @@ class Network:
         self._halves = [self._prepared(half, self.dtype) for half in halves]
         self._demands = demands
 
-    def encode_pixels(self, rgb: np.ndarray) -> np.ndarray:
+    def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
         stride, faded = self.model.stride, self._demands[0].faded
         rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
         latents = np.zeros((self.model.channels, rows, columns), np.float32)
-        for tile in tiles(rows, columns, self._demands[0], stride, self.max_bytes):
+        for tile in self._tiles(0, rows, columns, progress):
             pixels = torch.tensor(rgb[scaled(tile.outer, stride)], device=self.device)
             pixels = pixels.permute(2, 0, 1)[None].float().div_(255)
             part = self.analysis(pixels)[0].cpu().numpy()
@@ -58,7 +61,13 @@ class Network:
                 latents[:, *tile.inner] = part[:, *tile.crop(1)]
         return latents
 
-    def decode_latents(self, latents: np.ndarray, *conditions: Tensor, legacy_range: bool = False) -> np.ndarray:
+    def decode_latents(
+        self,
+        latents: np.ndarray,
+        *conditions: Tensor,
+        legacy_range: bool = False,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
         """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3].
 
         legacy_range: the latents are of pixels in [0, 1] where the model takes [-1, 1], so that they stand for a
@@ -67,7 +76,7 @@ class Network:
         stride, faded = self.model.stride, self._demands[1].faded
         _, rows, columns = latents.shape
         rgb = np.zeros((rows * stride, columns * stride, 3), np.uint8)
-        for tile in tiles(rows, columns, self._demands[1], stride, self.max_bytes):
+        for tile in self._tiles(1, rows, columns, progress):
             output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
             if legacy_range:
                 output = (output * 2 - 1).clamp_(0, 1)
@@ -80,6 +89,15 @@ class Network:
                 output = output.round_().to(torch.uint8).permute(1, 2, 0)
                 rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
         return rgb
+
+    def _tiles(self, half: int, rows: int, columns: int, progress: Progress | None) -> Iterator[Tile]:
+        """Tiles of latents for one of the halves; `progress` is told when the caller is done with each."""
+        max_bytes = min(self.max_bytes, free_bytes(self.device) // 2)
+        found = tiles(rows, columns, self._demands[half], self.model.stride, max_bytes)
+        for number, tile in enumerate(found, 1):
+            yield tile
+            if progress:
+                progress(number / len(found))
 
     @torch.inference_mode()
     def analysis(self, rgb: Tensor) -> Tensor:

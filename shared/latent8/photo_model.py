@@ -4,9 +4,10 @@ Between the bytes of a blob and its symbols there must be integers only: were pr
 point, two machines would differ in the last bit, and every later symbol would be lost. So this class holds, frozen
 and in the weights file, what decides on probabilities:
 
-    tables        int32 [8, 64, 255]  for each band of qualities and each scale, counts of the symbols -127 ... 127:
-                                      each row has the sum 2^20, every count is at least 1
-    hyper_tables  int32 [8, 64, 255]  the same for each band and each channel of the hyper-latents
+    hyper_tables  int32 [8, 64, 255]  for each band of qualities and each channel of the hyper-latents, counts of the
+                                      symbols -127 ... 127: each row has the sum 2^20, every count is at least 1
+    tables        int32 [8, 64, 128]  the same for each band and each scale of the latents, of the symbols 0 ... 127:
+                                      -n has the count of n
     scale_*       int16, int32        the networks that give the scale of each latent, see `hyper_scales` and
                                       `context_scales`
 
@@ -44,10 +45,10 @@ class L8Photo(ModelMixin, ConfigMixin):
         self.mean_contexts = layers.mean_contexts
         scale, contexts = layers.scale, layers.scale_contexts
         n_symbols = 2 * hp.MAX_SYMBOL + 1
-        self.register_buffer("tables", torch.zeros(N_BANDS, hp.N_SCALES, n_symbols, dtype=torch.int32))
         self.register_buffer("hyper_tables", torch.zeros(N_BANDS, hp.N_HYPER, n_symbols, dtype=torch.int32))
+        self.register_buffer("tables", torch.zeros(N_BANDS, hp.N_SCALES, hp.MAX_SYMBOL + 1, dtype=torch.int32))
         # the bias of a first layer depends on the quality
-        layers_of_scales: list[tuple[str, nn.Conv2d, tuple[int, ...]]] = [
+        layers_of_scales: list[tuple[str, nn.Conv2d | hp.OfNeighbours, tuple[int, ...]]] = [
             ("scale_first", scale.first, (MAX_QUALITY,)),
             ("scale_second", scale.second, ()),
             ("scale_third", scale.third, ()),
@@ -64,7 +65,7 @@ class L8Photo(ModelMixin, ConfigMixin):
 
 
 def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:
-    """Hyper-latents, whole numbers [64, k, l], and quality -> scales of the latents, int16 [160, 4 k, 4 l].
+    """Hyper-latents, whole numbers [64, k, l], and quality -> scales of the latents, int16 [240, 4 k, 4 l].
 
     A scale of 2^ACTIVATION_BITS stands for one table. Fixed-point arithmetic in float64, which is exact for whole
     numbers below 2^53, in whatever order they are added; here they stay below 2^46. Activations have ACTIVATION_BITS
@@ -81,24 +82,28 @@ def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:
 def context_scales(model: L8Photo, number: int, q: Tensor, quality: int, phase: tuple[int, int]) -> Tensor:
     """What symbols known before pass 1 + number add to its scales at one of its phases.
 
-    Symbols q, 0 where not known: int8 [160, 1 + h + 1, 1 + w + 1], with a row and a column more on each side, 0 beyond
-    the picture; phase: row and column, 0 or 1 -> int16 [160, ceil((h - row) / 2), ceil((w - column) / 2)].
+    Symbols q, 0 where not known: int8 [240, 1 + h + 1, 1 + w + 1], with a row and a column more on each side, 0 beyond
+    the picture; phase: row and column, 0 or 1 -> int16 [240, ceil((h - row) / 2), ceil((w - column) / 2)].
 
-    Two layers, 3x3 and 1x1, of the same arithmetic as in `hyper_scales`, on the symbols' magnitudes. Taps that reach
-    unknown symbols only are left out: four of nine remain.
+    Two layers of the same arithmetic as in `hyper_scales`, on the magnitudes of four known neighbours.
     """
     row, column = phase
     height, width = q.shape[1] - 2, q.shape[2] - 2
-    known = [p for phases in hp.PASSES[: 1 + number] for p in phases]
-    taps = [(y, x) for y in range(3) for x in range(3) if ((row + y - 1) % 2, (column + x - 1) % 2) in known]
-    near = torch.cat([q[:, row + y : height + y : 2, column + x : width + x : 2] for y, x in taps])
+    near = torch.stack(
+        [q[:, row + y : height + y : 2, column + x : width + x : 2] for y, x in hp.NEIGHBOURS[number]], dim=1
+    )
     first, first_bias = _weight_and_bias(model, f"scale_context_{number}_first", quality)
     second, second_bias = _weight_and_bias(model, f"scale_context_{number}_second")
-    first = torch.cat([first[:, :, y, x] for y, x in taps], dim=1)
-    x = near.flatten(1).to("cpu", torch.float64).abs_() * 2**ACTIVATION_BITS
-    x = _activated(torch.addmm(first_bias[:, None], first, x))
+    x = near.flatten(2).flatten(0, 1).to("cpu", torch.float64).abs_() * 2**ACTIVATION_BITS
+    x = _activated(torch.addmm(first_bias[:, None], first.flatten(1), x))
     x = torch.addmm(second_bias[:, None], second.flatten(1), x)
-    return _scales(x.view(1, len(x), *near.shape[1:]))
+    return _scales(x.view(1, len(x), *near.shape[2:]))
+
+
+def all_tables(model: L8Photo) -> Tensor:
+    """Those of the hyper-latents of all bands, then those of the latents: int32 [2 * 8 * 64, 255]."""
+    halves = model.tables
+    return torch.cat([model.hyper_tables, torch.cat([halves[..., 1:].flip(-1), halves], dim=-1)]).flatten(0, 1)
 
 
 def table_indices(scales: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ each other over their halos.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -71,17 +70,24 @@ class Tile:
         return np.multiply.outer(*ramps).astype(np.float32)
 
 
-def tiles(rows: int, columns: int, wanted: Demand, stride: int, max_bytes: int) -> Iterator[Tile]:
-    """Tiles that cover [rows, columns] of latents, each run in about `max_bytes`; one where that is enough."""
-    if rows * columns * stride**2 * wanted.bytes_per_pixel <= max_bytes:
-        whole = (slice(0, rows), slice(0, columns))
-        yield Tile(whole, whole)
-        return
-    side = int(math.sqrt(max_bytes / wanted.bytes_per_pixel)) // stride - 2 * wanted.halo
-    side = max(side, wanted.halo)  # never mostly halo, even where memory is short
-    for row in _ranges(rows, side):
-        for column in _ranges(columns, side):
-            yield Tile((row, column), (_grown(row, wanted.halo, rows), _grown(column, wanted.halo, columns)))
+def tiles(rows: int, columns: int, wanted: Demand, stride: int, max_bytes: int) -> list[Tile]:
+    """Tiles that cover [rows, columns] of latents, each run in about `max_bytes`; one where that is enough.
+
+    Of the grids whose tiles fit, the one with the least work: halos are run for more than one tile.
+    """
+    halo, area = wanted.halo, max_bytes // (wanted.bytes_per_pixel * stride**2)
+    most = math.ceil(rows / max(halo, 1)), math.ceil(columns / max(halo, 1))  # never mostly halo
+    grids = []
+    for across in range(1, most[1] + 1):
+        down = _least_parts(rows, area // _longest(columns, across, halo), halo)
+        if down <= most[0]:
+            grids.append(((rows + 2 * halo * (down - 1)) * (columns + 2 * halo * (across - 1)), down, across))
+    _, down, across = min(grids, default=(0, *most))  # where memory is too short for any: the smallest tiles
+    return [
+        Tile((row, column), (_grown(row, halo, rows), _grown(column, halo, columns)))
+        for row in _ranges(rows, down)
+        for column in _ranges(columns, across)
+    ]
 
 
 def scaled(where: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
@@ -90,11 +96,23 @@ def scaled(where: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
     return slice(rows.start * scale, rows.stop * scale), slice(columns.start * scale, columns.stop * scale)
 
 
-def _ranges(size: int, side: int) -> list[slice]:
-    """Equal parts of at most `side`."""
-    count = math.ceil(size / side)
+def _ranges(size: int, count: int) -> list[slice]:
+    """Parts of nearly equal length."""
     edges = [size * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _longest(size: int, count: int, halo: int) -> int:
+    """No part is longer, with its halo on one side of the first and last and on both of the others."""
+    return min(size, math.ceil(size / count) + min(count - 1, 2) * halo)
+
+
+def _least_parts(size: int, limit: int, halo: int) -> int:
+    """The least number of parts of which none is longer; more than `size` where there is none."""
+    for count in (1, 2):
+        if _longest(size, count, halo) <= limit:
+            return count
+    return math.ceil(size / (limit - 2 * halo)) if limit > 2 * halo else size + 1
 
 
 def _grown(part: slice, halo: int, size: int) -> slice:

@@ -12,6 +12,7 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,6 +99,28 @@ def gpu(duration: Callable[..., int]) -> Callable:
 
 def gpu_seconds(model: str, n_pixels: int) -> int:
     return 10 + n_pixels // PIXELS_PER_GPU_SECOND.get(model_named(model).kind, 4_000_000)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of the page's progress bar, called with the share of it that is done, 0 ... 1.
+
+    It can be given to a GPU function, which ZeroGPU runs in another process. Outside of an event it does nothing.
+    """
+
+    text: str
+    begin: float
+    end: float
+
+    def __call__(self, share: float) -> None:
+        gr.Progress()(self._at(share), desc=self.text)  # made here: it looks up the event that it runs in
+
+    def part(self, text: str, begin: float, end: float) -> Bar:
+        """From one share of this stretch to another; its text goes after this one's."""
+        return Bar(f"{self.text}: {text.lower()}" if self.text else text, self._at(begin), self._at(end))
+
+    def _at(self, share: float) -> float:
+        return self.begin + share * (self.end - self.begin)
 
 
 @lru_cache(maxsize=LOADED_MODELS)

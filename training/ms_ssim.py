@@ -18,23 +18,31 @@ MIN_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # the smallest scale then
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Multi-scale structural similarity of the luma (Rec. 601) of two pictures, uint8 [H, W, 3]; 1 for equal ones.
 
-    Means are over the windows that lie inside. Each scale holds the averages of 2 x 2 values of the one above, whose
-    last row or column is repeated where a side is odd. A mean below zero, which has no real power, counts as zero.
     Raises ValueError for sides under MIN_SIDE, 161 pixels.
     """
     if a.shape != b.shape:
         raise ValueError(f"pictures of different shapes: {a.shape} and {b.shape}")
     if min(a.shape[:2]) < MIN_SIDE:
         raise ValueError(f"MS-SSIM needs pictures of {MIN_SIDE} pixels a side, not {a.shape[1]} x {a.shape[0]}")
-    x, y = luma(a), luma(b)
-    product = 1.0
+    x, y = (torch.tensor(picture).permute(2, 0, 1)[None].double() for picture in (a, b))
+    return similarity(luma(x), luma(y)).item()
+
+
+def similarity(x: torch.Tensor, y: torch.Tensor, floor: float = 0.0) -> torch.Tensor:
+    """MS-SSIM of pictures of one channel, [B, 1, H, W] in [0, 255] -> [B].
+
+    Means are over the windows that lie inside. Each scale holds the averages of 2 x 2 values of the one above, whose
+    last row or column is repeated where a side is odd. A mean below zero has no real power: those below `floor` count
+    as `floor`, which is above zero where gradients are asked for.
+    """
+    product = x.new_ones(len(x))
     for scale, weight in enumerate(WEIGHTS):
         if scale:
             x, y = halved(x), halved(y)
         luminance, contrast = similarities(x, y)
         last = scale == len(WEIGHTS) - 1
-        mean = (luminance * contrast if last else contrast).mean().item()
-        product *= max(0.0, mean) ** weight
+        mean = (luminance * contrast if last else contrast).mean((1, 2, 3))
+        product = product * mean.clamp_min(floor) ** weight
     return product
 
 
@@ -43,9 +51,9 @@ def decibels(similarity: float) -> float:
     return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf
 
 
-def luma(picture: np.ndarray) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [1, 1, H, W] in [0, 255]."""
-    return torch.from_numpy(picture @ np.array([0.299, 0.587, 0.114]))[None, None]
+def luma(rgb: torch.Tensor) -> torch.Tensor:
+    """[B, 3, H, W] -> [B, 1, H, W]."""
+    return (rgb * rgb.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
 
 def halved(x: torch.Tensor) -> torch.Tensor:
@@ -64,7 +72,7 @@ def similarities(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 def smooth(x: torch.Tensor) -> torch.Tensor:
     """Means under a Gaussian window, where it lies inside."""
-    offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
+    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     window = torch.exp(-offsets.square() / (2 * SIGMA**2))
     window = window / window.sum()
     return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))

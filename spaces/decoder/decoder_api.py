@@ -1,0 +1,193 @@
+"""What the decoder's page and its programs call: blobs, or other tools' latents, in; pictures out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from latent8 import webui
+from latent8.blob import Header, clean_stem
+from latent8.codec import DEFAULT_MAX_PIXELS, describe, read, require_decoder
+from latent8.codec import inspect as read_header
+from latent8.comparison import ORIGINAL, Comparison, measured, original_of
+from latent8.errors import Latent8Error
+from latent8.exchange import as_blob
+from latent8.files import FORMATS, picture_bytes
+from latent8.models import model_named, model_with_id
+from latent8.pictures import Picture
+
+BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
+
+
+def gpu_seconds(decoder: str, header: Header, *_: object) -> int:
+    return webui.gpu_seconds(decoder, header.width * header.height)
+
+
+@webui.gpu(duration=gpu_seconds)
+def synthesise(
+    decoder: str, header: Header, symbols: np.ndarray, alpha: bytes, legacy_range: bool, bar: webui.Bar
+) -> Picture:
+    with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec = webui.codec(decoder)
+        return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range, progress=bar)
+
+
+def decode_blob(
+    path: str, bar: webui.Bar, decoder: str = "", space: str = "", raw: bool = False, legacy_range: bool = False
+) -> tuple[Header, np.ndarray, Picture, float]:
+    """Blob file -> header, symbols, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
+    data = read_blob(path, space, raw)
+    header = read_header(data)
+    require_decoder(header, model_named(decoder) if decoder else model_with_id(header.model_id))
+    chosen = decoder or webui.model_name(header)
+    max_pixels = webui.codec(chosen).max_pixels  # loads the model, which is not part of the time below
+    started = time.perf_counter()
+    header, symbols, alpha = read(data, max_pixels)
+    picture = synthesise(chosen, header, symbols, alpha, legacy_range, bar)
+    return header, symbols, picture, time.perf_counter() - started
+
+
+def read_blob(path: str, space: str, raw: bool) -> bytes:
+    return as_blob(Path(path).read_bytes(), space or None, raw=raw)
+
+
+def stem_of(header: Header, path: str) -> str:
+    """The original file's name where the blob holds it, else the blob's own, without endings."""
+    return clean_stem(header.stem or webui.stem_of(path))
+
+
+def inspect(blob: str | None) -> dict:
+    """Tell what a blob holds, without decoding it.
+
+    Args:
+        blob: A .l8 file, latents as RGBA PNG, or a file of latents that says its latent space.
+
+    Returns:
+        Model, size in pixels, latents, levels, bytes, bits per pixel.
+    """
+    path = webui.required(blob, "Choose a blob first.")
+    with webui.errors_in_the_page():
+        return describe(read_header(read_blob(path, "", False)))
+
+
+def decode(
+    blob: str | None,
+    picture_format: str = "PNG",
+    decoder: str = "",
+    space: str = "",
+    raw: bool = False,
+    legacy_range: bool = False,
+    progress=gr.Progress(),
+) -> tuple[str, str, list[tuple[str, str]], dict]:
+    """Turn a latent blob back into a picture.
+
+    Args:
+        blob: A .l8 file, latents as RGBA PNG, a ComfyUI .latent, .safetensors or .npy file; told apart by content.
+        picture_format: PNG (lossless), WebP or JPEG.
+        decoder: Name of another model of the blob's latent space; empty for the blob's own.
+        space: Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.
+        raw: Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.
+        legacy_range: For PNGs of early Spaces, which look pale and bright otherwise.
+
+    Returns:
+        The picture as a file under its original name; the same for viewing, as PNG; pictures of the latents; the
+        header in words.
+    """
+    path = webui.required(blob, "Choose a blob first.")
+    bar = webui.Bar("Decoding", 0.2, 0.7)
+    progress(bar.begin, desc=bar.text)
+    with webui.errors_in_the_page():
+        header, symbols, picture, seconds = decode_blob(path, bar, decoder, space, raw, legacy_range)
+        progress(bar.end, desc="Writing the picture")
+        folder = webui.request_folder()
+        stem, suffix = stem_of(header, path), FORMATS[picture_format]
+        view = webui.save_view(folder, f"{stem}.view.png", picture)
+        file = webui.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
+        used = {"decoder": decoder or webui.model_name(header), "decode_seconds": round(seconds, 3)}
+        found = {**describe(header), **used}
+        return file, view, webui.save_latent_views(folder, header, symbols), found
+
+
+def decode_batch(
+    blobs: list[str] | None, picture_format: str = "PNG", progress=gr.Progress()
+) -> tuple[str | None, list[list]]:
+    """Turn many blobs back into pictures, in one ZIP; one bad file does not stop the rest.
+
+    Args:
+        blobs: .l8 files, latents as RGBA PNG, or files of latents that say their latent space.
+        picture_format: PNG (lossless), WebP or JPEG.
+
+    Returns:
+        A ZIP of pictures, or nothing when no blob could be decoded; a table that says what happened to each.
+    """
+    paths = webui.required(blobs, "Choose some blobs first.")
+    suffix = FORMATS[picture_format]
+    with webui.errors_in_the_page():
+        folder, taken = webui.request_folder(), set[str]()
+    rows: list[list] = []
+    with webui.errors_in_the_page(), webui.ZipWriter(folder / "pictures.zip") as archive:
+        for index, blob in enumerate(paths):
+            bar = webui.Bar(f"Blob {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
+            progress(bar.begin, desc=bar.text)
+            name = Path(blob).name
+            try:
+                header, _, picture, _ = decode_blob(blob, bar)
+            except (Latent8Error, gr.Error) as error:
+                rows.append([name, webui.message(error), None, None, None])
+                continue
+            picture_name = webui.unique_name(stem_of(header, blob), suffix, taken)
+            archive.add(picture_name, picture_bytes(picture.image(), suffix))
+            rows.append([name, picture_name, header.width, header.height, webui.model_name(header)])
+    return archive.path_if_filled(), rows
+
+
+def compare(
+    blob: str | None,
+    left: str = ORIGINAL,
+    right: str | None = None,
+    original: str | None = None,
+    progress=gr.Progress(),
+) -> tuple[tuple[str, str], list[tuple[str, str]], list[dict]]:
+    """Decode a latent blob with two decoders, or with one and put it beside the original.
+
+    Args:
+        blob: A .l8 file, latents as RGBA PNG, or a file of latents that says its latent space.
+        left: A model of the blob's latent space, or "original".
+        right: Another; by default the model that the blob was made with.
+        original: The picture that the blob was made from; with it there are distances from it.
+
+    Returns:
+        Both pictures as PNG; maps of where they differ; for each decoder its seconds, PSNR, SSIM, MAE and MSE.
+    """
+    path = webui.required(blob, "Choose a blob first.")
+    with webui.errors_in_the_page():
+        header = read_header(read_blob(path, "", False))
+        made_with = model_with_id(header.model_id)
+        right = right or made_with.name
+        if left == right:
+            raise Latent8Error(f"Both sides are {left}: choose two that differ.")
+        decoders = [name for name in (left, right) if name != ORIGINAL]
+        for name in decoders:
+            require_decoder(header, made_with if name == made_with.name else model_named(name))
+        if len(decoders) < 2 and not original:
+            raise Latent8Error("Give the original too, or choose two decoders.")
+        truth = original_of(header, original, DEFAULT_MAX_PIXELS) if original else None
+        decoded = []
+        for index, name in enumerate(decoders):
+            bar = webui.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
+            progress(bar.begin, desc=bar.text)
+            _, _, picture, seconds = decode_blob(path, bar, name)
+            decoded.append(measured(name, picture, seconds, truth))
+        found, folder, stem = Comparison(decoded, truth), webui.request_folder(), stem_of(header, path)
+        views = {one.decoder: webui.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
+        if truth:
+            views[ORIGINAL] = webui.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
+        maps = []
+        for one in found.differences():
+            file = folder / f"{stem}.{one.first}-{one.second}.difference.png"
+            one.image.save(file, compress_level=1)
+            maps.append((str(file), f"{one.first} and {one.second}: at most {one.greatest} of 255"))
+        return (views[left], views[right]), maps, found.rows()

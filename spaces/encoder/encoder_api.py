@@ -1,0 +1,192 @@
+"""What the encoder's page and its programs call: photos in, blobs out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from latent8 import webui
+from latent8.blob import Header, clean_stem, read_header
+from latent8.codec import pack
+from latent8.errors import Latent8Error
+from latent8.metrics import psnr, ssim
+from latent8.models import DEFAULT_MODEL, HYPERPRIOR, model_named
+from latent8.pictures import Picture, open_picture
+from latent8.rgba_png import write_rgba_png
+from latent8.settings import DEFAULT_QUALITY, Settings
+
+BATCH_COLUMNS = ["File", "Result", "Bytes", "bpp", "PSNR dB"]
+
+
+@dataclass
+class Encoded:
+    """One photo, its blob, and what the blob gives back."""
+
+    picture: Picture
+    reconstruction: Picture
+    header: Header
+    symbols: np.ndarray
+    blob: bytes
+    encode_seconds: float
+    decode_seconds: float
+
+    @property
+    def stem(self) -> str:
+        return clean_stem(self.picture.stem or "")
+
+
+def settings_of(model: str, quality: int, fit_kb: float, levels: int) -> Settings:
+    """Of the page's controls, those that the model has."""
+    if model_named(model).kind != HYPERPRIOR:
+        return Settings(levels=int(levels))
+    return Settings(target_bytes=int(1000 * fit_kb)) if fit_kb else Settings(quality=int(quality))
+
+
+def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: webui.Bar) -> Encoded:
+    """Raises Latent8Error for a photo or model that does not work, gr.Error from the GPU part."""
+    max_pixels = webui.codec(model).max_pixels  # loads the model, which is not part of the time below
+    started = time.perf_counter()
+    picture = open_picture(photo, max_pixels, longest_side or None)
+    opened = time.perf_counter()
+    header, symbols, alpha, reconstruction, analysis_s, synthesis_s = round_trip(picture, model, settings, bar)
+    packing = time.perf_counter()
+    blob = pack(header, symbols, alpha)
+    encode_seconds = opened - started + analysis_s + time.perf_counter() - packing
+    return Encoded(picture, reconstruction, read_header(blob), symbols, blob, encode_seconds, synthesis_s)
+
+
+def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
+    return 2 * webui.gpu_seconds(model, picture.width * picture.height)
+
+
+@webui.gpu(duration=gpu_seconds)
+def round_trip(
+    picture: Picture, model: str, settings: Settings, bar: webui.Bar
+) -> tuple[Header, np.ndarray, bytes, Picture, float, float]:
+    """Picture -> header, symbols, alpha plane, reconstruction, seconds of analysis and synthesis."""
+    with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec = webui.codec(model)
+        encoding, decoding = bar.part("Encoding", 0, 0.5), bar.part("Decoding", 0.5, 1)
+        started = time.perf_counter()
+        header, symbols, alpha = codec.analyse(picture, settings, progress=encoding)
+        middle = time.perf_counter()
+        decoding(0)
+        reconstruction = codec.synthesise(header, symbols, alpha, progress=decoding)
+        seconds = middle - started, time.perf_counter() - middle
+        return header, symbols, alpha, reconstruction, *seconds
+
+
+def encode(
+    photo: str | None,
+    model: str = DEFAULT_MODEL,
+    quality: int = DEFAULT_QUALITY,
+    fit_kb: float = 0,
+    levels: int = 256,
+    longest_side: int = 0,
+    progress=gr.Progress(),
+) -> tuple[str, str | None, tuple[str, str], list[tuple[str, str]], dict]:
+    """Turn a photo into a small latent blob (.l8), and show what comes back.
+
+    Args:
+        photo: JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF file.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
+        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
+        fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
+        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
+        longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
+
+    Returns:
+        The blob; the latents as RGBA PNG, of models with 4 channels; original and reconstruction as PNG; pictures of
+        the latents; numbers.
+    """
+    path = webui.required(photo, "Choose a photo first.")
+    progress(0.1, desc="Encoding")
+    with webui.errors_in_the_page():
+        settings = settings_of(model, quality, fit_kb, levels)
+        done = encode_photo(path, model, settings, int(longest_side or 0), webui.Bar("", 0.1, 0.7))
+        progress(0.7, desc="Measuring")
+        folder = webui.request_folder()
+        blob_file = webui.save_bytes(folder, f"{done.stem}.l8", done.blob)
+        png_file = None
+        if done.header.channels == 4:
+            png = write_rgba_png(done.header, done.symbols)
+            png_file = webui.save_bytes(folder, f"{done.stem}.encoded.png", png)
+        pictures = (
+            webui.save_view(folder, f"{done.stem}.original.png", done.picture),
+            webui.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
+        )
+        views = webui.save_latent_views(folder, done.header, done.symbols)
+        return blob_file, png_file, pictures, views, numbers(path, done)
+
+
+def numbers(photo: str, done: Encoded) -> dict:
+    """What the table shows, for machines. Sizes in bytes, PSNR in dB, bpp in bits per pixel."""
+    n_upload = Path(photo).stat().st_size
+    n_pixels = done.picture.width * done.picture.height
+    distance = psnr(done.picture.rgb, done.reconstruction.rgb)
+    return {
+        "file": f"{done.stem}.l8",
+        "model": webui.model_name(done.header),
+        "quality": done.header.quality,
+        "levels": None if done.header.quality else done.header.quantiser.levels,
+        "width": done.picture.width,
+        "height": done.picture.height,
+        "upload_bytes": n_upload,
+        "blob_bytes": len(done.blob),
+        "bpp": round(done.header.bpp, 4),
+        "ratio_to_upload": round(n_upload / len(done.blob), 2),
+        "ratio_to_raw_rgb": round(3 * n_pixels / len(done.blob), 1),
+        "psnr_db": round(min(distance, 99.0), 2),
+        "ssim": round(ssim(done.picture.rgb, done.reconstruction.rgb), 4),
+        "encode_seconds": round(done.encode_seconds, 3),
+        "decode_seconds": round(done.decode_seconds, 3),
+    }
+
+
+def encode_batch(
+    photos: list[str] | None,
+    model: str = DEFAULT_MODEL,
+    quality: int = DEFAULT_QUALITY,
+    fit_kb: float = 0,
+    levels: int = 256,
+    longest_side: int = 0,
+    progress=gr.Progress(),
+) -> tuple[str | None, list[list]]:
+    """Turn many photos into latent blobs, in one ZIP; one bad file does not stop the rest.
+
+    Args:
+        photos: Picture files.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
+        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
+        fit_kb: With l8-photo, the best quality that fits each photo into this many kilobytes; 0 goes by quality.
+        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
+        longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
+
+    Returns:
+        A ZIP of blobs, or nothing when no photo could be encoded; a table that says what happened to each.
+    """
+    paths = webui.required(photos, "Choose some photos first.")
+    with webui.errors_in_the_page():
+        settings = settings_of(model, quality, fit_kb, levels)
+        webui.codec(model)  # a model that cannot be loaded is one error, not one for each photo
+        folder, taken = webui.request_folder(), set[str]()
+    rows: list[list] = []
+    with webui.errors_in_the_page(), webui.ZipWriter(folder / "latents.zip") as archive:
+        for index, photo in enumerate(paths):
+            bar = webui.Bar(f"Photo {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
+            progress(bar.begin, desc=bar.text)
+            name = Path(photo).name
+            try:
+                done = encode_photo(photo, model, settings, int(longest_side or 0), bar)
+            except (Latent8Error, gr.Error) as error:
+                rows.append([name, webui.message(error), None, None, None])
+                continue
+            blob_name = webui.unique_name(done.stem, ".l8", taken)
+            archive.add(blob_name, done.blob)
+            distance = min(psnr(done.picture.rgb, done.reconstruction.rgb), 99.0)
+            rows.append([name, blob_name, len(done.blob), round(done.header.bpp, 3), round(distance, 2)])
+    return archive.path_if_filled(), rows

@@ -1,0 +1,80 @@
+"""The encoder's blob against WebP and AVIF: in the same number of bytes, and over a range of sizes."""
+
+from __future__ import annotations
+
+import gradio as gr
+import pandas as pd
+
+from latent8 import rivals, webui
+from latent8.codec import pack
+from latent8.metrics import psnr
+from latent8.models import HYPERPRIOR, model_named
+from latent8.pictures import Picture, open_picture
+from latent8.settings import Settings
+
+CURVE_QUALITIES = (1, 15, 30, 45, 60, 75, 90)
+CURVE_SIDE = 768  # pixels: larger pictures are shrunk to it for the curves, so that they take a second or two
+ORIGINAL = "Original"
+
+
+def compare(
+    found: dict | None, pictures: tuple[str, str] | None
+) -> tuple[str, list[tuple[str, str]], dict[str, str], str]:
+    """WebP and AVIF at the same number of bytes: a table, their pictures, and all files for the slider by name."""
+    if not found or not pictures:
+        return "", [], {}, ORIGINAL
+    original = open_picture(pictures[0], 1 << 30).rgb
+    rows = [["latent8", f"{found['blob_bytes']:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
+    gallery = []
+    files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
+    folder = webui.request_folder()
+    for rival in rivals.at_most(found["blob_bytes"], original):
+        if rival.image is None:
+            least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
+            rows.append([rival.name, least, "", ""])
+            continue
+        rows.append([rival.name, f"{rival.n_bytes:,}", f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"])
+        path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
+        rival.image.save(path, "PNG", compress_level=1)
+        gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
+        files[rival.name] = str(path)
+    gallery.insert(0, (pictures[1], f"latent8 in {found['blob_bytes']:,} bytes"))
+    return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, ORIGINAL
+
+
+def put_beside(against: str, files: dict[str, str]):
+    """The slider, with the original or a rival on its left side."""
+    if not files:
+        return gr.skip()
+    if against not in files:
+        gr.Info(f"{against} cannot make this picture as small as the blob is.")
+        against = ORIGINAL
+    return gr.ImageSlider((files[against], files["decoded"]), label=f"{against} | decoded")
+
+
+def curves(found: dict | None, pictures: tuple[str, str] | None) -> pd.DataFrame | None:
+    """Size and PSNR of this picture at several settings: the model's, WebP's and AVIF's."""
+    if not found or not pictures:
+        return None
+    with webui.errors_in_the_page():
+        picture = open_picture(pictures[0], 1 << 30, CURVE_SIDE)
+        opaque = Picture(picture.rgb)
+        slow = model_named(found["model"]).kind in webui.MAX_PIXELS
+        points = ([] if slow else own_curve(opaque, found["model"])) + rivals.curve(opaque.rgb)
+    columns = ["codec", "setting", "KB", "PSNR dB"]
+    rows = [(name, setting, n_bytes / 1000, min(distance, 99.0)) for name, setting, n_bytes, distance in points]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@webui.gpu(duration=lambda *_: 15)
+def own_curve(picture: Picture, model: str) -> list[tuple[str, int, int, float]]:
+    """(model, quality or levels, bytes, PSNR in dB)."""
+    with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec, hyperprior = webui.codec(model), model_named(model).kind == HYPERPRIOR
+        points = []
+        for value in CURVE_QUALITIES if hyperprior else (16, 64, 256):
+            settings = Settings(quality=value) if hyperprior else Settings(levels=value)
+            header, symbols, alpha = codec.analyse(picture, settings)
+            decoded = codec.synthesise(header, symbols, alpha).rgb
+            points.append((model, value, len(pack(header, symbols, alpha)), psnr(picture.rgb, decoded)))
+        return points

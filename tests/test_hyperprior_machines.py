@@ -1,0 +1,170 @@
+"""l8-photo's symbols are the same on every machine: precision, threads, noise, memory layout, device, tiles."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import gradient
+from photo_symbols import MODEL, assert_same, changed, decoded, decoded_symbols
+from torch import Tensor, nn
+
+from latent8 import BlobError, Codec
+from latent8 import hyperprior as hp
+from latent8.codec import read
+from latent8.metrics import psnr
+from latent8.photo_model import L8Photo
+from latent8.pictures import pad_to_multiple
+from latent8.tiling import tiles
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("quality", [3, 50, 98])
+def test_symbols_of_another_precision_and_number_of_threads(
+    photo_codec: Codec, half_photo_codec: Codec, sunset: np.ndarray, quality: int
+) -> None:
+    with threads(2):
+        y = half_photo_codec.network.encode_pixels(pad_to_multiple(sunset, 16))
+        (z, _), (q, _) = half_photo_codec.network.symbols_and_tables(y, quality)
+        sent = z, q, quality
+        payload = half_photo_codec.network.pack(y, quality)
+    with threads(1):
+        assert_same(decoded_symbols(photo_codec, payload, y.shape), sent)
+        assert psnr(sunset, decoded(photo_codec, half_photo_codec.encode(sunset, quality=quality))) > 15
+    assert np.abs(sent[0]).max() > 0 and np.abs(sent[1]).max() > 0
+
+
+def add_noise(module: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            assert parameter.is_floating_point()
+            size = 0.1 * parameter.float().abs().mean()
+            parameter += (size * torch.randn(parameter.shape, generator=generator)).to(parameter.dtype)
+
+
+def test_noise_in_all_that_is_floating_point_changes_no_symbol(photo_codec: Codec, sunset: np.ndarray) -> None:
+    noisy = changed(photo_codec, add_noise)
+    for quality in (10, 90):
+        blob = photo_codec.encode(sunset, quality=quality)
+        header, payload, _ = read(blob)
+        wanted = decoded_symbols(photo_codec, payload.tobytes(), header.latent_shape)
+        assert_same(decoded_symbols(noisy, payload.tobytes(), header.latent_shape), wanted)
+        assert not np.array_equal(decoded(noisy, blob), decoded(photo_codec, blob))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scale_first", "scale_second_bias", "scale_third_bias", "scale_context_0_first", "scale_context_1_second_bias"],
+)
+def test_another_integer_anywhere_is_noticed(photo_codec: Codec, sunset: np.ndarray, name: str) -> None:
+    """What the tests of equal symbols rest upon: these buffers, and they alone, decide on the tables."""
+
+    def change(module: nn.Module) -> None:
+        if isinstance(module, L8Photo):
+            buffer = module.get_buffer(name)
+            buffer += buffer.abs().max() // 3 + 1
+
+    with pytest.raises(BlobError, match="its latents cannot be decoded"):
+        changed(photo_codec, change).decode(photo_codec.encode(sunset, quality=70))
+
+
+def test_memory_layout_changes_no_symbol(photo_codec: Codec, sunset: np.ndarray) -> None:
+    def change(layout: torch.memory_format) -> Callable[[nn.Module], nn.Module]:
+        return lambda module: module.to(memory_format=layout)  # type: ignore[call-overload]
+
+    header, payload, _ = read(photo_codec.encode(sunset))
+    found = [
+        decoded_symbols(changed(photo_codec, change(layout)), payload.tobytes(), header.latent_shape)
+        for layout in (torch.channels_last, torch.contiguous_format)
+    ]
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_symbols_of_another_device(photo_codec: Codec, sunset: np.ndarray, dtype: torch.dtype, device: str) -> None:
+    other_codec = Codec(MODEL, device, dtype)
+    assert other_codec.network.weights_hash == photo_codec.network.weights_hash
+    for quality in (10, 50, 90):
+        for sender, receiver in ((other_codec, photo_codec), (photo_codec, other_codec)):
+            blob = sender.encode(sunset, quality=quality)
+            header, payload, _ = read(blob)
+            wanted = decoded_symbols(sender, payload.tobytes(), header.latent_shape)
+            assert_same(decoded_symbols(receiver, payload.tobytes(), header.latent_shape), wanted)
+            assert psnr(decoded(sender, blob), decoded(receiver, blob)) > 38
+
+
+def test_half_precision_is_near(photo_codec: Codec, half_photo_codec: Codec, sunset: np.ndarray) -> None:
+    blob, half_blob = (one.encode(sunset, quality=60) for one in (photo_codec, half_photo_codec))
+    assert abs(len(blob) - len(half_blob)) < 0.02 * len(blob)
+    exact = decoded(photo_codec, blob)
+    for other in (decoded(photo_codec, half_blob), decoded(half_photo_codec, blob)):
+        assert psnr(exact, other) > 38
+
+
+class Broken(nn.Module):
+    """Gives zeros of the right shape, and one NaN."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
+        result = torch.zeros(self.shape, dtype=x.dtype)
+        result.view(-1)[-1] = torch.nan
+        return result
+
+
+def test_what_is_not_finite_is_done_again_in_float32(photo_codec: Codec, half_photo_codec: Codec, monkeypatch) -> None:
+    picture = gradient(32, 48)
+    blob = photo_codec.encode(picture)
+    monkeypatch.setattr(half_photo_codec.network, "_halves", (Broken(1, hp.N_LATENTS, 3, 2), Broken(1, 3, 48, 32)))
+    assert half_photo_codec.encode(picture) == blob
+    np.testing.assert_array_equal(decoded(half_photo_codec, blob), decoded(photo_codec, blob))
+
+
+def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
+    network = photo_codec.network
+    y, x = np.mgrid[:48, :1024]
+    wide = np.stack([127 + 60 * np.sin(x / 7) + 60 * np.cos(y / 5), x / 4.1, 255 * ((x // 9 + y // 13) % 2)], axis=-1)
+    for picture in (wide.astype(np.uint8), wide.swapaxes(0, 1).astype(np.uint8)):
+        picture = np.ascontiguousarray(picture)
+        blob = photo_codec.encode(picture, quality=60)
+        latents, rgb = network.encode_pixels(picture), decoded(photo_codec, blob)
+        with monkeypatch.context() as patch:
+            patch.setattr(network, "max_bytes", 1)
+            for demand in network._demands:
+                assert len(tiles(*latents.shape[1:], demand, 16, 1)) >= 4
+            np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
+            assert np.abs(decoded(photo_codec, blob).astype(int) - rgb).max() <= 1
+
+
+def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
+    """With weights that let nothing through but a sum, what a result depends on is where its gradient is not zero."""
+    analysis, synthesis = (copy.deepcopy(half).float() for half in photo_codec.network._halves)
+    for parameter in (*analysis.parameters(), *synthesis.parameters()):
+        nn.init.constant_(parameter, 0.01)
+    n = 2 * 16 + 1  # latents in a row
+    pixels = torch.ones(1, 3, 16, 16 * n, requires_grad=True)
+    analysis(pixels)[..., n // 2].sum().backward()
+    latents = torch.ones(1, hp.N_LATENTS, 1, n, requires_grad=True)
+    synthesis(latents, torch.zeros(1)).view(3, 16, n, 16)[:, :, n // 2].sum().backward()
+    assert pixels.grad is not None and latents.grad is not None
+    seen = pixels.grad.view(3, 16, n, 16).abs().amax((0, 1, 3)), latents.grad.view(hp.N_LATENTS, n).abs().amax(0)
+    for demand, strength in zip(photo_codec.network._demands, seen, strict=True):
+        reach = (strength > 0).sum().item() // 2
+        assert reach <= demand.halo <= reach + 2
