@@ -131,7 +131,8 @@ def _tile_bar(source: Path) -> Iterator[Progress]:
     from tqdm import tqdm
 
     form = "{desc}: {percentage:3.0f} %|{bar}| {elapsed}"
-    with tqdm(total=1.0, desc=source.name, delay=BAR_DELAY, leave=False, disable=None, bar_format=form) as bar:
+    options = {"delay": BAR_DELAY, "mininterval": 0, "leave": False, "disable": None}
+    with tqdm(total=1.0, desc=source.name, bar_format=form, **options) as bar:
         yield lambda share: bar.update(share - bar.n)
 
 
