@@ -117,9 +117,9 @@ def test_large_pictures_are_left_to_the_callers_thread(codec: Codec, photos: lis
     wanted, where = [codec.encode(photo) for photo in photos], dict[tuple[int, int], str]()
     encode_pixels = codec.network.encode_pixels
 
-    def watched(rgb: np.ndarray) -> np.ndarray:
+    def watched(rgb: np.ndarray, *others) -> np.ndarray:
         where[rgb.shape[:2]] = threading.current_thread().name
-        return encode_pixels(rgb)
+        return encode_pixels(rgb, *others)
 
     monkeypatch.setattr(codec.network, "encode_pixels", watched)
     assert list(codec.encode_many(photos)) == wanted
