@@ -17,7 +17,8 @@ from latent8.network import Network, Progress, fast_dtype
 from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, level_of
 from latent8.tiling import Demand, demand
 
-MAX_ACTIVATION_BYTES = 3 << 29  # less than of other networks, as there are more latents beside them
+MAX_ACTIVATION_BYTES = 5 << 28  # less than of other networks, as there are more latents beside them
+ROUNDED_AT_ONCE = 4_000_000  # latents, each of which takes some 50 bytes meanwhile
 
 
 class HyperpriorNetwork(Network):
@@ -52,9 +53,11 @@ class HyperpriorNetwork(Network):
         latents, gain = torch.from_numpy(y), self._layers.log_gain(torch.tensor([level_of(quality)])).exp()[0]
         z = hyper_latents(self._layers, latents, quality).numpy()
         passes = Passes(self._layers, z, quality, y.shape)
-        for places in passes.in_order():
-            tables = torch.from_numpy(self._q_tables(passes, places).astype(np.int64))
-            passes.q[places] = self._rounded(latents[places] * gain - passes.means[places], tables)
+        for rows_and_columns in passes.in_order():
+            for channels in _few_channels(latents[rows_and_columns].shape):
+                places = channels, *rows_and_columns[1:]
+                tables = torch.from_numpy(self._q_tables(passes, places).astype(np.int64))
+                passes.q[places] = self._rounded(latents[places] * gain[channels] - passes.means[places], tables)
         return self.with_tables(passes)
 
     def with_tables(self, passes: Passes) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -117,6 +120,12 @@ class HyperpriorNetwork(Network):
         """Behind the tables of all hyper-latents: uint16, at places that have been given."""
         first = N_BANDS * hp.N_HYPER + band_of(passes.quality) * hp.N_SCALES
         return passes.tables(places).astype(np.uint16) + np.uint16(first)
+
+
+def _few_channels(shape: tuple[int, ...]) -> list[slice]:
+    """All of [C, h, w], or of a large picture so many at a time that memory stays in bounds."""
+    count = max(1, ROUNDED_AT_ONCE // (shape[1] * shape[2] + 1))
+    return [slice(first, first + count) for first in range(0, shape[0], count)]
 
 
 def hyper_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
