@@ -307,6 +307,7 @@ def load(name: str, given: Sequence[Input], n_users: int, n_background: int, fol
             found = run_round(users, given)
             problems += found.errors
             lines.append(found.row(f"{name}, round {number}", resident(server.pid)))
+            print(lines[-1], file=sys.stderr, flush=True)  # a round takes minutes
         for fault, cause in FAULTS.items():
             with in_background(users[:n_background], given) as others:
                 wrong = cause(server, given[0])

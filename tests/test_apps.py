@@ -33,7 +33,7 @@ from PIL import Image
 
 import latent8
 from latent8 import webui
-from latent8.codec import describe
+from latent8.contents import describe
 from latent8.files import picture_bytes
 from latent8.metrics import ssim
 

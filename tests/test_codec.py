@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import latent8
 from latent8 import BlobError, Codec, ModelError, PictureError, inspect
 from latent8.blob import Header, unpack
-from latent8.codec import describe, read
+from latent8.contents import describe, read
 from latent8.metrics import psnr
 from latent8.pictures import encode_alpha
 from latent8.quantise import Quantiser

@@ -18,7 +18,7 @@ from passthrough import make_tiny
 
 import latent8
 from latent8 import BlobError, Codec, Latents, ModelError, cli, convert, inspect, own_model, read_latents, write_latents
-from latent8.codec import read
+from latent8.contents import read
 from latent8.exchange import SPACE_NAMES, SUFFIXES, as_blob
 
 FACTORS = {  # scale, shift, channels

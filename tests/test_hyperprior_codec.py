@@ -12,7 +12,7 @@ from conftest import gradient
 from photo_symbols import MODEL, decoded, decoded_symbols
 
 from latent8 import Codec, PictureError, inspect
-from latent8.codec import describe, read
+from latent8.contents import describe, read
 from latent8.metrics import psnr
 from latent8.models import model_named
 from latent8.settings import Settings

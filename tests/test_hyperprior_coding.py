@@ -17,7 +17,7 @@ from photo_symbols import assert_same, decoded_symbols, encoded_symbols, logisti
 
 from latent8 import BlobError, Codec, inspect
 from latent8 import hyperprior as hp
-from latent8.codec import read
+from latent8.contents import read
 from latent8.hyperprior_coding import Tables, checksum
 from latent8.hyperprior_passes import Passes
 

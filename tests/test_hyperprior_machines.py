@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from latent8 import BlobError, Codec
 from latent8 import hyperprior as hp
-from latent8.codec import read
+from latent8.contents import read
 from latent8.metrics import psnr
 from latent8.photo_model import L8Photo
 from latent8.pictures import pad_to_multiple
-from latent8.tiling import tiles
+from latent8.tiling import Demand
 
 
 @contextmanager
@@ -147,24 +147,36 @@ def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
         latents, rgb = network.encode_pixels(picture), decoded(photo_codec, blob)
         with monkeypatch.context() as patch:
             patch.setattr(network, "max_bytes", 1)
-            for demand in network._demands:
-                assert len(tiles(*latents.shape[1:], demand, 16, 1)) >= 4
+            for half in (0, 1):
+                assert min(map(len, network._tiles_of_parts(half, *latents.shape[1:]))) >= 4
             np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
             assert np.abs(decoded(photo_codec, blob).astype(int) - rgb).max() <= 1
 
 
 def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
     """With weights that let nothing through but a sum, what a result depends on is where its gradient is not zero."""
-    analysis, synthesis = (copy.deepcopy(half).float() for half in photo_codec.network._halves)
+    network = photo_codec.network
+    analysis, synthesis = (copy.deepcopy(half).float() for half in network._halves)
     for parameter in (*analysis.parameters(), *synthesis.parameters()):
         nn.init.constant_(parameter, 0.01)
-    n = 2 * 16 + 1  # latents in a row
-    pixels = torch.ones(1, 3, 16, 16 * n, requires_grad=True)
-    analysis(pixels)[..., n // 2].sum().backward()
-    latents = torch.ones(1, hp.N_LATENTS, 1, n, requires_grad=True)
-    synthesis(latents, torch.zeros(1)).view(3, 16, n, 16)[:, :, n // 2].sum().backward()
-    assert pixels.grad is not None and latents.grad is not None
-    seen = pixels.grad.view(3, 16, n, 16).abs().amax((0, 1, 3)), latents.grad.view(hp.N_LATENTS, n).abs().amax(0)
-    for demand, strength in zip(photo_codec.network._demands, seen, strict=True):
-        reach = (strength > 0).sum().item() // 2
-        assert reach <= demand.halo <= reach + 2
+    n, level = 2 * 16 + 1, torch.zeros(1)  # latents in a row
+
+    def reach(run: Callable[[Tensor], Tensor], channels: int, cell: int) -> int:
+        """Latents to each side of the middle one; `run` takes so many values in a row for each latent."""
+        given = torch.ones(1, channels, cell, cell * n, requires_grad=True)
+        result = run(given)
+        result.unflatten(-1, (n, -1))[..., n // 2, :].sum().backward()
+        assert given.grad is not None
+        return int((given.grad.view(channels, cell, n, cell).abs().amax((0, 1, 3)) > 0).sum()) // 2
+
+    latents = torch.ones(1, hp.N_LATENTS, 1, n)
+    runs: list[tuple[Demand, Callable[[Tensor], Tensor], int, int]] = [
+        (network._parts[0][0], lambda x: analysis.quarter(x)[1], 3, 16),
+        (network._parts[0][1], analysis.eighth, hp.WIDTHS[1], 2),
+        (network._parts[0][2], analysis.sixteenth, hp.WIDTHS[2], 1),
+        (network._parts[1][0], lambda x: synthesis.quarter(x, latents, level), hp.WIDTHS[1], 2),
+        (network._parts[1][1], lambda x: synthesis.eighth(x, level), hp.WIDTHS[2], 1),
+        (network._parts[1][2], lambda y: synthesis.sixteenth(y, level), hp.N_LATENTS, 1),
+    ]
+    for demand, run, channels, cell in runs:
+        assert reach(run, channels, cell) == demand.halo

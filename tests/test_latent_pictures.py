@@ -12,7 +12,8 @@ from PIL import Image
 import latent8
 from latent8 import bit_cost, cli, views
 from latent8.blob import Header, pack, read_payload
-from latent8.codec import Codec, read
+from latent8.codec import Codec
+from latent8.contents import read
 from latent8.hyperprior_coding import Tables
 from latent8.latent_pictures import latent_pictures, pictures_of
 from latent8.models import model_named

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, own_model
-from latent8.codec import read
+from latent8.contents import read
 from latent8.latent_spaces import SPACES, space_named
 from latent8.models import OWN_ID, Model, decoders_of, model_named, models
 

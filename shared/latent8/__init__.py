@@ -5,8 +5,9 @@
 >>> latent8.decode(blob).save("photo.png")  # PIL image
 """
 
-from latent8.codec import Codec, decode, decode_file, decoders_for, encode, encode_file, inspect
+from latent8.codec import Codec, decode, decode_file, encode, encode_file
 from latent8.comparison import compare
+from latent8.contents import decoders_for, inspect
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
 from latent8.exchange import Latents, convert, read_latents, write_latents
 from latent8.latent_pictures import latent_pictures, latent_sheet

@@ -41,7 +41,8 @@ import ray.data
 from fsspec.implementations.local import LocalFileSystem
 from ray.data import ActorPoolStrategy, DataContext
 
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec, inspect, pack, read
+from latent8.codec import Codec
+from latent8.contents import DEFAULT_MAX_PIXELS, inspect, pack, read
 from latent8.errors import BlobError, Latent8Error
 from latent8.files import write_file
 from latent8.folders import distinct_names

@@ -18,16 +18,9 @@ from PIL import Image
 from latent8 import folders
 from latent8.blob import Header, clean_stem
 from latent8.cli_parser import parser
-from latent8.codec import (
-    Codec,
-    blob_bytes,
-    blob_pixels,
-    describe,
-    inspect,
-    require_decoder,
-    require_encoder,
-)
+from latent8.codec import Codec
 from latent8.comparison import compare
+from latent8.contents import blob_bytes, blob_pixels, describe, inspect, require_decoder, require_encoder
 from latent8.errors import Latent8Error
 from latent8.exchange import SUFFIXES, as_blob
 from latent8.exchange import convert as convert_latents

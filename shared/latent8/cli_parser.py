@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from latent8 import __version__
-from latent8.codec import DEFAULT_MAX_PIXELS
+from latent8.contents import DEFAULT_MAX_PIXELS
 from latent8.exchange import SPACE_NAMES, SUFFIXES
 from latent8.latent_spaces import SPACES
 from latent8.models import DEFAULT_MODEL

@@ -14,6 +14,17 @@ from PIL import Image
 
 from latent8 import blob as l8
 from latent8.blob import Header
+from latent8.contents import (
+    DEFAULT_MAX_PIXELS,
+    blob_bytes,
+    blob_pixels,
+    inspect,
+    pack,
+    read,
+    require_decoder,
+    require_encoder,
+    require_size,
+)
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
 from latent8.files import picture_bytes, write_file
 from latent8.many import map_in_order
@@ -22,17 +33,14 @@ from latent8.models import (
     DEFAULT_MODEL,
     HYPERPRIOR,
     KL,
-    OWN_ID,
     OWN_SPACE,
     Model,
-    decoders_of,
     model_named,
     model_with_id,
 )
 from latent8.pictures import (
     Picture,
     Source,
-    check_size,
     decode_alpha,
     encode_alpha,
     open_picture,
@@ -40,16 +48,13 @@ from latent8.pictures import (
     pixel_count,
 )
 from latent8.quantise import Quantiser
-from latent8.rgba_png import is_png, read_rgba_png, require_four_channels, write_rgba_png
+from latent8.rgba_png import require_four_channels, write_rgba_png
 from latent8.settings import DEFAULT_QUALITY, DEFAULTS, Settings
 
 if TYPE_CHECKING:
     import torch
 
     from latent8.network import Progress
-
-DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
-CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
 
 
 class Codec:
@@ -256,29 +261,7 @@ class Codec:
             raise BlobError(
                 f"The blob was made with other weights of {self.model.name}: decode it with the release it is of."
             )
-        _check_size(header, self.max_pixels)
-
-
-def pack(header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> bytes:
-    """What `Codec.analyse` gave -> blob."""
-    if header.coding == l8.HYPERPRIOR_CODED:
-        return l8.pack_payload(header, header.coding, symbols.tobytes(), alpha_png)
-    return l8.pack(header, symbols, alpha_png)
-
-
-def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.ndarray, bytes]:
-    """Blob or RGBA PNG, told apart by content -> header, symbols and alpha plane, as `Codec.analyse` gives them.
-
-    Raises BlobError; also for a model that is unknown or of another latent shape, and for pictures over the limit.
-    """
-    header = inspect(data)
-    _check_size(header, max_pixels)  # before the symbols are decoded: a few bytes may claim very many
-    if is_png(data):
-        return *read_rgba_png(data), b""
-    if header.coding == l8.HYPERPRIOR_CODED:
-        header, alpha, payload = l8.read_payload(data)
-        return header, np.frombuffer(payload, np.uint8), alpha
-    return l8.unpack(data)
+        require_size(header, self.max_pixels)
 
 
 def unpacked(header: Header, symbols: np.ndarray) -> np.ndarray:
@@ -287,105 +270,6 @@ def unpacked(header: Header, symbols: np.ndarray) -> np.ndarray:
         return header.quantiser.dequantise(symbols)
     network = _loaded(model_with_id(header.model_id), None).network
     return network.unpack(symbols.tobytes(), header.latent_shape)[0]
-
-
-def inspect(data: bytes) -> Header:
-    """The header of a blob or RGBA PNG, all of it checked; no model is loaded. Raises BlobError."""
-    header = read_rgba_png(data)[0] if is_png(data) else l8.read_header(data)
-    _check_model(header)
-    return header
-
-
-def decoders_for(header: Header) -> list[str]:
-    """Names of the models that can decode this blob, the one it was made with first."""
-    made_with = model_with_id(header.model_id)
-    return sorted((model.name for model in decoders_of(made_with.space)), key=lambda name: name != made_with.name)
-
-
-def require_decoder(header: Header, model: Model) -> None:
-    """Raises BlobError unless the model decodes the blob's latent space. Loads nothing."""
-    made_with = model_with_id(header.model_id)
-    if made_with.space == model.space and (header.channels, header.stride) == (model.channels, model.stride):
-        return
-    if made_with.space == OWN_SPACE:
-        raise BlobError("The blob was made with an autoencoder of the user's own: name that one as the decoder.")
-    fitting = " or ".join(decoders_for(header))
-    hint = ""
-    if model.space == OWN_SPACE:
-        hint = f" If {model.name} is of {made_with.space} too, name that latent space with it."
-    raise BlobError(
-        f"The blob holds {made_with.space} latents, and {model.name} decodes {model.space} latents: "
-        f"decode it with {fitting}.{hint}"
-    )
-
-
-def require_encoder(model: Model) -> None:
-    """Raises ModelError for a model that only decodes."""
-    if not model.encodes:
-        others = " or ".join(other.name for other in decoders_of(model.space) if other.encodes)
-        raise ModelError(f"{model.name} only decodes: encode with {others}, whose latents it takes.")
-
-
-def blob_bytes(blob: bytes | str | os.PathLike) -> bytes:
-    """The bytes themselves, or those of the file. Raises BlobError where it cannot be read."""
-    if isinstance(blob, bytes):
-        return blob
-    try:
-        return Path(blob).read_bytes()
-    except OSError as error:
-        raise BlobError(f"The file cannot be read ({error.strerror or error}).") from None
-
-
-def blob_pixels(blob: bytes | str | os.PathLike) -> int:
-    """Size of the picture in a blob, in pixels; 0 where it cannot be told."""
-    try:
-        header = inspect(blob_bytes(blob))
-    except BlobError:
-        return 0
-    return header.width * header.height
-
-
-def describe(header: Header) -> dict[str, str | int | float]:
-    """A header in words and numbers, ready for JSON or a table."""
-    quantiser = header.quantiser
-    described_quantiser: dict[str, str | int | float] = {
-        "levels": quantiser.levels,
-        "range": f"{quantiser.low:g} to {quantiser.high:g}",
-        "step": round(quantiser.step, 5),
-    }
-    if header.quality is not None:  # the quantisation step is then the model's, for each channel
-        described_quantiser = {"quality": header.quality}
-    return {
-        "model": model_with_id(header.model_id).name,
-        "space": model_with_id(header.model_id).space,
-        "width": header.width,
-        "height": header.height,
-        "latents": " x ".join(map(str, header.latent_shape)),
-        **described_quantiser,
-        "coding": CODINGS[header.coding],
-        "bytes": header.n_bytes,
-        "bpp": round(header.bpp, 4),
-        "alpha": f"lossless, {header.alpha_bytes} bytes" if header.alpha_bytes else "opaque",
-        "name": header.stem or "",
-    }
-
-
-def _check_size(header: Header, max_pixels: int) -> None:
-    try:
-        check_size(header.width, header.height, max_pixels)
-    except PictureError as error:
-        raise BlobError(str(error)) from None
-
-
-def _check_model(header: Header) -> None:
-    model = model_with_id(header.model_id)
-    if not model.encodes:
-        raise BlobError(f"The blob is not valid: {model.name} makes no latents.")
-    if model.id != OWN_ID and (header.channels, header.stride) != (model.channels, model.stride):
-        latents = f"{header.channels} latent channels at 1/{header.stride}"
-        raise BlobError(f"The blob is not valid: {latents} are not those of {model.name}.")
-    if (header.coding == l8.HYPERPRIOR_CODED) != (model.kind == HYPERPRIOR):
-        raise BlobError(f"The blob is not valid: {model.name} does not code latents in its way.")
 
 
 def _most_levels(model: Model) -> int:

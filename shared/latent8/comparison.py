@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from latent8 import codec, metrics, views
+from latent8 import contents, metrics, views
 from latent8.blob import Header
 from latent8.codec import Codec
 from latent8.errors import Latent8Error, PictureError
@@ -98,7 +98,7 @@ def compare(
     original: Source | None = None,
     *,
     device: str | None = None,
-    max_pixels: int = codec.DEFAULT_MAX_PIXELS,
+    max_pixels: int = contents.DEFAULT_MAX_PIXELS,
 ) -> Comparison:
     """Decode a blob, or latents as RGBA PNG, with several decoders.
 
@@ -107,21 +107,21 @@ def compare(
     `longest_side` does. Raises BlobError, ModelError, or PictureError for an original of another shape; decoders are
     checked before any is loaded.
     """
-    header = codec.inspect(blob)
+    header = contents.inspect(blob)
     models = [model_named(d) if isinstance(d, str) else d for d in decoders] or [model_with_id(header.model_id)]
     names = [model.name for model in models]
     for name in names:
         if names.count(name) > 1:
             raise Latent8Error(f"The decoder {name} is named twice: name each once.")
     for model in models:
-        codec.require_decoder(header, model)
+        contents.require_decoder(header, model)
     truth = None if original is None else original_of(header, original, max_pixels)
 
     decoded = []
     for model in models:
         loaded = Codec(model, device, max_pixels=max_pixels)
         started = time.perf_counter()
-        picture = loaded.synthesise(*codec.read(blob, max_pixels))
+        picture = loaded.synthesise(*contents.read(blob, max_pixels))
         decoded.append(measured(model.name, picture, time.perf_counter() - started, truth))
     return Comparison(decoded, truth)
 

@@ -25,7 +25,8 @@ import numpy as np
 
 from latent8 import blob as l8
 from latent8.blob import Header
-from latent8.codec import DEFAULT_MAX_PIXELS, read, unpacked
+from latent8.codec import unpacked
+from latent8.contents import DEFAULT_MAX_PIXELS, read
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.latent_spaces import SPACES, LatentSpace
 from latent8.models import HYPERPRIOR, OWN_SPACE, TINY, Model, model_named, model_with_id, models

@@ -32,6 +32,7 @@ N_LUMA, N_CHROMA = 192, 24
 N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
 N_LEVELS = 8
 WIDTHS, N_BLOCKS = (64, 128, 192), (2, 3, 3)  # of g_a at 1/4, 1/8, 1/16 size; g_s is its mirror
+ENDS = 4 + N_BLOCKS[0], 6 + N_BLOCKS[0] + N_BLOCKS[1]  # of the layers of g_a at 1/4 and at 1/8 size
 HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
 # Latents are coded in passes, each of the rows and columns with these parities: then a position of the second pass has
 # known neighbours at its corners, one of the third pass at its sides.
@@ -78,8 +79,23 @@ class Analysis(nn.Module):
         self.correction = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor) -> Tensor:
+        coefficients, features = self.quarter(x)
+        return coefficients + self.sixteenth(self.eighth(features))
+
+    # The layers of each size, for running them apart.
+
+    def quarter(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures -> DCT [B, 240, H/16, W/16], features [B, 128, H/8, W/8]."""
         x = x - 0.5
-        return self.linear(nn.functional.pixel_unshuffle(x, STRIDE)) + self.correction(x)
+        return self.linear(nn.functional.pixel_unshuffle(x, STRIDE)), self.correction[: ENDS[0]](x)
+
+    def eighth(self, features: Tensor) -> Tensor:
+        """-> features [B, 192, H/16, W/16]."""
+        return self.correction[ENDS[0] : ENDS[1]](features)
+
+    def sixteenth(self, features: Tensor) -> Tensor:
+        """-> what to add to the DCT."""
+        return self.correction[ENDS[1] :](features)
 
 
 class Synthesis(nn.Module):
@@ -104,10 +120,22 @@ class Synthesis(nn.Module):
         self.exit = nn.Sequential(last, nn.PixelShuffle(4))
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        x = y
-        for entry, condition, stage in zip(self.entries, self.conditions, self.stages, strict=True):
-            x = stage(entry(x) + condition(level).to(y.dtype))
-        return nn.functional.pixel_shuffle(self.linear(y), STRIDE) + self.exit(x)
+        return self.quarter(self.eighth(self.sixteenth(y, level), level), y, level)
+
+    def sixteenth(self, y: Tensor, level: Tensor) -> Tensor:
+        """Latents -> features [B, 192, h, w]."""
+        return self._stage(0, y, level)
+
+    def eighth(self, features: Tensor, level: Tensor) -> Tensor:
+        """-> features [B, 128, 2 h, 2 w]."""
+        return self._stage(1, features, level)
+
+    def quarter(self, features: Tensor, y: Tensor, level: Tensor) -> Tensor:
+        """Features and latents -> pictures."""
+        return nn.functional.pixel_shuffle(self.linear(y), STRIDE) + self.exit(self._stage(2, features, level))
+
+    def _stage(self, number: int, x: Tensor, level: Tensor) -> Tensor:
+        return self.stages[number](self.entries[number](x) + self.conditions[number](level).to(x.dtype))
 
 
 class HyperAnalysis(nn.Module):

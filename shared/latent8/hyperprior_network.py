@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,15 +12,15 @@ from torch import Tensor, nn
 
 from latent8 import hyperprior as hp
 from latent8.hyperprior_coding import Tables, checksum
-from latent8.hyperprior_passes import Passes, hyper_latents
+from latent8.hyperprior_passes import Passes, hyper_latents, hyper_shape
 from latent8.loading import load_photo_model, weights_hash
 from latent8.models import Model
-from latent8.network import Network, Progress, fast_dtype
+from latent8.network import Network, Progress, fast_dtype, reported
 from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, level_of
-from latent8.tiling import Demand, demand
+from latent8.tiling import Demand, Tile, demand, scaled
 
-MAX_ACTIVATION_BYTES = 5 << 28  # less than of other networks, as there are more latents beside them
-ROUNDED_AT_ONCE = 4_000_000  # latents, each of which takes some 50 bytes meanwhile
+QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # of layers at 1/4 size, and at smaller ones
+ROUNDED_AT_ONCE = 1_000_000  # latents, each of which takes some 50 bytes meanwhile: few fit caches
 
 
 class HyperpriorNetwork(Network):
@@ -30,14 +32,73 @@ class HyperpriorNetwork(Network):
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
         layers = load_photo_model(model).float()
         n_bytes = (dtype or fast_dtype(device)).itemsize
-        demands = analysis_demand(layers, n_bytes), synthesis_demand(layers, n_bytes)
-        super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), demands, weights_hash(layers))
+        self._parts = demands_of_parts(layers, n_bytes)
+        of_most = self._parts[0][0], self._parts[1][0]  # whole halves need as much as their layers at 1/4 size
+        super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), of_most, weights_hash(layers))
         self.max_bytes = MAX_ACTIVATION_BYTES
         self._layers = layers.eval().requires_grad_(False)
         self._tables = Tables(all_tables(layers).numpy())
         self.bits = self._tables.bits()  # what each symbol -127 ... 127 costs under each table: float32 [n, 255]
         of_magnitudes = self.bits[:, hp.MAX_SYMBOL :]
         self._bits_saved = torch.from_numpy(np.diff(of_magnitudes, axis=1, prepend=of_magnitudes[:, :1]))
+
+    def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        rows, columns = (side // hp.STRIDE for side in rgb.shape[:2])
+        quarter, eighth, sixteenth = self._tiles_of_parts(0, rows, columns)
+        if len(quarter) == 1:
+            return super().encode_pixels(rgb, progress)
+        steps = reported(progress, quarter, eighth, sixteenth)
+        y = torch.empty(1, hp.N_LATENTS, rows, columns)
+        features = self._empty(hp.WIDTHS[1], 2 * rows, 2 * columns)
+        for tile in islice(steps, len(quarter)):
+            coefficients, part = self._run(0, self._pixels(rgb, tile), method="quarter")
+            _keep(y, tile, 1, coefficients)
+            _keep(features, tile, 2, part)
+        finer, features = features, self._empty(hp.WIDTHS[2], rows, columns)
+        for tile in islice(steps, len(eighth)):
+            _keep(features, tile, 1, *self._run(0, finer[..., *scaled(tile.outer, 2)], method="eighth"))
+        del finer
+        for tile in steps:
+            (part,) = self._run(0, features[..., *tile.outer], method="sixteenth")
+            y[..., *tile.inner] += part[..., *tile.crop(1)].cpu()
+        return y[0].numpy()
+
+    @torch.inference_mode()
+    def _synthesised(
+        self, latents: np.ndarray, conditions: Sequence[Tensor], progress: Progress | None
+    ) -> Iterator[tuple[Tile, Tensor]]:
+        rows, columns = latents.shape[1:]
+        quarter, eighth, sixteenth = self._tiles_of_parts(1, rows, columns)
+        if len(quarter) == 1:
+            yield from super()._synthesised(latents, conditions, progress)
+            return
+        steps = reported(progress, sixteenth, eighth, quarter)
+        y = torch.from_numpy(latents)[None]
+        features = self._empty(hp.WIDTHS[2], rows, columns)
+        for tile in islice(steps, len(sixteenth)):
+            _keep(features, tile, 1, *self._run(1, y[..., *tile.outer], *conditions, method="sixteenth"))
+        coarser, features = features, self._empty(hp.WIDTHS[1], 2 * rows, 2 * columns)
+        for tile in islice(steps, len(eighth)):
+            _keep(features, tile, 2, *self._run(1, coarser[..., *tile.outer], *conditions, method="eighth"))
+        del coarser
+        for tile in steps:
+            inputs = features[..., *scaled(tile.outer, 2)], y[..., *tile.outer]
+            yield tile, self._run(1, *inputs, *conditions, method="quarter")[0][0].clamp_(0, 1)
+
+    def _tiles_of_parts(self, half: int, rows: int, columns: int) -> list[list[Tile]]:
+        """For the layers at 1/4, 1/8 and 1/16 size of one half, when each are run over the whole picture in turn.
+
+        Taken by themselves they see not far, so that tiles may be small. Those at 1/4 size are: where they take memory
+        that was just used, they are faster than in large ones.
+        """
+        budgets = min(QUARTER_BYTES, self.max_bytes), self.max_bytes, self.max_bytes
+        return [
+            self._tiles(demand, rows, columns, budget)
+            for demand, budget in zip(self._parts[half], budgets, strict=True)
+        ]
+
+    def _empty(self, channels: int, height: int, width: int) -> Tensor:
+        return torch.empty(1, channels, height, width, device=self.device, memory_format=torch.channels_last)
 
     def pack(self, y: np.ndarray, quality: int) -> bytes:
         """Latents -> payload."""
@@ -128,22 +189,24 @@ def _few_channels(shape: tuple[int, ...]) -> list[slice]:
     return [slice(first, first + count) for first in range(0, shape[0], count)]
 
 
-def hyper_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    return hp.N_HYPER, math.ceil(shape[1] / 4), math.ceil(shape[2] / 4)
+def _keep(whole: Tensor, tile: Tile, scale: int, part: Tensor) -> None:
+    """Put a tile's result [1, C, h, w], of `scale` squared values for each latent, in its place."""
+    whole[..., *scaled(tile.inner, scale)] = part[..., *tile.crop(scale)]
 
 
-def analysis_demand(layers: L8Photo, n_bytes: int) -> Demand:
-    return _at_least(demand(layers.analysis.correction, hp.STRIDE, n_bytes, True))
+def demands_of_parts(layers: L8Photo, n_bytes: int) -> tuple[list[Demand], list[Demand]]:
+    """Of the layers at 1/4, 1/8 and 1/16 size, for analysis and synthesis."""
+    down, up = layers.analysis.correction, layers.synthesis
+    first, second = hp.ENDS
+    analysis = [(down[:first], 1), (down[first:second], 8), (down[second:], 16)]
+    stages = [nn.Sequential(*stage) for stage in zip(up.entries, up.stages, strict=True)]
+    synthesis = [(nn.Sequential(stages[2], up.exit), 8), (stages[1], 16), (stages[0], 16)]
+    found = [[demand(part, hp.STRIDE, n_bytes, cell) for part, cell in half] for half in (analysis, synthesis)]
+    for half in found:
+        half[0] = _with_picture(half[0])
+    return found[0], found[1]
 
 
-def synthesis_demand(layers: L8Photo, n_bytes: int) -> Demand:
-    synthesis = layers.synthesis
-    chain: list[nn.Module] = []
-    for entry, stage in zip(synthesis.entries, synthesis.stages, strict=True):
-        chain += [entry, stage]
-    return _at_least(demand(nn.Sequential(*chain, synthesis.exit), hp.STRIDE, n_bytes, False))
-
-
-def _at_least(found: Demand) -> Demand:
+def _with_picture(found: Demand) -> Demand:
     """The picture in float32, twice, lives beside the largest activations."""
-    return Demand(found.halo, found.bytes_per_pixel + 28)
+    return replace(found, bytes_per_pixel=found.bytes_per_pixel + 28)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +20,12 @@ TILE_POSITIONS = 16384  # by a network between latents and hyper-latents
 TILE_HALO = 2  # hyper-latents that these networks see beyond their own
 
 
+def hyper_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Of latents [240, h, w] -> of their hyper-latents, [64, ceil(h / 4), ceil(w / 4)]."""
+    zoom = hp.HYPER_STRIDE // hp.STRIDE
+    return hp.N_HYPER, math.ceil(shape[1] / zoom), math.ceil(shape[2] / zoom)
+
+
 def hyper_tiles(rows: int, columns: int) -> list[Tile]:
     """Tiles of hyper-latents."""
     latents = hp.HYPER_STRIDE**2 // hp.STRIDE**2  # for each
@@ -29,7 +36,7 @@ def hyper_latents(model: L8Photo, y: Tensor, quality: int) -> Tensor:
     """Latents y [240, h, w] -> hyper-latents z, int8 [64, ceil(h / 4), ceil(w / 4)]."""
     level, zoom = torch.tensor([level_of(quality)]), hp.HYPER_STRIDE // hp.STRIDE
     gain = model.log_gain(level).exp()
-    z = torch.empty(hp.N_HYPER, -(-y.shape[1] // zoom), -(-y.shape[2] // zoom), dtype=torch.int8)
+    z = torch.empty(hyper_shape(y.shape), dtype=torch.int8)
     for tile in hyper_tiles(*z.shape[1:]):
         part = model.hyper_analysis(y[None, :, *scaled(tile.outer, zoom)] * gain)[0]
         z[:, *tile.inner] = part[:, *tile.crop(1)].round_().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8)

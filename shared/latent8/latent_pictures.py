@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latent8 import bit_cost, codec, views
+from latent8 import bit_cost, codec, contents, views
 from latent8.blob import HYPERPRIOR_CODED, Header
 from latent8.models import HYPERPRIOR, model_with_id
 from latent8.views import View
@@ -18,7 +18,7 @@ FEW_CHANNELS = 16  # of more, only a mosaic shows all
 
 
 def latent_pictures(
-    blob: bytes, *, device: str | None = None, max_pixels: int = codec.DEFAULT_MAX_PIXELS
+    blob: bytes, *, device: str | None = None, max_pixels: int = contents.DEFAULT_MAX_PIXELS
 ) -> list[View]:
     """Blob, or latents as RGBA PNG -> pictures with captions.
 
@@ -26,7 +26,7 @@ def latent_pictures(
     histogram of the 8-bit values with the bits each takes; for l8-photo also the bits at each position. Latents are
     averaged down to views.MAX_SIDE pixels. Only for blobs of l8-photo is a model loaded. Raises BlobError.
     """
-    header, symbols, _ = codec.read(blob, max_pixels)
+    header, symbols, _ = contents.read(blob, max_pixels)
     model = model_with_id(header.model_id)
     return pictures_of(header, symbols, codec._loaded(model, device) if model.kind == HYPERPRIOR else None)
 
@@ -37,7 +37,7 @@ def latent_sheet(blob: bytes, title: str = "", **options) -> Image.Image:
 
 
 def pictures_of(header: Header, symbols: np.ndarray, loaded: codec.Codec | None) -> list[View]:
-    """As `latent_pictures`, of what `codec.read` gives; `loaded` is needed where the model has a hyperprior."""
+    """As `latent_pictures`, of what `contents.read` gives; `loaded` is needed where the model has a hyperprior."""
     if header.coding == HYPERPRIOR_CODED:
         assert loaded is not None  # see above
         return _of_hyperprior(header, symbols.tobytes(), loaded)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -50,10 +51,8 @@ class Network:
         stride, faded = self.model.stride, self._demands[0].faded
         rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
         latents = np.zeros((self.model.channels, rows, columns), np.float32)
-        for tile in self._tiles(0, rows, columns, progress):
-            pixels = torch.tensor(rgb[scaled(tile.outer, stride)], device=self.device)
-            pixels = pixels.permute(2, 0, 1)[None].float().div_(255)
-            part = self.analysis(pixels)[0].cpu().numpy()
+        for tile in reported(progress, self._tiles(self._demands[0], rows, columns)):
+            part = self.analysis(self._pixels(rgb, tile))[0].cpu().numpy()
             if faded:
                 before = latents[:, *tile.outer]
                 latents[:, *tile.outer] = before + (part - before) * tile.fade(1)
@@ -76,8 +75,7 @@ class Network:
         stride, faded = self.model.stride, self._demands[1].faded
         _, rows, columns = latents.shape
         rgb = np.zeros((rows * stride, columns * stride, 3), np.uint8)
-        for tile in self._tiles(1, rows, columns, progress):
-            output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
+        for tile, output in self._synthesised(latents, conditions, progress):
             if legacy_range:
                 output = (output * 2 - 1).clamp_(0, 1)
             output = output.mul(255)
@@ -90,24 +88,32 @@ class Network:
                 rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
         return rgb
 
-    def _tiles(self, half: int, rows: int, columns: int, progress: Progress | None) -> Iterator[Tile]:
-        """Tiles of latents for one of the halves; `progress` is told when the caller is done with each."""
-        max_bytes = min(self.max_bytes, free_bytes(self.device) // 2)
-        found = tiles(rows, columns, self._demands[half], self.model.stride, max_bytes)
-        for number, tile in enumerate(found, 1):
-            yield tile
-            if progress:
-                progress(number / len(found))
+    def _synthesised(
+        self, latents: np.ndarray, conditions: Sequence[Tensor], progress: Progress | None
+    ) -> Iterator[tuple[Tile, Tensor]]:
+        """Each tile, and the pixels that it is run on: [3, h, w] in [0, 1]."""
+        for tile in reported(progress, self._tiles(self._demands[1], *latents.shape[1:])):
+            yield tile, self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
+
+    def _tiles(self, wanted: Demand, rows: int, columns: int, most: int | None = None) -> list[Tile]:
+        """Tiles that are run in at most so many bytes, `max_bytes` by default, or half of what is free."""
+        max_bytes = min(most or self.max_bytes, free_bytes(self.device) // 2)
+        return tiles(rows, columns, wanted, self.model.stride, max_bytes)
+
+    def _pixels(self, rgb: np.ndarray, tile: Tile) -> Tensor:
+        """uint8 [H, W, 3] -> what a tile is run on, [1, 3, h, w] in [0, 1]."""
+        pixels = torch.tensor(rgb[scaled(tile.outer, self.model.stride)], device=self.device)
+        return pixels.permute(2, 0, 1)[None].float().div_(255)
 
     @torch.inference_mode()
     def analysis(self, rgb: Tensor) -> Tensor:
         """RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w], float32."""
-        return self._run(0, rgb)
+        return self._run(0, rgb)[0]
 
     @torch.inference_mode()
     def synthesis(self, latents: Tensor, *conditions: Tensor) -> Tensor:
         """Latents [B, C, h, w] -> RGB [B, 3, H, W] in [0, 1], float32."""
-        return self._run(1, latents, *conditions).clamp_(0, 1)
+        return self._run(1, latents, *conditions)[0].clamp_(0, 1)
 
     def _prepared(self, half: nn.Module, dtype: torch.dtype) -> nn.Module:
         as_it_is = dtype == torch.float32 and self.device.type == "cpu"
@@ -118,22 +124,37 @@ class Network:
                 layer.inplace = True  # all follow a convolution or a sum, which nothing else reads
         return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _run(self, index: int, x: Tensor, *conditions: Tensor) -> Tensor:
-        x, others = x.to(self.device), [c.to(self.device) for c in conditions]
-        y = self._halves[index](x.to(self.dtype, memory_format=torch.channels_last), *others).float()
-        if _all_finite(y):
-            return y
-        if self.dtype != torch.float32:
-            exact = self._prepared(self._exact[index], torch.float32)
-            y = exact(x.float(), *others)
-            if _all_finite(y):
-                return y
-        raise ModelError(f"{self.model.name} gave numbers that are not finite: its weights do not fit this input.")
+    @torch.inference_mode()
+    def _run(self, index: int, *inputs: Tensor, method: str = "forward") -> tuple[Tensor, ...]:
+        """What a method of one of the halves gives, as float32."""
+        inputs = tuple(x.to(self.device) for x in inputs)
+        outputs = _outputs(self._halves[index], method, inputs, self.dtype)
+        if not _all_finite(outputs) and self.dtype != torch.float32:
+            outputs = _outputs(self._prepared(self._exact[index], torch.float32), method, inputs, torch.float32)
+        if not _all_finite(outputs):
+            raise ModelError(f"{self.model.name} gave numbers that are not finite: its weights do not fit this input.")
+        return outputs
 
 
-def _all_finite(y: Tensor) -> bool:
+def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile]:
+    """The tiles of all parts, one after another; `progress` is told when the caller is done with each."""
+    found = list(chain(*parts))
+    for number, tile in enumerate(found, 1):
+        yield tile
+        if progress:
+            progress(number / len(found))
+
+
+def _outputs(half: nn.Module, method: str, inputs: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Pictures and latents are given in this type; other inputs, of fewer dimensions, as they are."""
+    given = [x.to(dtype, memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs]
+    found = half(*given) if method == "forward" else getattr(half, method)(*given)
+    return tuple(y.float() for y in (found if isinstance(found, tuple) else (found,)))
+
+
+def _all_finite(outputs: Sequence[Tensor]) -> bool:
     """By the extremes, which NaN makes NaN: one pass in place of several."""
-    return bool(torch.isfinite(torch.stack(y.aminmax())).all())
+    return all(bool(torch.isfinite(torch.stack(y.aminmax())).all()) for y in outputs)
 
 
 class TinyNetwork(Network):
@@ -144,7 +165,7 @@ class TinyNetwork(Network):
         require_factors(model, autoencoder.config, 1.0, 0.0)  # its latents are z already
         halves = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
         n_bytes = (dtype or fast_dtype(device)).itemsize
-        demands = demand(halves[0], model.stride, n_bytes, True), demand(halves[1], model.stride, n_bytes, False)
+        demands = demand(halves[0], model.stride, n_bytes, 1), demand(halves[1], model.stride, n_bytes, model.stride)
         super().__init__(model, device, dtype, halves, demands, weights_hash(autoencoder))
 
 

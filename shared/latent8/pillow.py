@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from latent8 import codec
+from latent8 import codec, contents
 from latent8.blob import is_blob
 from latent8.errors import BlobError, Latent8Error
 
@@ -36,13 +36,13 @@ class L8ImageFile(ImageFile.ImageFile):
         assert self.fp is not None  # Pillow has just opened it
         blob = self.fp.read()
         try:
-            header = codec.inspect(blob)
+            header = contents.inspect(blob)
         except Latent8Error as error:
             raise UnreadableBlobError(str(error)) from None
         self._blob = blob
         self._size = header.width, header.height
         self._mode = "RGBA" if header.alpha_bytes else "RGB"
-        facts = codec.describe(header)
+        facts = contents.describe(header)
         self.info = {name: facts[name] for name in ("model", "quality", "levels") if name in facts}
 
     def load(self) -> Image.core.PixelAccess | None:

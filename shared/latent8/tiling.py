@@ -27,11 +27,13 @@ class Demand:
     faded: bool = False  # whether results depend on more than the halo
 
 
-def demand(half: nn.Module, stride: int, n_bytes: int, downwards: bool) -> Demand:
-    """Walk the layers of an analysis (downwards) or synthesis transform of `n_bytes` bytes per number."""
-    cell = 1.0 if downwards else float(stride)  # pixels between two neighbours in the current layer
+def demand(layers: nn.Module, stride: int, n_bytes: int, cell: float) -> Demand:
+    """Walk the layers of a transform, or a part of one, of `n_bytes` bytes per number.
+
+    cell: pixels between two neighbours in what goes in, 1 for a picture and `stride` for latents.
+    """
     reach, largest = 0.0, 0.0
-    for layer in half.modules():
+    for layer in layers.modules():
         if isinstance(layer, nn.Conv2d):
             reach += cell * (layer.kernel_size[0] // 2)
             cell *= layer.stride[0]
@@ -42,7 +44,7 @@ def demand(half: nn.Module, stride: int, n_bytes: int, downwards: bool) -> Deman
             cell /= layer.upscale_factor
         elif isinstance(layer, nn.Upsample):
             cell /= float(layer.scale_factor)  # type: ignore[arg-type]
-    return Demand(math.ceil(reach / stride) + 1, math.ceil(4 * n_bytes * largest))
+    return Demand(math.ceil(reach / stride), math.ceil(4 * n_bytes * largest))
 
 
 @dataclass(frozen=True)

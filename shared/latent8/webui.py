@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,7 +33,8 @@ from fastapi.responses import JSONResponse
 
 from latent8 import exchange, views
 from latent8.blob import HYPERPRIOR_CODED, Header, clean_stem
-from latent8.codec import DEFAULT_MAX_PIXELS, Codec
+from latent8.codec import Codec
+from latent8.contents import DEFAULT_MAX_PIXELS
 from latent8.errors import Latent8Error
 from latent8.latent_pictures import pictures_of
 from latent8.models import CONSISTENCY, DEFAULT_MODEL, KL, model_named, model_with_id, models
@@ -123,6 +124,14 @@ class Bar:
         return self.begin + share * (self.end - self.begin)
 
 
+def one_by_one(paths: list[str], noun: str, progress: gr.Progress) -> Iterator[tuple[str, Bar]]:
+    """Each file of a batch, with its stretch of the progress bar, which says the how-manieth it is."""
+    for index, path in enumerate(paths):
+        bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
+        progress(bar.begin, desc=bar.text)
+        yield path, bar
+
+
 @lru_cache(maxsize=LOADED_MODELS)
 def codec(model: str) -> Codec:
     """One codec per model, shared by all requests. Raises ModelError."""
@@ -169,7 +178,7 @@ def save_view(folder: Path, name: str, picture: Picture) -> str:
 
 
 def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
-    """Symbols as `codec.read` gives them -> (file, caption) of each picture of the latents."""
+    """Symbols as `contents.read` gives them -> (file, caption) of each picture of the latents."""
     saved, hyperprior = [], header.coding == HYPERPRIOR_CODED
     for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)) if hyperprior else None)):
         path = folder / f"latents-{index}.png"
@@ -259,7 +268,7 @@ def size_of_model(name: str) -> str:
     return f"{name} (bundled)" if model.bundled else f"{name} ({model.size_mb:,.0f} MB download)"
 
 
-def models_table() -> str:
+def _models_table() -> str:
     """All models as HTML."""
     head = "".join(f"<th>{name}</th>" for name in ("Model", "Latents", "MB", "Licence", "Needs", "What it is"))
     body = ""
@@ -323,8 +332,17 @@ def results_table(columns: list[str], types: list[str]) -> gr.Dataframe:
     )
 
 
-def blocks(title: str) -> gr.Blocks:
-    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS))
+def page(title: str, purpose: str, tabs: dict[str, Callable[[], None]]) -> gr.Blocks:
+    """An app's page: its purpose in a sentence, a tab for each function that builds one, the models, the notice."""
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS)) as demo:
+        gr.Markdown(f"# {title}\n{purpose}")
+        for name, build in tabs.items():
+            with gr.Tab(name):
+                build()
+        with gr.Accordion("Models", open=False):
+            gr.HTML(_models_table())
+        gr.Markdown(NOTICE, elem_classes="notice")
+    return demo
 
 
 def give_memory_back() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from latent8 import webui
 from latent8.blob import Header, clean_stem
-from latent8.codec import DEFAULT_MAX_PIXELS, describe, read, require_decoder
-from latent8.codec import inspect as read_header
 from latent8.comparison import ORIGINAL, Comparison, measured, original_of
+from latent8.contents import DEFAULT_MAX_PIXELS, describe, read, require_decoder
+from latent8.contents import inspect as read_header
 from latent8.errors import Latent8Error
 from latent8.exchange import as_blob
 from latent8.files import FORMATS, picture_bytes
@@ -129,9 +129,7 @@ def decode_batch(
         folder, taken = webui.request_folder(), set[str]()
     rows: list[list] = []
     with webui.errors_in_the_page(), webui.ZipWriter(folder / "pictures.zip") as archive:
-        for index, blob in enumerate(paths):
-            bar = webui.Bar(f"Blob {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
-            progress(bar.begin, desc=bar.text)
+        for blob, bar in webui.one_by_one(paths, "Blob", progress):
             name = Path(blob).name
             try:
                 header, _, picture, _ = decode_blob(blob, bar)

@@ -9,9 +9,9 @@ import gradio as gr
 from decoder_api import BATCH_COLUMNS, compare, decode, decode_batch, inspect, read_blob
 
 from latent8 import webui
-from latent8.codec import decoders_for
-from latent8.codec import inspect as read_header
 from latent8.comparison import COLUMNS, ORIGINAL
+from latent8.contents import decoders_for
+from latent8.contents import inspect as read_header
 from latent8.errors import Latent8Error
 from latent8.exchange import SPACE_NAMES
 from latent8.files import FORMATS
@@ -21,18 +21,8 @@ AS_NAMED = "the blob's own"
 
 
 def build() -> gr.Blocks:
-    with webui.blocks("latent8 decoder") as demo:
-        gr.Markdown("# latent8 decoder\nDrop a .l8 file, or other tools' latents: get the picture.")
-        with gr.Tab("One blob"):
-            build_single()
-        with gr.Tab("Many blobs"):
-            build_batch()
-        with gr.Tab("Compare"):
-            build_comparison()
-        with gr.Accordion("Models", open=False):
-            gr.HTML(webui.models_table())
-        gr.Markdown(webui.NOTICE, elem_classes="notice")
-    return demo
+    tabs = {"One blob": build_single, "Many blobs": build_batch, "Compare": build_comparison}
+    return webui.page("latent8 decoder", "Drop a .l8 file, or other tools' latents: get the picture.", tabs)
 
 
 def build_single() -> None:

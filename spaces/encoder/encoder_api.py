@@ -11,7 +11,7 @@ import numpy as np
 
 from latent8 import webui
 from latent8.blob import Header, clean_stem, read_header
-from latent8.codec import pack
+from latent8.contents import pack
 from latent8.errors import Latent8Error
 from latent8.metrics import psnr, ssim
 from latent8.models import DEFAULT_MODEL, HYPERPRIOR, model_named
@@ -176,9 +176,7 @@ def encode_batch(
         folder, taken = webui.request_folder(), set[str]()
     rows: list[list] = []
     with webui.errors_in_the_page(), webui.ZipWriter(folder / "latents.zip") as archive:
-        for index, photo in enumerate(paths):
-            bar = webui.Bar(f"Photo {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
-            progress(bar.begin, desc=bar.text)
+        for photo, bar in webui.one_by_one(paths, "Photo", progress):
             name = Path(photo).name
             try:
                 done = encode_photo(photo, model, settings, int(longest_side or 0), bar)

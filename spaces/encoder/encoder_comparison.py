@@ -6,7 +6,7 @@ import gradio as gr
 import pandas as pd
 
 from latent8 import rivals, webui
-from latent8.codec import pack
+from latent8.contents import pack
 from latent8.metrics import psnr
 from latent8.models import HYPERPRIOR, model_named
 from latent8.pictures import Picture, open_picture

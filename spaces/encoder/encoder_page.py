@@ -22,16 +22,8 @@ EXAMPLE_CREDITS = (
 
 
 def build() -> gr.Blocks:
-    with webui.blocks("latent8 encoder") as demo:
-        gr.Markdown("# latent8 encoder\nDrop a photo: get a small file of 8-bit latents, and see what comes back.")
-        with gr.Tab("One photo"):
-            build_single()
-        with gr.Tab("Many photos"):
-            build_batch()
-        with gr.Accordion("Models", open=False):
-            gr.HTML(webui.models_table())
-        gr.Markdown(webui.NOTICE, elem_classes="notice")
-    return demo
+    purpose = "Drop a photo: get a small file of 8-bit latents, and see what comes back."
+    return webui.page("latent8 encoder", purpose, {"One photo": build_single, "Many photos": build_batch})
 
 
 @dataclass
