@@ -43,8 +43,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # neither is installed
 
 from app_servers import AppServer  # noqa: E402
 
+from benchmarks.pictures import near  # noqa: E402
 from benchmarks.soak import draw, resident  # noqa: E402
-from latent8 import Codec  # noqa: E402
+from latent8 import Codec, Latent8Error  # noqa: E402
+from latent8.cli_parser import positive  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 ENDPOINTS = {"encoder": "/encode", "decoder": "/decode"}
@@ -101,14 +103,6 @@ class User:
         return "" if same else f"{given.path.name}: the result of another input, or a damaged one"
 
 
-def near(found: bytes, wanted: bytes) -> bool:
-    """Pixels within one level, as another number of threads may round another way."""
-    if len(found) != len(wanted):
-        return False
-    a, b = (np.frombuffer(values, np.uint8).astype(np.int16) for values in (found, wanted))
-    return bool(np.abs(a - b).max() <= 1)
-
-
 def pixels(png: bytes) -> bytes:
     with tempfile.SpooledTemporaryFile() as file:
         file.write(png)
@@ -126,7 +120,7 @@ def inputs(paths: Sequence[Path], folder: Path) -> dict[str, list[Input]]:
         copies.append(folder / f"{index}{path.suffix}")
         copies[-1].write_bytes(path.read_bytes())
     for path, blob in zip(copies, codec.encode_many(copies), strict=True):
-        if not isinstance(blob, bytes):
+        if isinstance(blob, Latent8Error):
             raise blob
         found["encoder"].append(Input(path, blob))
         found["decoder"].append(Input(path.with_suffix(".l8"), pixels_of(codec, blob)))
@@ -327,8 +321,8 @@ def tell(name: str, fault: str, problems: list[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=10, help="of each user in a round (default: 10)")
+    parser.add_argument("--users", type=positive, default=20)
+    parser.add_argument("--requests", type=positive, default=10, help="of each user in a round (default: 10)")
     parser.add_argument("--photos", type=Path, help="folder of pictures to send")
     parser.add_argument("--background", type=int, default=4, help="users that go on during faults (default: 4)")
     args = parser.parse_args(argv)
@@ -342,7 +336,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             parser.error(str(error))
         (folder / "inputs").mkdir()
-        given = inputs(list(islice(cycle(photos), count)), folder / "inputs")
+        try:
+            given = inputs(list(islice(cycle(photos), count)), folder / "inputs")
+        except Latent8Error as error:
+            parser.error(f"one of the pictures cannot be used: {error}")
         for app, own in given.items():
             rows, problems = load(app, own, args.users, args.background, folder / app)
             lines += rows

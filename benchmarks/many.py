@@ -4,9 +4,9 @@
 
 Photos of the folder, cropped and scaled to the size, are written as JPEG and used over again where they are too few;
 both sides read those files. The two take turns in one process, round by round; figures are medians, and the ratio is
-the median of each round's own. That both give the same bytes is checked. The second table splits the loop into its
-parts, on all of torch's threads and on one: what a loop loses is what the network does not gain from the other threads,
-and what runs on one of them anyway.
+the median of each round's own. That both give the same blobs and pictures is checked. The second table splits the loop
+into its parts, on all of torch's threads and on one: what a loop loses is what the network does not gain from the other
+threads, and what runs on one of them anyway.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image, ImageOps
@@ -27,7 +26,9 @@ from PIL import Image, ImageOps
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # not installed
 
+from benchmarks.pictures import near  # noqa: E402
 from latent8 import Codec  # noqa: E402
+from latent8.cli_parser import positive  # noqa: E402
 from latent8.models import DEFAULT_MODEL, models  # noqa: E402
 from latent8.pictures import open_picture, pad_to_multiple  # noqa: E402
 from training.photos import photo_files  # noqa: E402
@@ -45,8 +46,10 @@ def prepare(photos: Iterable[Path], count: int, side: int, folder: Path) -> list
     return list(islice(cycle(paths), count))
 
 
-def measure(contenders: dict[str, Callable[[], list[Any]]], rounds: int) -> Times:
-    """They take turns; a first round is not counted. Raises RuntimeError where their results differ."""
+def measure(
+    contenders: dict[str, Callable[[], list[bytes]]], rounds: int, same: Callable[[bytes, bytes], bool]
+) -> Times:
+    """They take turns; a first round is not counted. Raises RuntimeError where results are not the same."""
     times: Times = {name: [] for name in contenders}
     for _ in range(1 + rounds):
         results = []
@@ -54,7 +57,7 @@ def measure(contenders: dict[str, Callable[[], list[Any]]], rounds: int) -> Time
             started = time.perf_counter()
             results.append(run())
             times[name].append(time.perf_counter() - started)
-        if any(result != results[0] for result in results):
+        if not all(same(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True)):
             raise RuntimeError(f"{' and '.join(contenders)} gave different results")
     return {name: values[1:] for name, values in times.items()}
 
@@ -89,9 +92,9 @@ def rate_row(name: str, count: int, times: Times) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of photos")
-    parser.add_argument("--count", type=int, default=200, help="photos in a round (default: 200)")
+    parser.add_argument("--count", type=positive, default=200, help="photos in a round (default: 200)")
     parser.add_argument("--side", type=int, default=512, help="pixels (default: 512)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--model", choices=[model.name for model in models()], default=DEFAULT_MODEL)
     parser.add_argument("--device", help="by default the best there is")
     args = parser.parse_args(argv)
@@ -101,14 +104,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     codec = Codec(args.model, args.device)
     with tempfile.TemporaryDirectory() as name:
-        paths = prepare(photos, args.count, args.side, Path(name))
+        try:
+            paths = prepare(photos, args.count, args.side, Path(name))
+        except OSError as error:
+            parser.error(f"one of the pictures cannot be used: {error}")
         blobs = [codec.encode(path) for path in paths]
         encode = measure(
             {
                 "encode": lambda: [codec.encode(path) for path in paths],
-                "encode_many": lambda: list(codec.encode_many(paths)),
+                "encode_many": lambda: list(codec.encode_many(paths)),  # type: ignore[arg-type]
             },
             args.rounds,
+            bytes.__eq__,
         )
         decode = measure(
             {
@@ -116,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "decode_many": lambda: [image.tobytes() for image in codec.decode_many(blobs)],  # type: ignore[union-attr]
             },
             args.rounds,
+            near,
         )
         n_threads = torch.get_num_threads()
         split = {n: parts(codec, paths[: min(40, len(paths))], n) for n in sorted({1, n_threads})}

@@ -19,21 +19,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # not installed
+
 # NumPy, Pillow and latent8 are imported in the child processes alone: a child's ru_maxrss begins at its parent's.
 
 
 def draw(megapixels: float, target: Path) -> None:
-    """Write a JPEG with 3:2 sides, smooth with some grain, of about that size."""
+    """Write a JPEG with 3:2 sides, of about that size."""
     import numpy as np
-    from PIL import Image
+
+    from benchmarks.pictures import drawn
 
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
-    width = round(height * 1.5)
-    random = np.random.default_rng(0)
-    coarse = Image.fromarray(random.integers(0, 256, (12, 18, 3), dtype=np.uint8))
-    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    grain = random.integers(-8, 9, (height, width, 1), dtype=np.int16)
-    Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(target, quality=92)
+    drawn(np.random.default_rng(0), round(height * 1.5), height, (12, 18)).save(target, quality=92)
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 from gradio_client import Client, handle_file
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # neither is installed
 
 from app_servers import AppServer  # noqa: E402
 
+from benchmarks.pictures import drawn  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 EVERY = 10  # requests between two readings
@@ -37,16 +37,13 @@ Readings = dict[int, float]  # after so many requests: MB of 10^6 bytes
 
 
 def draw(folder: Path, count: int = 24) -> list[Path]:
-    """Write JPEGs of many sizes and shapes, smooth with some grain."""
+    """Write JPEGs of many sizes and shapes."""
     random = np.random.default_rng(0)
     paths = []
     for index in range(count):
         width, height = int(random.integers(256, 513)), int(random.integers(192, 385))
-        coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
-        grain = random.integers(-8, 9, (height, width, 1), dtype=np.int16)
         paths.append(folder / f"{index}.jpg")
-        Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(paths[-1], quality=90)
+        drawn(random, width, height, (6, 8)).save(paths[-1], quality=90)
     return paths
 
 

@@ -34,8 +34,11 @@ REQUIRED = (
     "requirements.txt",
     "latent8/__init__.py",
     "latent8/entropy_tables.npy",
-    "latent8/weights/l8-tiny/config.json",
-    "latent8/weights/l8-tiny/diffusion_pytorch_model.safetensors",
+    *(
+        f"latent8/weights/{model}/{name}"
+        for model in ("l8-photo", "l8-tiny")
+        for name in ("config.json", "diffusion_pytorch_model.safetensors")
+    ),
 )
 
 

@@ -297,6 +297,8 @@ def test_blob_fits_into_the_size_asked_for(encode: Callable[..., Any], encoder: 
     assert size * 0.8 < numbers["blob_bytes"] == Path(blob).stat().st_size <= size
     with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=40))):
         encode("/encode", photo=photo, fit_kb=0.04)
+    with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=1))):
+        encode("/encode", photo=photo, fit_kb=0.0001)
 
 
 @pytest.mark.parametrize("name", list(SUFFIXES))
@@ -447,7 +449,8 @@ def test_encode_batch_goes_on_after_a_bad_file(encode: Callable[..., Any], photo
 
 def test_decode_batch_goes_on_after_a_bad_file(decode: Callable[..., Any], blob: Path, tmp_path: Path) -> None:
     cut = written(tmp_path / "cut.l8", blob.read_bytes()[:-9])
-    archive, table = decode("/decode_batch", blobs=[cut, blob, blob], picture_format="WebP")
+    wide = written(tmp_path / "wide.l8", latent8.encode(np.zeros((1, 16384, 3), np.uint8)))
+    archive, table = decode("/decode_batch", blobs=[cut, wide, blob, blob], picture_format="WebP")
     expected = picture_bytes(latent8.decode(blob.read_bytes()), ".webp")
     with zipfile.ZipFile(archive) as content:
         assert {name: content.read(name) for name in content.namelist()} == {
@@ -456,6 +459,7 @@ def test_decode_batch_goes_on_after_a_bad_file(decode: Callable[..., Any], blob:
         }
     assert table["data"] == [
         ["cut.l8", sentence_of(lambda: latent8.decode(cut.read_bytes())), None, None, None],
+        ["wide.l8", sentence_of(lambda: picture_bytes(Image.new("RGB", (16384, 1)), ".webp")), None, None, None],
         ["renamed.l8", "photo é #1.webp", 116, 75, "l8-photo"],
         ["renamed.l8", "photo é #1-2.webp", 116, 75, "l8-photo"],
     ]

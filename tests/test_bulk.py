@@ -166,6 +166,14 @@ def test_output_may_lie_within_the_photos(album: Path, inside: str) -> None:
     assert todo(job)["name"].to_pylist() == (["blobs/x.png"] if inside == "." else [])
 
 
+@pytest.mark.parametrize("resources", [{}, {"memory": 1e9}, {"GPU": 2.0}])
+@pytest.mark.parametrize("actors", [None, 3])
+def test_a_cluster_without_cpus_is_refused(resources: dict[str, float], actors: int | None, monkeypatch) -> None:
+    monkeypatch.setattr(bulk.ray, "nodes", lambda: [{"Alive": True, "Resources": resources}])
+    with pytest.raises(Latent8Error, match="The cluster has no CPUs that an actor could run on"):
+        bulk._shares(actors)
+
+
 def test_jobs_that_cannot_be_are_refused(album: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     todo(Job(str(album), str(output)))

@@ -163,6 +163,13 @@ def test_one_file_into_a_folder_that_exists(run: Run, photo: Path) -> None:
     assert names_in(folder) == {"photo.l8", "photo.png"}
 
 
+def test_rgba_png_with_options_it_has_no_use_for(run: Run, photo: Path) -> None:
+    for options in (["--model", "l8-tiny", "--quality", "30"], ["--quality", "30"]):
+        status, out, errors = run("encode", photo, "--png", *options)
+        assert (status, out, len(errors)) == (2, [], 1)
+    assert names_in(photo.parent) == {"photo.png"}
+
+
 def test_rgba_png(run: Run, codec: Codec, photo: Path) -> None:
     latents = photo.with_name("photo.encoded.png")
     assert run("encode", photo, "--png", "--levels", 64, "--model", "l8-tiny")[0] == 0

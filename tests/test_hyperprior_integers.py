@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latent8 import Codec
 from latent8 import hyperprior as hp
-from latent8.loading import load_photo_model
+from latent8.loading import load_autoencoder
 from latent8.photo_model import (
     MAX_ACTIVATION,
     MAX_SCALE,
@@ -44,7 +44,7 @@ PLACES = {"context_0_first": [0, 2, 6, 8], "context_1_first": [1, 3, 5, 7]}
 
 @pytest.fixture(scope="module")
 def layers() -> L8Photo:
-    return load_photo_model(MODEL)
+    return load_autoencoder(MODEL)
 
 
 def convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -153,6 +153,19 @@ def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
             assert np.abs(decoded(photo_codec, blob).astype(int) - rgb).max() <= 1
 
 
+def test_memory_that_gets_short_during_the_call_changes_nothing(photo_codec: Codec, monkeypatch) -> None:
+    picture, network = gradient(1024, 64), photo_codec.network
+    latents = network.encode_pixels(picture)
+    rgb = network.render(latents, 50).astype(int)
+    for readings in range(1, 5):
+        left = iter([1 << 40] * readings)
+        monkeypatch.setattr("latent8.network.free_bytes", lambda device, left=left: next(left, 0))
+        np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
+        left = iter([1 << 40] * readings)
+        monkeypatch.setattr("latent8.network.free_bytes", lambda device, left=left: next(left, 0))
+        assert np.abs(network.render(latents, 50) - rgb).max() <= 1
+
+
 def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
     """With weights that let nothing through but a sum, what a result depends on is where its gradient is not zero."""
     network = photo_codec.network

@@ -223,6 +223,16 @@ def test_factors_of_another_space_are_refused(tmp_path: Path) -> None:
         Codec(own_model(folder, "sd1"), "cpu")
 
 
+@pytest.mark.parametrize("value", [0, "0.18215", float("nan"), [1.0]])
+@pytest.mark.parametrize("space", [None, "sd1"])
+def test_factors_that_are_no_numbers_are_refused(tmp_path: Path, space: str | None, value: Any) -> None:
+    folder = make_kl(tmp_path / "kl", 0.18215)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "scaling_factor": value}))
+    with pytest.raises(ModelError, match="states a scaling_factor of .*, which is no usable number"):
+        Codec(own_model(folder, space), "cpu")
+
+
 def test_range_is_widened_to_the_latents_and_stated(tmp_path: Path) -> None:
     model = kl_model(tmp_path / "kl", gain=5.3)
     blob = latent8.encode(square(), model)

@@ -83,8 +83,9 @@ def test_options_are_those_of_encode(codec: Codec, photo_codec: Codec, photos: l
         assert list(one.encode_many([large], **options)) == [one.encode(large, **options)]
     with pytest.raises(ValueError, match="quality must be from 1 to 100"):
         photo_codec.encode_many([large], quality=0)
-    with pytest.raises(TypeError):
-        photo_codec.encode_many([large], stem="x")
+    for option in ("stem", "progress"):
+        with pytest.raises(TypeError):
+            photo_codec.encode_many([large], **{option: None})
 
 
 def test_every_kind_of_source(codec: Codec, photos: list[Path]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from latent8 import Codec, Latent8Error
-from latent8 import codec as l8
+from latent8.contents import read
 from latent8.metrics import mae, mse, psnr, ssim
 from latent8.models import DEFAULT_MODEL, TINY, model_named, models
 from latent8.pictures import open_picture
@@ -91,7 +91,7 @@ def evaluate_picture(codec: Codec, path: Path, settings: Settings, lpips: dict[s
     blob = codec.encode(path, quality=settings.quality, levels=settings.levels)
     row: Row = {"picture": path.name, "bytes": len(blob), "bpp": bits_per_pixel(len(blob), original)}
     if codec.model.kind == TINY:  # the others' latents do not fit into a picture
-        header, symbols, _ = l8.read(blob)
+        header, symbols, _ = read(blob)
         png_bytes = len(write_rgba_png(header, symbols))
         row |= {"png_bytes": png_bytes, "l8_to_png": len(blob) / png_bytes}
     return row | distances(original, np.asarray(codec.decode(blob).convert("RGB")), lpips)

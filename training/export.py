@@ -90,9 +90,8 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
         model.hyper_tables.copy_(table_counts(hyper_assumed))
     model.half().save_pretrained(folder)
     if photos:
-        found, hyper_found = symbol_statistics(
-            folder, photo_files(photos)[:: max(1, len(photo_files(photos)) // limit)]
-        )
+        files = photo_files(photos)
+        found, hyper_found = symbol_statistics(folder, files[:: math.ceil(len(files) / limit)])
         model.tables.copy_(symmetric_table_counts(found + PRIOR_WEIGHT * assumed))
         model.hyper_tables.copy_(table_counts(hyper_found + PRIOR_WEIGHT * hyper_assumed))
         model.save_pretrained(folder)

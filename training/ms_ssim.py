@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from latent8.similarity import WINDOW, similarities
+
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, full size first
-WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 MIN_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # the smallest scale then holds one window
 
 
@@ -59,20 +59,3 @@ def luma(rgb: torch.Tensor) -> torch.Tensor:
 def halved(x: torch.Tensor) -> torch.Tensor:
     height, width = x.shape[-2:]
     return F.avg_pool2d(F.pad(x, (0, width % 2, 0, height % 2), mode="replicate"), 2)
-
-
-def similarities(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Luminance, and contrast times structure, of each window; the factors of SSIM."""
-    mean_x, mean_y = smooth(x), smooth(y)
-    variances = smooth(x * x) - mean_x**2 + smooth(y * y) - mean_y**2
-    covariance = smooth(x * y) - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return luminance, (2 * covariance + C2) / (variances + C2)
-
-
-def smooth(x: torch.Tensor) -> torch.Tensor:
-    """Means under a Gaussian window, where it lies inside."""
-    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    window = torch.exp(-offsets.square() / (2 * SIGMA**2))
-    window = window / window.sum()
-    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))

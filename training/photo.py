@@ -2,9 +2,9 @@
 
 Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
 2018), plus 1 - MS-SSIM of the luma and LPIPS where they have a weight. Losses of different levels are brought to one
-size by lambda(t) ^ -1/2, and LPIPS by lambda(t) ^ -1/4 more: it says most of small files, and in large ones costs PSNR
-that nobody sees it give back. As Minnen and Singh (2020) found best, bits are counted with uniform noise in place of
-rounding, and the synthesis sees latents rounded as the codec does, gradients passing straight through.
+size by lambda(t) ^ -1/2. LPIPS counts for lambda(t) ^ -1/4 beside the rest: it matters most at low rates, and at high
+rates costs PSNR for no gain to the eye. As Minnen and Singh (2020) found best, bits are counted with uniform noise in
+place of rounding, and the synthesis sees latents rounded as the codec does, gradients passing straight through.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from latent8.hyperprior_coding import MAX_SYMBOL
 if TYPE_CHECKING:
     from latent8.hyperprior_network import HyperpriorNetwork
 
-HYPER_STRIDE = 4  # latents per hyper-latent, both ways
+ZOOM = 4  # latents per hyper-latent, both ways
 
 
 def decoded(
@@ -54,6 +54,6 @@ def _shared_out(bits: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 def _covered(size: int) -> np.ndarray:
     """How many positions each hyper-latent along a side covers; their sum is `size`."""
-    covered = np.full(math.ceil(size / HYPER_STRIDE), HYPER_STRIDE)
-    covered[-1] = size - HYPER_STRIDE * (len(covered) - 1)
+    covered = np.full(math.ceil(size / ZOOM), ZOOM)
+    covered[-1] = size - ZOOM * (len(covered) - 1)
     return covered

@@ -49,7 +49,7 @@ from latent8.folders import distinct_names
 from latent8.many import LARGE_PIXELS, map_in_order
 from latent8.metrics import psnr
 from latent8.models import DEFAULT_MODEL, model_named
-from latent8.pictures import SUFFIXES, open_picture
+from latent8.pictures import SUFFIXES, open_picture, pixel_count
 from latent8.settings import DEFAULTS, Settings
 
 PART = 256  # pictures in a file of the index, at most: what is done over, at most, when an actor is lost
@@ -163,8 +163,8 @@ class Encoder:
             data = self._source.read(name)
         except (FileNotFoundError, PermissionError) as error:
             raise Latent8Error(f"The file cannot be read ({error.strerror or error}).") from None
-        picture = open_picture(data, self._job.max_pixels, self._job.longest_side)
-        with self._large if picture.width * picture.height >= LARGE_PIXELS else nullcontext():
+        with self._large if pixel_count(data) >= LARGE_PIXELS else nullcontext():
+            picture = open_picture(data, self._job.max_pixels, self._job.longest_side)
             blob = self._whole(blob_name)
             if blob is None:
                 stem = PurePosixPath(name).stem
@@ -287,8 +287,10 @@ def _shares(actors: int | None) -> tuple[int, int, float]:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     n_cpus = sum(int(node.get("CPU", 0)) for node in nodes)
     n_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    used = [node for node in nodes if node.get("GPU" if n_gpus else "CPU") and node.get("CPU")]
+    if not used:
+        raise Latent8Error("The cluster has no CPUs that an actor could run on: start a node with some.")
     actors = actors or n_gpus or n_cpus
-    used = [node for node in nodes if node.get("GPU" if n_gpus else "CPU")]
     per_actor = min(n_cpus // actors, *(int(node["CPU"] // node.get("GPU", 1)) for node in used))
     return actors, max(1, per_actor), min(1.0, n_gpus / actors)
 

@@ -30,6 +30,7 @@ from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
 from latent8.own_models import chosen_model
 from latent8.pictures import SUFFIXES as PICTURE_SUFFIXES
 from latent8.pictures import pixel_count
+from latent8.rgba_png import require_four_channels
 from latent8.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _encode(args: argparse.Namespace) -> int:
     folder = _folder_of(args)
-    names = ("levels",) if args.png else ("quality", "target_bytes", "target_bpp", "levels")
+    names = ("quality", "target_bytes", "target_bpp", "levels")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     model = chosen_model(args.model, args.space)
     try:
@@ -62,6 +63,8 @@ def _encode(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise Latent8Error(f"{error}.") from None
     require_encoder(model)
+    if args.png:
+        require_four_channels(model.name, model.channels)
     codec = Codec(model, args.device, max_pixels=args.max_pixels)
 
     run = codec.encode_rgba_png if args.png else codec.encode

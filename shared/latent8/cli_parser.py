@@ -33,7 +33,7 @@ def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
-    _add_encoding(encode)
+    _add_encoding(encode, f"see the command models; {_OWN}")
     encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
 
     decode = commands.add_parser("decode", help=".l8 blobs, or latents in the formats of convert -> pictures")
@@ -49,9 +49,9 @@ def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.
     bulk = commands.add_parser("bulk", help="very many pictures -> .l8 blobs and an index, on Ray; see docs/BULK.md")
     bulk.add_argument("source", metavar="PHOTOS", help="folder, or URL that fsspec knows")
     bulk.add_argument("-o", "--output", required=True, metavar="OUT", help="likewise")
-    _add_encoding(bulk)
+    _add_encoding(bulk, "see the command models")
     bulk.add_argument("--no-psnr", action="store_true", help="leave PSNR out of the index, and with it the decoding")
-    bulk.add_argument("--actors", type=_positive, help="default: one for each GPU, or without any for each CPU")
+    bulk.add_argument("--actors", type=positive, help="default: one for each GPU, or without any for each CPU")
     bulk.add_argument("--address", help="of a Ray cluster (default: this machine alone)")
 
     inspect = commands.add_parser("inspect", help="what a blob holds, without decoding it")
@@ -87,7 +87,7 @@ def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.
     decode.add_argument("--space", choices=SPACE_NAMES, help=f"{_FILE_SPACE}, and {_OWN_SPACE}")
     convert.add_argument("--space", choices=SPACE_NAMES, help=_FILE_SPACE)
     for command in (encode, decode, convert, bulk, show, compare):
-        command.add_argument("--max-pixels", type=_positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
+        command.add_argument("--max-pixels", type=positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
     for command in (encode, decode, show, compare):
         command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
 
@@ -98,14 +98,14 @@ def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.
     return whole
 
 
-def _add_encoding(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default=DEFAULT_MODEL, help=f"see the command models; {_OWN}")
+def _add_encoding(command: argparse.ArgumentParser, models: str) -> None:
+    command.add_argument("--model", default=DEFAULT_MODEL, help=models)
     size = command.add_mutually_exclusive_group()
     size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
-    size.add_argument("--target-bytes", type=_positive, help="of l8-photo: the largest blob of at most this size")
+    size.add_argument("--target-bytes", type=positive, help="of l8-photo: the largest blob of at most this size")
     size.add_argument("--target-bpp", type=_bpp, help="of l8-photo: the same in bits per pixel")
     size.add_argument("--levels", type=_levels, help="of the other models' quantiser, 16 to 256 (default: 256)")
-    command.add_argument("--longest-side", type=_positive, help="shrink larger pictures to this many pixels")
+    command.add_argument("--longest-side", type=positive, help="shrink larger pictures to this many pixels")
 
 
 def _levels(text: str) -> int:
@@ -130,7 +130,7 @@ def _bpp(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)

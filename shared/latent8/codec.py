@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -120,13 +120,13 @@ class Codec:
     ) -> Iterator[bytes | Latent8Error]:
         """Pictures -> blobs, in order, several at a time; the same bytes as `encode` gives each on its own.
 
-        options: those of `encode` but for stem, which is each path's own. For a picture that cannot be encoded, the
-        PictureError comes in place of its blob, and the others go on. `images` is read as results are asked for, a
-        few ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as `encode`
-        does, at once.
+        options: those of `encode` but for progress, and for stem, which is each path's own. For a picture that cannot
+        be encoded, the PictureError comes in place of its blob, and the others go on. `images` is read as results are
+        asked for, a few ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as
+        `encode` does, and ModelError for a model that only decodes, at once.
         """
         Settings(**options).check(self.model)
-
+        require_encoder(self.model)
         return map_in_order(
             lambda image: self.encode(image, longest_side=longest_side, **options),
             images,
@@ -264,11 +264,15 @@ class Codec:
         require_size(header, self.max_pixels)
 
 
-def unpacked(header: Header, symbols: np.ndarray) -> np.ndarray:
-    """What `read` gave -> latents, float32 [C, h, w]. Those under a hyperprior need their model, which is loaded."""
+def unpacked(header: Header, symbols: np.ndarray, codec_named: Callable[[str], Codec] | None = None) -> np.ndarray:
+    """What `read` gave -> latents, float32 [C, h, w].
+
+    Those under a hyperprior need the codec of their model: from codec_named, else loaded on first use and kept.
+    """
     if header.coding != l8.HYPERPRIOR_CODED:
         return header.quantiser.dequantise(symbols)
-    network = _loaded(model_with_id(header.model_id), None).network
+    model = model_with_id(header.model_id)
+    network = (codec_named(model.name) if codec_named else _loaded(model, None)).network
     return network.unpack(symbols.tobytes(), header.latent_shape)[0]
 
 
@@ -326,5 +330,5 @@ def encode_file(
 
 def decode_file(source: str | os.PathLike, target: str | os.PathLike, **options) -> None:
     """.l8 file -> picture file, its format by the ending; options as for `decode`."""
-    image = decode(Path(source).read_bytes(), **options)
+    image = decode(blob_bytes(source), **options)
     write_file(target, picture_bytes(image, Path(target).suffix))

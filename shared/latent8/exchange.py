@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from latent8 import blob as l8
 from latent8.blob import Header
-from latent8.codec import unpacked
+from latent8.codec import Codec, unpacked
 from latent8.contents import DEFAULT_MAX_PIXELS, read
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.latent_spaces import SPACES, LatentSpace
@@ -88,15 +89,21 @@ class Latents:
 
 
 def read_latents(
-    data: bytes, space: str | None = None, *, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes,
+    space: str | None = None,
+    *,
+    raw: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    codec_named: Callable[[str], Codec] | None = None,
 ) -> Latents:
     """Bytes of a file in any of the formats above -> Latents.
 
     space: needed where the file does not say it. raw: what a .npy or foreign .safetensors holds are raw latents.
+    codec_named: gives the codec of a model with a hyperprior; by default one that is loaded on first use and kept.
     Raises BlobError, and ModelError where blobs of a model with a hyperprior need it and it cannot be had.
     """
     if l8.is_blob(data) or is_png(data):
-        latents = _read_ours(data, max_pixels)
+        latents = _read_ours(data, max_pixels, codec_named)
     elif data[: len(_NPY_MAGIC)] == _NPY_MAGIC:
         array = _read_npy(data)
         latents = Latents.from_array(array, _named(space, array.shape), raw=raw, max_pixels=max_pixels)
@@ -132,13 +139,20 @@ def write_latents(latents: Latents, to: str, *, raw: bool = False) -> bytes:
 
 
 def convert(
-    data: bytes, to: str, *, space: str | None = None, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes,
+    to: str,
+    *,
+    space: str | None = None,
+    raw: bool = False,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    codec_named: Callable[[str], Codec] | None = None,
 ) -> bytes:
     """Latents in one format -> the same in another; see `read_latents` and `write_latents`."""
     if to == "l8" and l8.is_blob(data):
         read(data, max_pixels)
         return data
-    return write_latents(read_latents(data, space, raw=raw, max_pixels=max_pixels), to, raw=raw)
+    latents = read_latents(data, space, raw=raw, max_pixels=max_pixels, codec_named=codec_named)
+    return write_latents(latents, to, raw=raw)
 
 
 def as_blob(data: bytes, space: str | None = None, *, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
@@ -153,11 +167,11 @@ def is_safetensors(data: bytes) -> bool:
     return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
 
 
-def _read_ours(data: bytes, max_pixels: int) -> Latents:
+def _read_ours(data: bytes, max_pixels: int, codec_named: Callable[[str], Codec] | None) -> Latents:
     header, symbols, _ = read(data, max_pixels)
     model = model_with_id(header.model_id)
     return Latents(
-        values=unpacked(header, symbols),
+        values=unpacked(header, symbols, codec_named),
         space=model.space,
         width=header.width,
         height=header.height,

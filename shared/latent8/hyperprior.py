@@ -7,7 +7,7 @@ have 240 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
     y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
     mean, scale = h_s(z)     q = round(v - mean)    y' = (q + mean) / gain'(level)      x' = IDCT(y') + g_s(y')
 
-Rounding goes to the nearest whole number, or to the next one towards zero where that saves bits enough. q is coded in
+Rounding goes to the nearest whole number, or to the next one towards zero where that saves enough bits. q is coded in
 three passes; to mean and scale of the second and third, contexts add what the symbols of the passes before foretell
 (after He et al., "Checkerboard context model for efficient learned image compression", 2021).
 
@@ -250,7 +250,7 @@ class Hyperprior(nn.Module):
 def rounded_towards_zero(residual: Tensor, bits_saved: Callable[[Tensor], Tensor]) -> Tensor:
     """Residuals v - mean in steps -> q: n, the nearest whole number, or the next one towards zero if that costs less.
 
-    `bits_saved` gives for n >= 0, of the residuals' shape, what n - 1 costs less. It adds a squared error of
+    `bits_saved` gives for n >= 0, of the residuals' shape, how many bits less n - 1 costs. It adds a squared error of
     (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, at DISTORTION_BITS each.
     """
     size = residual.abs()

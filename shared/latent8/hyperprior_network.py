@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from latent8 import hyperprior as hp
 from latent8.hyperprior_coding import Tables, checksum
 from latent8.hyperprior_passes import Passes, hyper_latents, hyper_shape
-from latent8.loading import load_photo_model, weights_hash
+from latent8.loading import load_autoencoder, weights_hash
 from latent8.models import Model
 from latent8.network import Network, Progress, fast_dtype, reported
 from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, level_of
 from latent8.tiling import Demand, Tile, demand, scaled
 
 QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # of layers at 1/4 size, and at smaller ones
-ROUNDED_AT_ONCE = 1_000_000  # latents, each of which takes some 50 bytes meanwhile: few fit caches
+ROUNDED_AT_ONCE = 1_000_000  # latents, each of which takes some 50 bytes while it is rounded
 
 
 class HyperpriorNetwork(Network):
@@ -30,11 +30,11 @@ class HyperpriorNetwork(Network):
     """
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
-        layers = load_photo_model(model).float()
+        layers = load_autoencoder(model).float()
         n_bytes = (dtype or fast_dtype(device)).itemsize
         self._parts = demands_of_parts(layers, n_bytes)
-        of_most = self._parts[0][0], self._parts[1][0]  # whole halves need as much as their layers at 1/4 size
-        super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), of_most, weights_hash(layers))
+        largest = self._parts[0][0], self._parts[1][0]  # a half that is run whole needs no more
+        super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), largest, weights_hash(layers))
         self.max_bytes = MAX_ACTIVATION_BYTES
         self._layers = layers.eval().requires_grad_(False)
         self._tables = Tables(all_tables(layers).numpy())
@@ -46,7 +46,9 @@ class HyperpriorNetwork(Network):
         rows, columns = (side // hp.STRIDE for side in rgb.shape[:2])
         quarter, eighth, sixteenth = self._tiles_of_parts(0, rows, columns)
         if len(quarter) == 1:
-            return super().encode_pixels(rgb, progress)
+            for tile in reported(progress, quarter):
+                latents = self.analysis(self._pixels(rgb, tile))[0]
+            return latents.cpu().numpy()
         steps = reported(progress, quarter, eighth, sixteenth)
         y = torch.empty(1, hp.N_LATENTS, rows, columns)
         features = self._empty(hp.WIDTHS[1], 2 * rows, 2 * columns)
@@ -69,11 +71,12 @@ class HyperpriorNetwork(Network):
     ) -> Iterator[tuple[Tile, Tensor]]:
         rows, columns = latents.shape[1:]
         quarter, eighth, sixteenth = self._tiles_of_parts(1, rows, columns)
+        y = torch.from_numpy(latents)[None]
         if len(quarter) == 1:
-            yield from super()._synthesised(latents, conditions, progress)
+            for tile in reported(progress, quarter):
+                yield tile, self.synthesis(y, *conditions)[0]
             return
         steps = reported(progress, sixteenth, eighth, quarter)
-        y = torch.from_numpy(latents)[None]
         features = self._empty(hp.WIDTHS[2], rows, columns)
         for tile in islice(steps, len(sixteenth)):
             _keep(features, tile, 1, *self._run(1, y[..., *tile.outer], *conditions, method="sixteenth"))
@@ -208,5 +211,5 @@ def demands_of_parts(layers: L8Photo, n_bytes: int) -> tuple[list[Demand], list[
 
 
 def _with_picture(found: Demand) -> Demand:
-    """The picture in float32, twice, lives beside the largest activations."""
+    """Pictures in float32, twice, and as bytes, live beside the largest activations."""
     return replace(found, bytes_per_pixel=found.bytes_per_pixel + 28)

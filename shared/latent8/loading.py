@@ -31,8 +31,8 @@ def weights_hash(module: nn.Module) -> bytes:
 
 
 def load_autoencoder(model: Model):
-    """The model's class of diffusers in float32, from the bundled folder, the Hub's local cache, or the Hub; or from
-    a folder of the user's own.
+    """L8Photo, or the model's class of diffusers, in float32: from the bundled folder, the Hub's local cache, or the
+    Hub; or from a folder of the user's own.
 
     Raises ModelError with one sentence where it cannot be had.
     """
@@ -74,9 +74,9 @@ def require_factors(model: Model, config: Mapping[str, Any], scale: float, shift
     if config.get("latents_mean") is not None:
         raise ModelError(f"{model.source} normalises its latents channel by channel, which latent8 does not know.")
     for name, wanted in (("scaling_factor", scale), ("shift_factor", shift)):
-        stated = config.get(name)
-        if stated is None or name in config.get("_use_default_values", ()):
+        if name in config.get("_use_default_values", ()):
             continue
+        stated = stated_factor(model, config, name, wanted)
         if not math.isclose(stated, wanted, abs_tol=1e-6):
             raise ModelError(
                 f"The config.json of {model.source} states {name} {stated:g}, and latents in {model.space} have "
@@ -84,9 +84,15 @@ def require_factors(model: Model, config: Mapping[str, Any], scale: float, shift
             )
 
 
-def load_photo_model(model: Model):
-    """L8Photo in float32, from its bundled folder. Raises ModelError with one sentence where it cannot be had."""
-    return _bundled(model)
+def stated_factor(model: Model, config: Mapping[str, Any], name: str, otherwise: float) -> float:
+    """A factor of the latents in config.json, or what holds where it has none. Raises ModelError for no number."""
+    stated = config.get(name)
+    if stated is None:
+        return otherwise
+    usable = isinstance(stated, (int, float)) and math.isfinite(stated) and (stated or name != "scaling_factor")
+    if not usable:
+        raise ModelError(f"The config.json of {model.source} states a {name} of {stated!r}, which is no usable number.")
+    return float(stated)
 
 
 def _bundled(model: Model):

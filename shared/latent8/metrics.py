@@ -33,39 +33,26 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity of the luma, 1 for equal pictures.
 
-    Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: Gaussian window
-    of 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03; the mean over all windows that lie inside. Pictures with a
-    side under 11 pixels are extended to it by repeating their edge.
+    The mean over all windows that lie inside, see `similarity`. Pictures with a side under 11 pixels are extended to it
+    by repeating their edge.
     """
     import torch
-    from torch.nn import functional as F
+
+    from latent8.similarity import WINDOW, similarities
 
     _same_shape(a, b)
-    offsets = torch.arange(11, dtype=torch.float64) - 5
-    window = torch.exp(-offsets.square() / (2 * 1.5**2))
-    window = window / window.sum()
-
-    def smooth(x: torch.Tensor) -> torch.Tensor:
-        x = F.conv2d(x, window.view(1, 1, 11, 1))
-        return F.conv2d(x, window.view(1, 1, 1, 11))
 
     def luma(picture: np.ndarray) -> torch.Tensor:
         weighted = picture @ np.array([0.299, 0.587, 0.114])  # Rec. 601
-        padded = np.pad(weighted, [(0, max(0, 11 - side)) for side in weighted.shape], mode="edge")
+        padded = np.pad(weighted, [(0, max(0, WINDOW - side)) for side in weighted.shape], mode="edge")
         return torch.from_numpy(padded)[None, None]
 
-    total, count = 0.0, 0
+    total, count, rows = 0.0, 0, 512
     with torch.inference_mode():
-        for top in range(0, max(1, a.shape[0] - 10), 512):  # strips of windows, so that memory stays bounded
-            x, y = luma(a[top : top + 522]), luma(b[top : top + 522])
-            mean_x, mean_y = smooth(x), smooth(y)
-            variance_x, variance_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
-            covariance = smooth(x * y) - mean_x * mean_y
-            c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-            similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-                (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
-            )
-            total, count = total + float(similarity.sum()), count + similarity.numel()
+        for top in range(0, max(1, a.shape[0] - WINDOW + 1), rows):  # strips of windows, so that memory stays bounded
+            strip = slice(top, top + rows + WINDOW - 1)
+            luminance, rest = similarities(luma(a[strip]), luma(b[strip]))
+            total, count = total + float((luminance * rest).sum()), count + rest.numel()
     return total / count
 
 

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from latent8.blob import MAX_CHANNELS, MAX_STRIDE
 from latent8.errors import ModelError
 from latent8.latent_spaces import space_named
 from latent8.models import KL, OWN, TINY, Model, model_named, models
-
-MAX_CHANNELS, MAX_STRIDE = 255, 64  # what a blob can state
 
 
 def own_model(location: str | os.PathLike, space: str | None = None) -> Model:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from latent8.errors import ModelError
 from latent8.latent_spaces import SPACES
-from latent8.loading import load_autoencoder, require_factors, weights_hash
+from latent8.loading import load_autoencoder, require_factors, stated_factor, weights_hash
 from latent8.models import Model
 from latent8.network import MAX_ACTIVATION_BYTES, Network
 from latent8.tiling import Demand
@@ -99,6 +99,6 @@ def _factors(model: Model, config) -> tuple[float, float]:
     """Scale and shift: those of config.json where it has them, else those of the latent space."""
     space = SPACES.get(model.space)
     if space is None:
-        return config.scaling_factor, config.get("shift_factor") or 0.0
+        return stated_factor(model, config, "scaling_factor", 1.0), stated_factor(model, config, "shift_factor", 0.0)
     require_factors(model, config, space.scale, space.shift)
     return space.scale, space.shift

@@ -125,7 +125,7 @@ class Bar:
 
 
 def one_by_one(paths: list[str], noun: str, progress: gr.Progress) -> Iterator[tuple[str, Bar]]:
-    """Each file of a batch, with its stretch of the progress bar, which says the how-manieth it is."""
+    """Each file of a batch, with its stretch of the progress bar, whose text counts them."""
     for index, path in enumerate(paths):
         bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
         progress(bar.begin, desc=bar.text)
@@ -242,7 +242,7 @@ def convert(latents: str | None, to: str = "comfy", space: str = "", raw: bool =
     """
     path = required(latents, "Choose a blob first.")
     with errors_in_the_page():
-        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=raw)
+        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=raw, codec_named=codec)
         return save_bytes(request_folder(), stem_of(path) + exchange.SUFFIXES[to], data)
 
 

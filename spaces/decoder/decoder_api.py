@@ -133,11 +133,12 @@ def decode_batch(
             name = Path(blob).name
             try:
                 header, _, picture, _ = decode_blob(blob, bar)
+                data = picture_bytes(picture.image(), suffix)  # not every format takes every size
             except (Latent8Error, gr.Error) as error:
                 rows.append([name, webui.message(error), None, None, None])
                 continue
             picture_name = webui.unique_name(stem_of(header, blob), suffix, taken)
-            archive.add(picture_name, picture_bytes(picture.image(), suffix))
+            archive.add(picture_name, data)
             rows.append([name, picture_name, header.width, header.height, webui.model_name(header)])
     return archive.path_if_filled(), rows
 

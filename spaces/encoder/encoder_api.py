@@ -11,6 +11,7 @@ import numpy as np
 
 from latent8 import webui
 from latent8.blob import Header, clean_stem, read_header
+from latent8.comparison import MAX_PSNR
 from latent8.contents import pack
 from latent8.errors import Latent8Error
 from latent8.metrics import psnr, ssim
@@ -43,7 +44,7 @@ def settings_of(model: str, quality: int, fit_kb: float, levels: int) -> Setting
     """Of the page's controls, those that the model has."""
     if model_named(model).kind != HYPERPRIOR:
         return Settings(levels=int(levels))
-    return Settings(target_bytes=int(1000 * fit_kb)) if fit_kb else Settings(quality=int(quality))
+    return Settings(target_bytes=max(1, int(1000 * fit_kb))) if fit_kb else Settings(quality=int(quality))
 
 
 def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: webui.Bar) -> Encoded:
@@ -140,7 +141,7 @@ def numbers(photo: str, done: Encoded) -> dict:
         "bpp": round(done.header.bpp, 4),
         "ratio_to_upload": round(n_upload / len(done.blob), 2),
         "ratio_to_raw_rgb": round(3 * n_pixels / len(done.blob), 1),
-        "psnr_db": round(min(distance, 99.0), 2),
+        "psnr_db": round(min(distance, MAX_PSNR), 2),
         "ssim": round(ssim(done.picture.rgb, done.reconstruction.rgb), 4),
         "encode_seconds": round(done.encode_seconds, 3),
         "decode_seconds": round(done.decode_seconds, 3),
@@ -185,6 +186,6 @@ def encode_batch(
                 continue
             blob_name = webui.unique_name(done.stem, ".l8", taken)
             archive.add(blob_name, done.blob)
-            distance = min(psnr(done.picture.rgb, done.reconstruction.rgb), 99.0)
+            distance = min(psnr(done.picture.rgb, done.reconstruction.rgb), MAX_PSNR)
             rows.append([name, blob_name, len(done.blob), round(done.header.bpp, 3), round(distance, 2)])
     return archive.path_if_filled(), rows

@@ -6,6 +6,7 @@ import gradio as gr
 import pandas as pd
 
 from latent8 import rivals, webui
+from latent8.comparison import MAX_PSNR
 from latent8.contents import pack
 from latent8.metrics import psnr
 from latent8.models import HYPERPRIOR, model_named
@@ -23,21 +24,22 @@ def compare(
     """WebP and AVIF at the same number of bytes: a table, their pictures, and all files for the slider by name."""
     if not found or not pictures:
         return "", [], {}, ORIGINAL
-    original = open_picture(pictures[0], 1 << 30).rgb
-    rows = [["latent8", f"{found['blob_bytes']:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
-    gallery = []
-    files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
-    folder = webui.request_folder()
-    for rival in rivals.at_most(found["blob_bytes"], original):
-        if rival.image is None:
-            least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
-            rows.append([rival.name, least, "", ""])
-            continue
-        rows.append([rival.name, f"{rival.n_bytes:,}", f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"])
-        path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
-        rival.image.save(path, "PNG", compress_level=1)
-        gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
-        files[rival.name] = str(path)
+    with webui.errors_in_the_page():
+        original = open_picture(pictures[0], 1 << 30).rgb
+        rows = [["latent8", f"{found['blob_bytes']:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
+        gallery = []
+        files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
+        folder = webui.request_folder()
+        for rival in rivals.at_most(found["blob_bytes"], original):
+            if rival.image is None:
+                least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
+                rows.append([rival.name, least, "", ""])
+                continue
+            rows.append([rival.name, f"{rival.n_bytes:,}", f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"])
+            path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
+            rival.image.save(path, "PNG", compress_level=1)
+            gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
+            files[rival.name] = str(path)
     gallery.insert(0, (pictures[1], f"latent8 in {found['blob_bytes']:,} bytes"))
     return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, ORIGINAL
 
@@ -62,7 +64,7 @@ def curves(found: dict | None, pictures: tuple[str, str] | None) -> pd.DataFrame
         slow = model_named(found["model"]).kind in webui.MAX_PIXELS
         points = ([] if slow else own_curve(opaque, found["model"])) + rivals.curve(opaque.rgb)
     columns = ["codec", "setting", "KB", "PSNR dB"]
-    rows = [(name, setting, n_bytes / 1000, min(distance, 99.0)) for name, setting, n_bytes, distance in points]
+    rows = [(name, setting, n_bytes / 1000, min(distance, MAX_PSNR)) for name, setting, n_bytes, distance in points]
     return pd.DataFrame(rows, columns=columns)
 
 

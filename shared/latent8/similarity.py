@@ -1,0 +1,33 @@
+"""What SSIM and MS-SSIM compare: pictures of one channel, window by window.
+
+Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: Gaussian windows of 11 x
+11 with sigma 1.5, K1 = 0.01, K2 = 0.03.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+WINDOW, SIGMA = 11, 1.5
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, 1, H, W] in [0, 255] -> luminance, and contrast times structure, of each window that lies inside.
+
+    SSIM is their product.
+    """
+    mean_x, mean_y = _smooth(x), _smooth(y)
+    variances = _smooth(x * x) - mean_x**2 + _smooth(y * y) - mean_y**2
+    covariance = _smooth(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return luminance, (2 * covariance + C2) / (variances + C2)
+
+
+def _smooth(x: Tensor) -> Tensor:
+    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    window = torch.exp(-offsets.square() / (2 * SIGMA**2))
+    window = window / window.sum()
+    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
