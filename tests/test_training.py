@@ -16,8 +16,8 @@ from PIL import Image
 from torch import nn
 
 from latent8.quantise import Quantiser
+from training import average, lpips_weights, train
 from training import evaluate as ev
-from training import lpips_weights, train
 from training.export import export
 from training.lpips import LPIPS, SCALE, SHIFT
 from training.network import Block, TinyAutoencoder, quantise_in_the_loop
@@ -118,6 +118,20 @@ def test_export_refuses_weights_of_another_architecture(tmp_path):
     torch.save({"ema": {"encoder.layers.0.weight": torch.zeros(1)}}, tmp_path / "checkpoint.pt")
     with pytest.raises(RuntimeError):
         export(tmp_path / "checkpoint.pt", tmp_path / "weights")
+
+
+def test_average_lies_between_two_checkpoints(tmp_path, capsys):
+    paths = [tmp_path / name for name in ("first.pt", "second.pt", "other.pt")]
+    weights = [{"a": torch.tensor([0.0, 4.0])}, {"a": torch.tensor([10.0, 4.0])}, {"a": torch.zeros(3)}]
+    for path, ema in zip(paths, weights, strict=True):
+        torch.save({"ema": ema, "step": 7}, path)
+    out = tmp_path / "between.pt"
+    average.main([str(paths[0]), str(paths[1]), "0.7", "--out", str(out)])
+    torch.testing.assert_close(torch.load(out, weights_only=True), {"ema": {"a": torch.tensor([7.0, 4.0])}})
+    for second, share, words in ((paths[2], "0.5", "of different networks"), (paths[1], "1.1", "from 0 to 1, not 1.1")):
+        with pytest.raises(SystemExit):
+            average.main([str(paths[0]), str(second), share, "--out", str(out)])
+        assert words in capsys.readouterr().err
 
 
 def test_quantise_in_the_loop_gives_what_a_blob_gives_back():

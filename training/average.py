@@ -1,0 +1,43 @@
+"""Weights between those of two runs, the second of which began with the first's.
+
+    python -m training.average runs/first/checkpoint.pt runs/second/checkpoint.pt 0.7 --out runs/between.pt
+
+The share is the second's. What lies between two such runs works too, and can keep most of what each is better at
+(Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). Writes a checkpoint to export or start from.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def between(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """(1 - share) first + share second, weight by weight. Raises ValueError where they are of different networks."""
+    shapes = [{name: tensor.shape for name, tensor in weights.items()} for weights in (first, second)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("the checkpoints are of different networks")
+    return {name: first[name].lerp(second[name], share) for name in first}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("first", type=Path, help="checkpoint.pt")
+    parser.add_argument("second", type=Path, help="checkpoint.pt of the run that began with --start-from the first")
+    parser.add_argument("share", type=float, help="of the second, 0 to 1")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    if not 0 <= args.share <= 1:
+        parser.error(f"the share must be from 0 to 1, not {args.share:g}")
+    first, second = (torch.load(p, map_location="cpu", weights_only=True)["ema"] for p in (args.first, args.second))
+    try:
+        torch.save({"ema": between(first, second, args.share)}, args.out)
+    except ValueError as error:
+        parser.error(f"{error}.")
+
+
+if __name__ == "__main__":
+    main()
