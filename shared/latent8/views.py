@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -169,11 +170,16 @@ def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width or not lines[-1]:
+        if _length(longer, font.size) <= width or not lines[-1]:
             lines[-1] = longer
         else:
             lines.append(word)
     return "\n".join(lines)
+
+
+@lru_cache(maxsize=4096)  # captions of channels repeat themselves
+def _length(text: str, size: float) -> float:
+    return _font(size).getlength(text)
 
 
 def _boxed(image: Image.Image, side: int) -> Image.Image:
@@ -208,5 +214,6 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+@cache
+def _font(size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)  # type: ignore[return-value]  # Pillow's own, bundled with it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import html
+import itertools
 import os
 import signal
 import threading
@@ -43,6 +44,7 @@ from latent8.pictures import Picture
 MAX_UPLOAD = "64mb"
 KEEP_SECONDS = 3600
 IDLE_SECONDS = 600  # of an upload: its client has gone
+TRIM_SECONDS = 10
 T = TypeVar("T")
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
 
@@ -183,7 +185,7 @@ def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list
     for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)) if hyperprior else None)):
         path = folder / f"latents-{index}.png"
         image = view.image if view.wide else views.enlarged(view.image)
-        image.save(path, "PNG")
+        image.save(path, "PNG", compress_level=1)
         saved.append((str(path), view.caption))
     return saved
 
@@ -345,15 +347,23 @@ def page(title: str, purpose: str, tabs: dict[str, Callable[[], None]]) -> gr.Bl
     return demo
 
 
-def give_memory_back() -> None:
-    """Keep large blocks out of the heap, where the C library has one.
+def keep_heap_small() -> None:
+    """Settings of glibc's malloc, where that is the C library, without which memory grows with the requests.
 
-    glibc raises the size from which blocks are mapped, and so given back when freed, with every larger one that is
-    freed. Pictures of all sizes then leave a heap with holes, which grows with the requests.
+    It raises the size from which blocks are mapped, and so given back when freed, with every larger one that is freed;
+    and it has a heap for each of the threads that requests are run in. Pictures of all sizes leave holes in them all.
     """
-    m_mmap_threshold = -3  # malloc.h
+    m_mmap_threshold, m_arena_max = -3, -8  # malloc.h
     with suppress(AttributeError, OSError, TypeError):  # other C libraries
-        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 << 20)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_threshold, 4 << 20)
+        libc.mallopt(m_arena_max, 1)
+
+
+def give_memory_back() -> None:
+    """What is free in the heap goes back to the system; it takes some milliseconds."""
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def delete_broken_uploads(folder: Path, idle_seconds: float) -> None:
@@ -367,10 +377,12 @@ def delete_broken_uploads(folder: Path, idle_seconds: float) -> None:
                 part.unlink()
 
 
-def _delete_broken_uploads_for_ever() -> None:
-    while True:
-        delete_broken_uploads(Path(gr.utils.get_upload_folder()), IDLE_SECONDS)
-        time.sleep(IDLE_SECONDS)
+def _tidy_for_ever() -> None:
+    for count in itertools.count():
+        give_memory_back()
+        if count % (IDLE_SECONDS // TRIM_SECONDS) == 0:
+            delete_broken_uploads(Path(gr.utils.get_upload_folder()), IDLE_SECONDS)
+        time.sleep(TRIM_SECONDS)
 
 
 async def storage_error(request: Request, error: Exception) -> JSONResponse:
@@ -384,9 +396,9 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
 
     `served` is a folder whose files the page shows, wherever the app is started from.
     """
-    give_memory_back()
+    keep_heap_small()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: requests, then the server
-    threading.Thread(target=_delete_broken_uploads_for_ever, daemon=True).start()
+    threading.Thread(target=_tidy_for_ever, daemon=True).start()
     codec(DEFAULT_MODEL)
     demo.queue(max_size=32, default_concurrency_limit=4)
     demo.launch(
