@@ -153,6 +153,20 @@ def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
             assert np.abs(decoded(photo_codec, blob).astype(int) - rgb).max() <= 1
 
 
+def test_sections_change_nothing(photo_codec: Codec, monkeypatch) -> None:
+    network, picture = photo_codec.network, np.ascontiguousarray(gradient(1008, 640))
+    latents = network.encode_pixels(picture)
+    rgb = network.render(latents, 50).astype(int)
+    monkeypatch.setattr("latent8.hyperprior_network.SECTION_PIXELS", 640 * 640)
+    assert min(len(network._sections(half, 40, 63)) for half in (0, 1)) >= 2
+    told: list[float] = []
+    np.testing.assert_allclose(network.encode_pixels(picture, told.append), latents, rtol=0, atol=1e-4)
+    assert np.abs(network.render(latents, 50, told.append) - rgb).max() <= 1
+    middle = told.index(1.0)
+    assert told[: middle + 1] == sorted(told[: middle + 1]) and told[middle + 1 :] == sorted(told[middle + 1 :])
+    assert len(told) >= 4 and told[-1] == 1.0
+
+
 def test_memory_that_gets_short_during_the_call_changes_nothing(photo_codec: Codec, monkeypatch) -> None:
     picture, network = gradient(1024, 64), photo_codec.network
     latents = network.encode_pixels(picture)

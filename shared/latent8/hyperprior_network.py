@@ -17,9 +17,10 @@ from latent8.loading import load_autoencoder, weights_hash
 from latent8.models import Model
 from latent8.network import Network, Progress, fast_dtype, reported
 from latent8.photo_model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, level_of
-from latent8.tiling import Demand, Tile, demand, scaled
+from latent8.tiling import Demand, Tile, demand, scaled, tiles
 
 QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # of layers at 1/4 size, and at smaller ones
+SECTION_PIXELS = 40_000_000
 ROUNDED_AT_ONCE = 1_000_000  # latents, each of which takes some 50 bytes while it is rounded
 
 
@@ -43,6 +44,41 @@ class HyperpriorNetwork(Network):
         self._bits_saved = torch.from_numpy(np.diff(of_magnitudes, axis=1, prepend=of_magnitudes[:, :1]))
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        rows, columns = (side // hp.STRIDE for side in rgb.shape[:2])
+        sections = self._sections(0, rows, columns)
+        if len(sections) == 1:
+            return self._encode_section(rgb, progress)
+        latents = np.empty((hp.N_LATENTS, rows, columns), np.float32)
+        for number, tile in enumerate(sections):
+            of_section = _share(progress, number, len(sections))
+            found = self._encode_section(rgb[scaled(tile.outer, hp.STRIDE)], of_section)
+            latents[:, *tile.inner] = found[:, *tile.crop(1)]
+        return latents
+
+    def decode_latents(
+        self,
+        latents: np.ndarray,
+        *conditions: Tensor,
+        legacy_range: bool = False,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        rows, columns = latents.shape[1:]
+        sections = self._sections(1, rows, columns)
+        if len(sections) == 1:
+            return super().decode_latents(latents, *conditions, legacy_range=legacy_range, progress=progress)
+        rgb = np.empty((rows * hp.STRIDE, columns * hp.STRIDE, 3), np.uint8)
+        for number, tile in enumerate(sections):
+            of_section, given = _share(progress, number, len(sections)), latents[:, *tile.outer]
+            found = super().decode_latents(given, *conditions, legacy_range=legacy_range, progress=of_section)
+            rgb[scaled(tile.inner, hp.STRIDE)] = found[tile.crop(hp.STRIDE)]
+        return rgb
+
+    def _sections(self, half: int, rows: int, columns: int) -> list[Tile]:
+        """Of a picture whose features would take too much memory as a whole: few, so their long halos cost little."""
+        halo = sum(part.halo for part in self._parts[half])
+        return tiles(rows, columns, Demand(halo, 1), hp.STRIDE, SECTION_PIXELS)
+
+    def _encode_section(self, rgb: np.ndarray, progress: Progress | None) -> np.ndarray:
         rows, columns = (side // hp.STRIDE for side in rgb.shape[:2])
         quarter, eighth, sixteenth = self._tiles_of_parts(0, rows, columns)
         if len(quarter) == 1:
@@ -190,6 +226,11 @@ def _few_channels(shape: tuple[int, ...]) -> list[slice]:
     """All of [C, h, w], or of a large picture so many at a time that memory stays in bounds."""
     count = max(1, ROUNDED_AT_ONCE // (shape[1] * shape[2] + 1))
     return [slice(first, first + count) for first in range(0, shape[0], count)]
+
+
+def _share(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """`progress` of one of so many steps."""
+    return None if progress is None else lambda share: progress((number + share) / count)
 
 
 def _keep(whole: Tensor, tile: Tile, scale: int, part: Tensor) -> None:
