@@ -12,7 +12,7 @@ from PIL import Image
 
 import latent8
 from benchmarks import load
-from latent8 import webui
+from latent8 import housekeeping
 
 pytest_plugins = ["app_servers"]
 
@@ -54,10 +54,10 @@ def test_parts_of_broken_uploads_are_deleted(encoder: AppServer, tmp_path: Path)
     kept = encoder.temporary / "hash" / "tmp_photo.jpg"
     kept.parent.mkdir()
     kept.write_bytes(b"a whole upload")
-    webui.delete_broken_uploads(encoder.temporary, 3600)
+    housekeeping.delete_broken_uploads(encoder.temporary, 3600)
     assert len(load.parts_of_uploads(encoder)) == before + 10
     time.sleep(0.1)
-    webui.delete_broken_uploads(encoder.temporary, 0)
+    housekeeping.delete_broken_uploads(encoder.temporary, 0)
     assert load.parts_of_uploads(encoder) == [] and kept.exists()
 
 

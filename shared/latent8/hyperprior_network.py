@@ -55,24 +55,6 @@ class HyperpriorNetwork(Network):
             latents[:, *tile.inner] = found[:, *tile.crop(1)]
         return latents
 
-    def decode_latents(
-        self,
-        latents: np.ndarray,
-        *conditions: Tensor,
-        legacy_range: bool = False,
-        progress: Progress | None = None,
-    ) -> np.ndarray:
-        rows, columns = latents.shape[1:]
-        sections = self._sections(1, rows, columns)
-        if len(sections) == 1:
-            return super().decode_latents(latents, *conditions, legacy_range=legacy_range, progress=progress)
-        rgb = np.empty((rows * hp.STRIDE, columns * hp.STRIDE, 3), np.uint8)
-        for number, tile in enumerate(sections):
-            of_section, given = _share(progress, number, len(sections)), latents[:, *tile.outer]
-            found = super().decode_latents(given, *conditions, legacy_range=legacy_range, progress=of_section)
-            rgb[scaled(tile.inner, hp.STRIDE)] = found[tile.crop(hp.STRIDE)]
-        return rgb
-
     def _sections(self, half: int, rows: int, columns: int) -> list[Tile]:
         """Of a picture whose features would take too much memory as a whole: few, so their long halos cost little."""
         halo = sum(part.halo for part in self._parts[half])
@@ -210,7 +192,16 @@ class HyperpriorNetwork(Network):
 
     def render(self, y: np.ndarray, quality: int, progress: Progress | None = None) -> np.ndarray:
         """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3]."""
-        return self.decode_latents(y, torch.tensor([level_of(quality)]), progress=progress)
+        level, (rows, columns) = torch.tensor([level_of(quality)]), y.shape[1:]
+        sections = self._sections(1, rows, columns)
+        if len(sections) == 1:
+            return self.decode_latents(y, level, progress=progress)
+        rgb = np.empty((rows * hp.STRIDE, columns * hp.STRIDE, 3), np.uint8)
+        for number, tile in enumerate(sections):
+            of_section = _share(progress, number, len(sections))
+            found = self.decode_latents(y[:, *tile.outer], level, progress=of_section)
+            rgb[scaled(tile.inner, hp.STRIDE)] = found[tile.crop(hp.STRIDE)]
+        return rgb
 
     def _z_tables(self, shape: tuple[int, ...], quality: int) -> np.ndarray:
         first = band_of(quality) * hp.N_HYPER

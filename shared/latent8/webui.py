@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import html
-import itertools
 import os
 import signal
 import threading
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +29,7 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from latent8 import exchange, views
+from latent8 import exchange, housekeeping, views
 from latent8.blob import HYPERPRIOR_CODED, Header, clean_stem
 from latent8.codec import Codec
 from latent8.contents import DEFAULT_MAX_PIXELS
@@ -43,8 +40,6 @@ from latent8.pictures import Picture
 
 MAX_UPLOAD = "64mb"
 KEEP_SECONDS = 3600
-IDLE_SECONDS = 600  # of an upload: its client has gone
-TRIM_SECONDS = 10
 T = TypeVar("T")
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
 
@@ -347,44 +342,6 @@ def page(title: str, purpose: str, tabs: dict[str, Callable[[], None]]) -> gr.Bl
     return demo
 
 
-def keep_heap_small() -> None:
-    """Settings of glibc's malloc, where that is the C library, without which memory grows with the requests.
-
-    It raises the size from which blocks are mapped, and so given back when freed, with every larger one that is freed;
-    and it has a heap for each of the threads that requests are run in. Pictures of all sizes leave holes in them all.
-    """
-    m_mmap_threshold, m_arena_max = -3, -8  # malloc.h
-    with suppress(AttributeError, OSError, TypeError):  # other C libraries
-        libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_threshold, 4 << 20)
-        libc.mallopt(m_arena_max, 1)
-
-
-def give_memory_back() -> None:
-    """What is free in the heap goes back to the system; it takes some milliseconds."""
-    with suppress(AttributeError, OSError, TypeError):  # other C libraries
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def delete_broken_uploads(folder: Path, idle_seconds: float) -> None:
-    """Delete the parts of uploads to which nothing was added for so long.
-
-    Gradio forgets them where a client vanishes or the disk is full; uploads that are whole lie in folders of their own.
-    """
-    for part in folder.glob("tmp*"):
-        with suppress(OSError):  # finished, or deleted, since it was listed
-            if part.is_file() and time.time() - part.stat().st_mtime > idle_seconds:
-                part.unlink()
-
-
-def _tidy_for_ever() -> None:
-    for count in itertools.count():
-        give_memory_back()
-        if count % (IDLE_SECONDS // TRIM_SECONDS) == 0:
-            delete_broken_uploads(Path(gr.utils.get_upload_folder()), IDLE_SECONDS)
-        time.sleep(TRIM_SECONDS)
-
-
 async def storage_error(request: Request, error: Exception) -> JSONResponse:
     """The answer where an upload cannot be kept, in place of an internal error."""
     reason = getattr(error, "strerror", None) or "the file cannot be written"
@@ -396,9 +353,9 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
 
     `served` is a folder whose files the page shows, wherever the app is started from.
     """
-    keep_heap_small()
+    housekeeping.keep_heap_small()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: requests, then the server
-    threading.Thread(target=_tidy_for_ever, daemon=True).start()
+    threading.Thread(target=housekeeping.tidy_for_ever, args=(Path(gr.utils.get_upload_folder()),), daemon=True).start()
     codec(DEFAULT_MODEL)
     demo.queue(max_size=32, default_concurrency_limit=4)
     demo.launch(
