@@ -3,21 +3,23 @@
     python benchmarks/bulk.py FOLDER --count 400 --actors 1 2
 
 Photos of the folder, cropped and scaled to the size and used over again where they are too few, are encoded once for
-each number of actors, on a Ray of this machine with a CPU for each. Rates count the time in which actors work, not that
-in which they start. Then names alone are listed, on a file system in memory, for what the driver does. Needs
-requirements-dev.txt.
+each number of actors, on a Ray of this machine with a CPU for each; where the system can do that, it is kept to so many
+cores, which Ray itself does not see to. Rates count the time in which actors work, not that in which they start. Then
+names alone are listed, on a file system in memory, for what the driver does. Needs requirements-dev.txt.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import statistics
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -47,6 +49,20 @@ class Found:
     def per_actor(self) -> float:
         """Pictures per second of an actor that works."""
         return self.totals.pictures / self.totals.actor_seconds
+
+
+@contextmanager
+def kept_to_cores(count: int) -> Iterator[None]:
+    """So many of the cores for this process and what it starts, where there are as many and the system can do it."""
+    if not hasattr(os, "sched_setaffinity"):  # not Linux
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def measure(job: Job, actors: int) -> Found:
@@ -128,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             (source / f"{index}.jpg").write_bytes(path.read_bytes())
         for actors in args.actors:
             output = str(Path(name, f"out{actors}"))
-            found.append(measure(Job(str(source), output, args.model, measure=not args.no_psnr), actors))
+            with kept_to_cores(actors):
+                found.append(measure(Job(str(source), output, args.model, measure=not args.no_psnr), actors))
             print(growth(found[-1:]), file=sys.stderr, flush=True)
     print(f"{growth(found)}\n\n{estimate(found, args.estimate, args.hours)}")
     psnr = "without" if args.no_psnr else "with"

@@ -100,5 +100,7 @@ def _end_slope(step: float, next_step: float, secant: float, next_secant: float)
 
 
 def _check_rising(values: Sequence[float], name: str) -> None:
-    if len(values) < 2 or not (np.diff(values) > 0).all():
+    if len(values) < 2:
+        raise ValueError("a curve needs at least two points")
+    if not (np.diff(values) > 0).all():
         raise ValueError(f"the {name} of the curve does not rise all along")

@@ -4,9 +4,10 @@
 
 Photos of the folder, cropped and scaled to the size, are written as JPEG and used over again where they are too few;
 both sides read those files. The two take turns in one process, round by round; figures are medians, and the ratio is
-the median of each round's own. That both give the same blobs and pictures is checked. The second table splits the loop
-into its parts, on all of torch's threads and on one: what a loop loses is what the network does not gain from the other
-threads, and what runs on one of them anyway.
+the median of each round's own. That both give the same blobs and pictures is checked. The second table has the loop and
+its parts on all of torch's threads and on one: what a loop loses is what the network does not gain from the other
+threads, and what runs on one of them anyway. The third has the most that could be gained: a thread for each picture,
+as fast as one thread alone is.
 """
 
 from __future__ import annotations
@@ -63,23 +64,25 @@ def measure(
 
 
 def parts(codec: Codec, paths: Sequence[Path], n_threads: int) -> dict[str, float]:
-    """Seconds per picture of reading, network and entropy coding, medians, on so many threads."""
+    """Seconds per picture of the parts of encoding, of all of it, and of decoding, medians, on so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
-    found: Times = {"reading": [], "network": [], "all": []}
+    found: Times = {"reading": [], "network": [], "encode": [], "decode": []}
     for path in paths:
         started = time.perf_counter()
         picture = open_picture(path, codec.max_pixels)
         opened = time.perf_counter()
         codec.network.encode_pixels(pad_to_multiple(picture.rgb, codec.model.stride))
         run = time.perf_counter()
-        codec.encode(path)
-        times = opened - started, run - opened, time.perf_counter() - run
+        blob = codec.encode(path)
+        encoded = time.perf_counter()
+        codec.decode(blob)
+        times = opened - started, run - opened, encoded - run, time.perf_counter() - encoded
         for values, seconds in zip(found.values(), times, strict=True):
             values.append(seconds)
     torch.set_num_threads(before)
     medians = {name: statistics.median(values) for name, values in found.items()}
-    return {**medians, "coding": medians["all"] - medians["reading"] - medians["network"]}
+    return {**medians, "coding": medians["encode"] - medians["reading"] - medians["network"]}
 
 
 def rate_row(name: str, count: int, times: Times) -> str:
@@ -130,10 +133,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("| pictures per second | loop | many | times as fast |\n| --- | ---: | ---: | ---: |")
     print(rate_row("encode", len(paths), encode))
     print(rate_row("decode", len(paths), decode))
-    print("\n| encode, ms a picture | reading | network | entropy coding |\n| --- | ---: | ---: | ---: |")
+    print("\n| ms a picture | reading | network | entropy coding | encode | decode |\n| --- |" + " ---: |" * 5)
     for n, found in split.items():
-        cells = [f"{1000 * found[part]:.1f}" for part in ("reading", "network", "coding")]
+        cells = [f"{1000 * found[part]:.1f}" for part in ("reading", "network", "coding", "encode", "decode")]
         print(f"| on {n} thread{'s' * (n > 1)} | {' | '.join(cells)} |")
+    print("\n| at best | times as fast |\n| --- | ---: |")
+    for half in ("encode", "decode"):
+        print(f"| {half} | {n_threads * split[n_threads][half] / split[1][half]:.2f} |")
     size = f"{len(paths)} pictures of {args.side} x {args.side}, median of {args.rounds} rounds"
     print(f"\n{args.model} on {codec.network.device}, {size}, {n_threads} threads, torch {torch.__version__}")
 

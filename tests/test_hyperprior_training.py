@@ -20,7 +20,7 @@ from latent8.metrics import psnr
 from latent8.photo_model import band_of, context_scales, hyper_scales, level_of
 from training import ms_ssim, train
 from training.export import export_photo, logistic, symmetric_table_counts, table_counts
-from training.photo import PhotoTask, forward, n_bits
+from training.photo import PhotoTask, enlarged, forward, n_bits
 
 
 def test_loss_falls_on_one_batch(sunset: np.ndarray, tmp_path: Path) -> None:
@@ -279,3 +279,15 @@ def test_tables_are_counted_from_photos(fresh: tuple[hp.Hyperprior, Codec], tmp_
     for quality in (30, 80):
         assert len(counted.encode(picture, quality=quality)) < 0.95 * len(assumed.encode(picture, quality=quality))
     assert decoded(counted, counted.encode(picture)).shape == picture.shape
+
+
+def test_pictures_are_enlarged_alike() -> None:
+    photos = torch.rand(2, 3, 60, 64)
+    sizes = set()
+    for _ in range(20):
+        one, other = enlarged(photos, photos.clone())
+        assert torch.equal(one, other)
+        assert 60 <= one.shape[2] <= 120 and 64 <= one.shape[3] <= 128
+        assert one.mean().item() == pytest.approx(photos.mean().item(), abs=0.01)
+        sizes.add(one.shape)
+    assert len(sizes) > 5

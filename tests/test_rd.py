@@ -53,7 +53,7 @@ def test_bd_rate_against_another_implementation():
         ([0.1, 0.2], [38, 39], "no quality in common"),
         ([0.1, 0.2, 0.3], [28, 30, 29], "quality of the curve does not rise"),
         ([0.1, 0.3, 0.2], [28, 30, 31], "bits per pixel of the curve does not rise"),
-        ([0.1], [28], "does not rise"),
+        ([0.1], [28], "at least two points"),
     ],
 )
 def test_curves_without_a_bd_rate(rates, qualities, message):

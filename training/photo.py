@@ -83,7 +83,7 @@ class PhotoTask:
             loss = loss + self.ms_ssim_weight * relative * (1 - similarity)
             structural = similarity.mean().item()
         if self.lpips and self.perceptual:
-            distance = self.lpips(*shifted(output, photos))
+            distance = self.lpips(*enlarged(*shifted(output, photos)))
             loss = loss + self.lpips_weight * relative.sqrt() * distance
             perceptual = distance.mean().item()
         figures = {
@@ -111,6 +111,16 @@ def shifted(*pictures: Tensor) -> list[Tensor]:
     """
     top, left = torch.randint(0, 4, (2,)).tolist()
     return [picture[..., top:, left:] for picture in pictures]
+
+
+def enlarged(*pictures: Tensor) -> list[Tensor]:
+    """All by the same factor of 1 to 2, drawn anew each time.
+
+    A picture is looked at from near and far; and what pleases AlexNet at one size alone, as dots and ringing may, does
+    not at the others.
+    """
+    factor = 2 ** torch.rand(()).item()
+    return [nn.functional.interpolate(picture, scale_factor=factor, mode="bilinear") for picture in pictures]
 
 
 def trade(level: Tensor) -> Tensor:
