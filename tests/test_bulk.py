@@ -120,6 +120,61 @@ def test_a_lost_part_keeps_whole_blobs_and_makes_the_others(album: Path, tmp_pat
     assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in index_of(output)]
 
 
+def test_blobs_of_other_pictures_are_not_taken_for_theirs(album: Path, tmp_path: Path) -> None:
+    output, codec = tmp_path / "out", Codec(MODEL)
+    job = Job(str(album), str(output))
+    encoder = Encoder(job, 1)
+    encoder(parts(job))
+    (album / "one.png").unlink()
+    Image.fromarray(gradient(20, 30)).save(album / "one.webp", lossless=True)
+    part = parts(job)
+    assert part == {"name": ["one.webp"], "blob": ["one.webp.l8"]}  # one.l8 is one.png's, for good
+    encoder(part)
+    assert blobs_in(output)["one.webp.l8"] == codec.encode(album / "one.webp")
+
+    for index in (output / "index").iterdir():  # changed since the job was stopped: in time, then in size
+        index.unlink()
+    for side in (56, 60):
+        Image.fromarray(gradient(side, 40)).save(album / "deep/two.jpg")
+        if side == 60:
+            os.utime(album / "deep/two.jpg", (0, 0))
+        encoder({"name": ["deep/two.jpg"], "blob": ["deep/two.l8"]})
+        assert blobs_in(output)["deep/two.l8"] == codec.encode(album / "deep/two.jpg")
+        for index in (output / "index").iterdir():
+            index.unlink()
+
+
+def test_actors_may_work_in_another_folder(album: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = Job("album", "out", measure=False)
+    part, anywhere = parts(job), bulk._anywhere(job)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Encoder(anywhere, 1)(part)
+    assert len(blobs_in(tmp_path / "out")) == 4 and not any(Path.cwd().iterdir())
+
+
+def test_a_source_that_has_gone_stops_the_job(album: Path, tmp_path: Path) -> None:
+    job = Job(str(album), str(tmp_path / "out"))
+    part = parts(job)
+    album.rename(tmp_path / "unmounted")
+    with pytest.raises(OSError, match="album has gone"):
+        Encoder(job, 1)(part)
+    assert not (tmp_path / "out/index").exists()
+
+
+def test_damaged_files_of_a_job_are_named(album: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    job = Job(str(album), str(output))
+    (output / "index").mkdir(parents=True)
+    (output / "index/0.parquet").write_bytes(b"PAR1 cut short")
+    with pytest.raises(Latent8Error, match="out/index/0.parquet is damaged: delete it"):
+        todo(job)
+    (output / "job.json").write_text("{")
+    with pytest.raises(Latent8Error, match="out/job.json is damaged"):
+        todo(job)
+
+
 def test_options_reach_the_codec(album: Path, tmp_path: Path) -> None:
     job = Job(str(album), str(tmp_path / "out"), "l8-tiny", Settings(levels=32), longest_side=28)
     Encoder(job, 1)(parts(job))
@@ -188,6 +243,8 @@ def test_jobs_that_cannot_be_are_refused(album: Path, tmp_path: Path) -> None:
     for source in (tmp_path / "none", output, album / "one.png"):
         with pytest.raises(Latent8Error, match="There are no pictures in"):
             todo(Job(str(source), str(tmp_path / "other")))
+    with pytest.raises(Latent8Error, match="consistency only decodes"):
+        next(bulk.run(Job(str(album), str(tmp_path / "other"), "consistency")))
     with pytest.raises(Latent8Error, match="cannot be reached: Protocol not known: nonsense"):
         todo(Job("nonsense://bucket", str(output)))
     assert not (tmp_path / "other").exists()

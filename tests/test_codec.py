@@ -532,6 +532,13 @@ def test_png_of_too_large_a_picture_refused(codec: Codec) -> None:
     )
 
 
+def test_png_over_the_limit_is_not_decoded() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (1024, 1024)).save(buffer, "PNG")
+    with allocating_at_most(1_000_000), pytest.raises(BlobError, match="over the limit of 0.0"):
+        read(buffer.getvalue(), max_pixels=1000)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "1"])
 def test_png_of_another_mode_refused(codec: Codec, mode: str) -> None:
     wanted = f"This PNG has mode {mode}; latents are kept as RGBA. Encode a picture first."

@@ -518,6 +518,12 @@ def test_other_files() -> None:
 # ---- PNGs of the ancestors
 
 
+def test_latents_that_only_other_programs_read(photo_codec: Codec) -> None:
+    written = convert(photo_codec.encode(gradient(32, 32)), "safetensors")
+    with pytest.raises(BlobError, match="holds l8-photo latents, for other programs: decode the .l8"):
+        read_latents(written)
+
+
 def test_legacy_range_gives_the_contrast_back(tmp_path: Path) -> None:
     """Pixels in [0, 1] where [-1, 1] is meant are those of a picture of half the contrast, all of it light."""
     codec = Codec(own_model(make_tiny(tmp_path / "tiny"), "sd1"), "cpu")

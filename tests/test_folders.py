@@ -188,6 +188,24 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     assert jobs == [Job(tmp_path / "a.png", tmp_path / "out" / "a.l8")]
 
 
+def test_hidden_folders_are_left_out_and_unreadable_ones_fail(run, album: Path, monkeypatch) -> None:
+    (album / ".thumbnails").mkdir()
+    Image.fromarray(gradient(8, 8)).save(album / ".thumbnails" / "one.png")
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path) == album / "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    out = album.parent / "out"
+    code, told, err = run("encode", album, "-o", out)
+    assert code == 1 and told == [f"{out}: 2 written, 0 skipped, 1 failed, 3 other files left alone"]
+    assert len(err) == 1 and err[0].startswith(f"latent8: {album / 'deep'}: ")
+    assert tree(out) == {"one.l8", "last.l8"}
+
+
 def test_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import latent8
 from benchmarks import load
-from latent8 import housekeeping
+from latent8 import housekeeping, webui
 
 pytest_plugins = ["app_servers"]
 
@@ -45,6 +46,24 @@ def test_results_of_other_inputs_are_found(app: str, request, tmp_path: Path) ->
         1, [f"{first.path.name}: the result of another input, or a damaged one"]
     )  # fmt: skip
     assert load.refusal(server, first.path, ["cut short"]) == ["it is answered as if nothing were wrong"]
+
+
+def test_old_results_are_deleted(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    old, new, upload = webui.request_folder(), webui.request_folder(), tmp_path / ("a" * 64)
+    upload.mkdir()
+    (old / "photo.l8").write_bytes(b"of a request that failed")
+    for folder in (old, upload):
+        os.utime(folder, (0, 0))
+    housekeeping.delete_old_results(tmp_path, 3600)
+    assert sorted(tmp_path.iterdir()) == sorted([new, upload])
+
+
+def test_an_archive_that_is_cut_off_is_deleted(tmp_path: Path) -> None:
+    with pytest.raises(OSError), webui.ZipWriter(tmp_path / "pictures.zip") as archive:
+        archive.add("one", b"1")
+        raise OSError(28, "No space left on device")
+    assert not any(tmp_path.iterdir())
 
 
 def test_parts_of_broken_uploads_are_deleted(encoder: AppServer, tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def test_orientation_of_an_opened_image_counts_too() -> None:
     assert image.size == (32, 48)  # the caller's image stays as it was
 
 
+@pytest.mark.parametrize("side", [0, -5])
+def test_longest_side_of_nothing(side: int) -> None:
+    with pytest.raises(ValueError, match=f"longest_side must be at least 1, not {side}"):
+        open_picture(np.zeros((4, 4, 3), np.uint8), LIMIT, longest_side=side)
+
+
 def test_longest_side_is_measured_upright() -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 8

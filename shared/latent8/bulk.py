@@ -25,7 +25,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import PurePosixPath
 from threading import Lock
 from typing import Any
@@ -42,7 +43,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ray.data import ActorPoolStrategy, DataContext
 
 from latent8.codec import Codec
-from latent8.contents import DEFAULT_MAX_PIXELS, inspect, pack, read
+from latent8.contents import DEFAULT_MAX_PIXELS, inspect, pack, read, require_encoder
 from latent8.errors import BlobError, Latent8Error
 from latent8.files import write_file
 from latent8.folders import distinct_names
@@ -117,6 +118,13 @@ class Place:
     def exists(self, name: str) -> bool:
         return self.files.exists(f"{self.root}/{name}")
 
+    def modified(self, name: str) -> datetime | None:
+        """None where the file system does not know."""
+        try:
+            return self.files.modified(f"{self.root}/{name}")
+        except NotImplementedError:
+            return None
+
     def write(self, name: str, data: bytes) -> None:
         """All or nothing, on local disks and in object stores."""
         path = f"{self.root}/{name}"
@@ -162,12 +170,14 @@ class Encoder:
         try:
             data = self._source.read(name)
         except (FileNotFoundError, PermissionError) as error:
+            if not self._source.files.exists(self._source.root):  # no fault of this picture
+                raise OSError(f"{self._source.url} has gone") from None
             raise Latent8Error(f"The file cannot be read ({error.strerror or error}).") from None
         with self._large if pixel_count(data) >= LARGE_PIXELS else nullcontext():
             picture = open_picture(data, self._job.max_pixels, self._job.longest_side)
-            blob = self._whole(blob_name)
+            stem = PurePosixPath(name).stem
+            blob = self._kept(name, blob_name, (picture.width, picture.height))
             if blob is None:
-                stem = PurePosixPath(name).stem
                 blob = pack(*self._codec.analyse(picture, self._job.settings, stem))
                 self._output.write(f"blobs/{blob_name}", blob)
             header = inspect(blob)
@@ -176,14 +186,16 @@ class Encoder:
                 row["psnr"] = psnr(picture.rgb, self._codec.synthesise(*read(blob, self._job.max_pixels)).rgb)
             return row | {"width": header.width, "height": header.height}
 
-    def _whole(self, blob_name: str) -> bytes | None:
-        """The blob, where this job has written it before."""
+    def _kept(self, name: str, blob_name: str, size: tuple[int, int]) -> bytes | None:
+        """The blob, where this job has written it before and the picture has not changed since."""
         try:
             blob = self._output.read(f"blobs/{blob_name}")
-            inspect(blob)
+            header = inspect(blob)
         except (FileNotFoundError, BlobError):
             return None
-        return blob
+        written, changed = self._output.modified(f"blobs/{blob_name}"), self._source.modified(name)
+        newer = written and changed and changed > written
+        return None if newer or (header.width, header.height) != size else blob
 
 
 @dataclass
@@ -211,13 +223,25 @@ def todo(job: Job) -> pa.Table:
     if not names:
         raise Latent8Error(f"There are no pictures in {job.source}.")
     _claim(job, source, output)
-    done = set[str]()
+    done, taken = set[str](), set[str]()
     for name in Place(output.files, f"{output.root}/index").names():
         if name.endswith(".parquet"):
-            done |= set(pq.read_table(pa.BufferReader(output.read(f"index/{name}")))["name"].to_pylist())
-    blobs = distinct_names({name: name.with_suffix("") for name in names})
-    left = [(str(name), f"{stem}.l8") for name, stem in blobs.items() if str(name) not in done]
+            rows = _rows(output, f"index/{name}")
+            done |= set(rows["name"].to_pylist())
+            taken |= {blob.lower() for blob in rows["blob"].drop_null().to_pylist()}
+    stems = distinct_names({name: name.with_suffix("") for name in names})
+    blobs = [(str(name), f"{stem}.l8") for name, stem in stems.items() if str(name) not in done]
+    # A blob in the index is another picture's, one that has gone, perhaps, since
+    left = [(name, f"{name}.l8" if blob.lower() in taken else blob) for name, blob in blobs]
     return pa.table({"name": [name for name, _ in left], "blob": [blob for _, blob in left]}, schema=PART_SCHEMA)
+
+
+def _rows(output: Place, name: str) -> pa.Table:
+    """Names and blobs of a file of the index."""
+    try:
+        return pq.read_table(pa.BufferReader(output.read(name)), columns=PART_SCHEMA.names)
+    except (pa.ArrowException, ValueError):
+        raise Latent8Error(f"{output.url}/{name} is damaged: delete it, and its pictures are indexed again.") from None
 
 
 def _within(path: str, output: Place, source: Place) -> bool:
@@ -233,7 +257,12 @@ def _claim(job: Job, source: Place, output: Place) -> None:
         if output.exists("blobs"):
             raise Latent8Error(f"{job.output} holds blobs that are not of such a job: name an empty folder.")
         output.write("job.json", json.dumps(wanted, indent=1).encode())
-    elif json.loads(output.read("job.json")) != wanted:
+        return
+    try:
+        found = json.loads(output.read("job.json"))
+    except ValueError:
+        raise Latent8Error(f"{output.url}/job.json is damaged: name an empty folder.") from None
+    if found != wanted:
         raise Latent8Error(f"{job.output} holds a job with another source or settings: name an empty folder.")
 
 
@@ -244,6 +273,8 @@ def connect(address: str | None) -> None:
         ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
     except (ConnectionError, ValueError) as error:
         raise Latent8Error(f"There is no Ray cluster at {address}: {_brief(error)}.") from None
+    except RuntimeError as error:  # of another version of Ray or Python, say
+        raise Latent8Error(f"Ray cannot be used: {_brief(error)}.") from None
     DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
@@ -258,6 +289,7 @@ def run(job: Job, actors: int | None = None) -> Iterator[Totals]:
         job.settings.check(model_named(job.model))
     except ValueError as error:
         raise Latent8Error(f"{error}.") from None
+    require_encoder(model_named(job.model))
     actors, n_cpus, n_gpus = _shares(actors)
     table = todo(job)
     totals = Totals(len(table))
@@ -270,7 +302,7 @@ def run(job: Job, actors: int | None = None) -> Iterator[Totals]:
         Encoder,
         batch_size=None,  # a part as it is
         compute=ActorPoolStrategy(size=min(actors, len(parts))),
-        fn_constructor_args=(job, n_cpus),
+        fn_constructor_args=(_anywhere(job), n_cpus),
         num_cpus=n_cpus,
         num_gpus=n_gpus or None,
     )
@@ -280,6 +312,11 @@ def run(job: Job, actors: int | None = None) -> Iterator[Totals]:
             yield totals
     except ray.exceptions.RayError as error:
         raise Latent8Error(f"The job has stopped ({_brief(error)}): run it again, and it goes on.") from None
+
+
+def _anywhere(job: Job) -> Job:
+    """The same, also for a process in another working directory."""
+    return replace(job, source=Place.at(job.source).url, output=Place.at(job.output).url)
 
 
 def _shares(actors: int | None) -> tuple[int, int, float]:

@@ -81,7 +81,8 @@ class Codec:
             self.network = _network(self.model, torch.device(device) if device else best_device(), dtype)
         except (RuntimeError, AssertionError) as error:  # torch, of a device that it does not know or have
             reason = str(error).splitlines()[0]
-            raise ModelError(f"{self.model.name} cannot be loaded on the device {device}: {reason}.") from None
+            where = f" on the device {device}" if device else ""
+            raise ModelError(f"{self.model.name} cannot be loaded{where}: {reason}.") from None
         self.max_pixels = max_pixels
         self._settings = device, dtype
         self._others: dict[Model, Codec] = {}  # loaded for `decode`
@@ -204,7 +205,10 @@ class Codec:
         )
         latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride), progress)
         if self.model.kind == KL:
-            header = replace(header, quantiser=header.quantiser.widened(latents))
+            try:
+                header = replace(header, quantiser=header.quantiser.widened(latents))
+            except ValueError as error:
+                raise ModelError(f"{self.model.name} gives {error}: blobs cannot hold them.") from None
         if self.model.kind != HYPERPRIOR:
             return header, header.quantiser.quantise(latents), alpha
         overhead = len(l8.pack_payload(header, l8.HYPERPRIOR_CODED, b"", alpha))

@@ -12,7 +12,7 @@ from latent8.blob import Header
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.models import HYPERPRIOR, OWN_ID, OWN_SPACE, Model, decoders_of, model_with_id
 from latent8.pictures import check_size
-from latent8.rgba_png import is_png, read_rgba_png
+from latent8.rgba_png import is_png, open_rgba_png, read_rgba_png, symbols_of
 
 DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
 CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
@@ -30,10 +30,13 @@ def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.
 
     Raises BlobError; also for a model that is unknown or of another latent shape, and for pictures over the limit.
     """
+    if is_png(data):
+        header, image = open_rgba_png(data)
+        _check_model(header)
+        require_size(header, max_pixels)
+        return header, symbols_of(header, image), b""
     header = inspect(data)
     require_size(header, max_pixels)  # before the symbols are decoded: a few bytes may claim very many
-    if is_png(data):
-        return *read_rgba_png(data), b""
     if header.coding == l8.HYPERPRIOR_CODED:
         header, alpha, payload = l8.read_payload(data)
         return header, np.frombuffer(payload, np.uint8), alpha

@@ -22,8 +22,9 @@ Context. How rough the surroundings are, and how far earlier predictions missed:
 
     u = 2 (max - min of W, N, NW, NE) + |W - WW| + |N - NN| + 2 |e at W| + 2 |e at N| + 4 |e_(c-1)| + 4 |e_(c-2)|
 
-(e is 0 where there is none). The number of CONTEXT_EDGES that u reaches is the context, and the blob states
-for each channel and context which table to use. The symbols of a step are coded in order of their tables; those
+(e at W or N is that of the place which stands in for it, 0 where T does; e of a channel that is not there is 0). How
+many of the edges 6, 10, 16, 24, 34, 48, 68, 96, 136, 192 and 280 u reaches is the context, one of 12, and the blob
+states for each channel and context which table to use. The symbols of a step are coded in order of their tables; those
 of one table in order of channel, row, column.
 
 Payload: for each channel its 8 + c weights; for each channel and context one byte, the table; then the range

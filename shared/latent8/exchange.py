@@ -247,10 +247,13 @@ def _facts(text: str) -> dict[str, Any]:
         facts = json.loads(text)
         space, width, height, raw, name = (facts[key] for key in ("space", "width", "height", "raw", "name"))
         sides_fit = all(type(side) is int and 1 <= side <= l8.MAX_SIDE for side in (width, height))
-        if space not in SPACE_NAMES or not sides_fit or not isinstance(raw, bool) or not isinstance(name, str):
+        known = space in SPACE_NAMES or space in {model.space for model in models()}
+        if not known or not sides_fit or not isinstance(raw, bool) or not isinstance(name, str):
             raise ValueError
     except (KeyError, TypeError, ValueError, RecursionError):
         raise BlobError("The safetensors file is not valid: its latent8 metadata cannot be understood.") from None
+    if space not in SPACE_NAMES:
+        raise BlobError(f"The file holds {space} latents, for other programs: decode the .l8 that they are of.")
     return {**facts, "name": l8.clean_stem(name) if name else None}
 
 

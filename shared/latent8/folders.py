@@ -38,13 +38,18 @@ class Outcome:
     error: Exception | None = None
 
 
-def files_below(folder: Path, output: Path) -> list[Path]:
-    """All files below a folder in name order, but for those of an output folder inside it; links are not followed."""
+def files_below(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
+    """All files below a folder in name order, and folders that cannot be read.
+
+    Hidden folders and an output folder inside it are left out; links are not followed.
+    """
+    unreadable: list[Path] = []
     found, left_out = [], output.resolve() if output.resolve() != folder.resolve() else None
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if (Path(parent) / name).resolve() != left_out)
+    for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
+        shown = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in shown if (Path(parent) / name).resolve() != left_out)
         found += [Path(parent) / name for name in sorted(names)]
-    return found
+    return found, unreadable
 
 
 def plan(
@@ -54,13 +59,14 @@ def plan(
 
     A target's name is the stem with the suffix; files that would share one (photo.jpg and photo.png) keep their own
     endings in it (photo.jpg.l8, photo.png.l8), so a name does not depend on which is converted first. Hidden files
-    are others.
+    are others. Folders that cannot be read are jobs too, which will fail.
     """
-    found = files_below(folder, output)
+    found, unreadable = files_below(folder, output)
     sources = [path for path in found if wanted(path) and not path.name.startswith(".")]
     names = distinct_names({path: path.with_name(stem_of(path)) for path in sources})
     jobs = [Job(path, output / f"{name.relative_to(folder)}{suffix}") for path, name in names.items()]
-    return jobs, len(found) - len(jobs)
+    others = len(found) - len(jobs)
+    return jobs + [Job(path, output / f"{path.relative_to(folder)}{suffix}") for path in unreadable], others
 
 
 def distinct_names(names: dict[AnyPath, AnyPath]) -> dict[AnyPath, AnyPath]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import re
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 
 IDLE_SECONDS = 600  # of an upload: its client has gone
+KEEP_SECONDS = 3600  # of everything else
 TRIM_SECONDS = 10
+REQUEST_NAME = re.compile("latent8-[0-9a-f]{32}")  # of the folder that a request writes to
 
 
 def keep_heap_small() -> None:
@@ -42,9 +46,22 @@ def delete_broken_uploads(folder: Path, idle_seconds: float) -> None:
                 part.unlink()
 
 
+def delete_old_results(folder: Path, keep_seconds: float) -> None:
+    """Delete the folders of requests that were made so long ago.
+
+    Gradio deletes the files that it has given out, but not their folders, nor what a request wrote before it failed.
+    """
+    for request in folder.iterdir():
+        if REQUEST_NAME.fullmatch(request.name):
+            with suppress(OSError):  # deleted since it was listed
+                if time.time() - request.stat().st_mtime > keep_seconds:
+                    shutil.rmtree(request)
+
+
 def tidy_for_ever(uploads: Path) -> None:
     for count in itertools.count():
         give_memory_back()
         if count % (IDLE_SECONDS // TRIM_SECONDS) == 0:
             delete_broken_uploads(uploads, IDLE_SECONDS)
+            delete_old_results(uploads, KEEP_SECONDS)
         time.sleep(TRIM_SECONDS)

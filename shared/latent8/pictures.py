@@ -49,8 +49,11 @@ def open_picture(source: Source, max_pixels: int, longest_side: int | None = Non
 
     The EXIF orientation is applied, an ICC profile is converted to sRGB, 16-bit values are scaled to 8 bits,
     and only the first frame of an animation is taken. With `longest_side`, larger pictures are shrunk to it.
-    Raises PictureError; the pixel limit is checked on the file's header, before anything is decoded.
+    Raises PictureError; the pixel limit is checked on the file's header, before anything is decoded. Raises ValueError
+    for a longest side below 1.
     """
+    if longest_side is not None and longest_side < 1:
+        raise ValueError(f"longest_side must be at least 1, not {longest_side}")
     image, stem = _open(source)
     check_size(image.width, image.height, max_pixels)
     try:

@@ -62,6 +62,12 @@ def require_four_channels(model: str, channels: int) -> None:
 
 def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:
     """PNG bytes -> header, symbols (uint8 [4, h, w]). Raises BlobError."""
+    header, image = open_rgba_png(png)
+    return header, symbols_of(header, image)
+
+
+def open_rgba_png(png: bytes) -> tuple[Header, Image.Image]:
+    """PNG bytes -> header, picture whose values are not decoded yet. Raises BlobError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is tested below
@@ -88,13 +94,17 @@ def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:
         raise BlobError("This PNG is not valid: its latent8 text chunk cannot be understood.") from None
     if header.latent_shape[1:] != (image.height, image.width):
         raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
+    return header, image
+
+
+def symbols_of(header: Header, image: Image.Image) -> np.ndarray:
+    """What `open_rgba_png` gives -> uint8 [4, h, w]. Raises BlobError."""
     try:
         values = np.asarray(image)
     except Exception:  # as above
         raise BlobError(_DAMAGED) from None
-    top = header.quantiser.levels - 1
-    symbols = np.rint(np.moveaxis(values, -1, 0).astype(np.float64) * top / 255).astype(np.uint8)
-    return header, symbols
+    symbol_of = np.rint(np.arange(256) * (header.quantiser.levels - 1) / 255).astype(np.uint8)
+    return symbol_of[np.moveaxis(values, -1, 0)]
 
 
 def is_png(data: bytes) -> bool:

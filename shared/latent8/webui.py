@@ -39,7 +39,6 @@ from latent8.models import CONSISTENCY, DEFAULT_MODEL, KL, model_named, model_wi
 from latent8.pictures import Picture
 
 MAX_UPLOAD = "64mb"
-KEEP_SECONDS = 3600
 T = TypeVar("T")
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
 
@@ -156,7 +155,7 @@ def required(value: T | None, message: str) -> T:
 
 def request_folder() -> Path:
     """A new folder that is served as it is and deleted with the rest of the cache after an hour."""
-    folder = Path(gr.utils.get_upload_folder()) / uuid.uuid4().hex
+    folder = Path(gr.utils.get_upload_folder()) / f"latent8-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     return folder
 
@@ -204,10 +203,12 @@ class ZipWriter:
     def __enter__(self) -> ZipWriter:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._archive.close()
-        if not self.count:
-            self.path.unlink()
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._archive.close()
+        finally:
+            if failed or not self.count:
+                self.path.unlink()
 
     def add(self, name: str, data: bytes) -> None:
         self._archive.writestr(name, data)
@@ -331,7 +332,7 @@ def results_table(columns: list[str], types: list[str]) -> gr.Dataframe:
 
 def page(title: str, purpose: str, tabs: dict[str, Callable[[], None]]) -> gr.Blocks:
     """An app's page: its purpose in a sentence, a tab for each function that builds one, the models, the notice."""
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, KEEP_SECONDS)) as demo:
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, housekeeping.KEEP_SECONDS)) as demo:
         gr.Markdown(f"# {title}\n{purpose}")
         for name, build in tabs.items():
             with gr.Tab(name):

@@ -104,8 +104,8 @@ def decode(
         progress(bar.end, desc="Writing the picture")
         folder = webui.request_folder()
         stem, suffix = stem_of(header, path), FORMATS[picture_format]
-        view = webui.save_view(folder, f"{stem}.view.png", picture)
         file = webui.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
+        view = webui.save_view(folder, f"{stem}.view.png", picture)
         used = {"decoder": decoder or webui.model_name(header), "decode_seconds": round(seconds, 3)}
         found = {**describe(header), **used}
         return file, view, webui.save_latent_views(folder, header, symbols), found

@@ -16,6 +16,7 @@ from latent8.settings import Settings
 CURVE_QUALITIES = (1, 15, 30, 45, 60, 75, 90)
 CURVE_SIDE = 768  # pixels: larger pictures are shrunk to it for the curves, so that they take a second or two
 ORIGINAL = "Original"
+MAX_COMPARED = 8_000_000  # pixels: AVIF takes half a minute for so many
 
 
 def compare(
@@ -30,7 +31,10 @@ def compare(
         gallery = []
         files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
         folder = webui.request_folder()
-        for rival in rivals.at_most(found["blob_bytes"], original):
+        compared = rivals.at_most(found["blob_bytes"], original) if original[..., 0].size <= MAX_COMPARED else []
+        if not compared:
+            rows.append([f"WebP, AVIF: pictures over {MAX_COMPARED // 10**6} megapixels are not tried", "", "", ""])
+        for rival in compared:
             if rival.image is None:
                 least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
                 rows.append([rival.name, least, "", ""])

@@ -162,7 +162,8 @@ def build_single() -> None:
             [rivals_view, rivals_gallery, files, against],
             api_visibility="private",
             show_progress="hidden",
-            **webui.TAKE_TURNS,
+            concurrency_id="rivals",  # takes no model, and long
+            concurrency_limit=1,
         )
         compared.success(
             curves, [found, slider], [plot], api_visibility="private", show_progress="hidden", **webui.TAKE_TURNS
