@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from conftest import build_blob, gradient
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from test_metrics import busy
 
 import latent8
 from latent8 import BlobError, Codec, Latent8Error, ModelError, PictureError, cli
@@ -198,3 +200,20 @@ def test_command_tells_what_is_wrong(blob: bytes, tmp_path: Path, capsys, option
     assert cli.main(["compare", str(source), *options]) == 2
     error = capsys.readouterr().err
     assert error.startswith("latent8: ") and message in error and error.count("\n") == 1
+
+
+def test_rivals_of_large_pictures_are_not_tried(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "spaces" / "encoder"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = importlib.import_module("encoder_comparison")
+    Image.fromarray(busy(40, 50)).save(tmp_path / "photo.png")
+    found = {"blob_bytes": 1500, "psnr_db": 30.0, "ssim": 0.9}
+    names = {}
+    for limit in (2000, 1999):
+        monkeypatch.setattr(page, "MAX_COMPARED", limit)
+        table, gallery, files, _ = page.compare(found, (str(tmp_path / "photo.png"),) * 2)
+        names[limit] = set(files), len(gallery), "not tried" in table
+    assert names == {
+        2000: ({"decoded", "Original", "WebP", "AVIF"}, 3, False),
+        1999: ({"decoded", "Original"}, 1, True),
+    }
