@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from threading import Lock
 from typing import Any
@@ -121,9 +121,10 @@ class Place:
     def modified(self, name: str) -> datetime | None:
         """None where the file system does not know."""
         try:
-            return self.files.modified(f"{self.root}/{name}")
+            found = self.files.modified(f"{self.root}/{name}")
         except NotImplementedError:
             return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def write(self, name: str, data: bytes) -> None:
         """All or nothing, on local disks and in object stores."""

@@ -51,7 +51,7 @@ def delete_old_results(folder: Path, keep_seconds: float) -> None:
 
     Gradio deletes the files that it has given out, but not their folders, nor what a request wrote before it failed.
     """
-    for request in folder.iterdir():
+    for request in folder.glob("latent8-*"):
         if REQUEST_NAME.fullmatch(request.name):
             with suppress(OSError):  # deleted since it was listed
                 if time.time() - request.stat().st_mtime > keep_seconds:
