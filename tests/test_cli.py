@@ -311,7 +311,7 @@ def test_output_that_cannot_be_written(run: Run, photo: Path) -> None:
     blob = photo.with_suffix(".l8")
     target = photo.parent / "none" / "a.l8"
     code, _, err = run("encode", photo, "-o", target)
-    assert (code, err) == (2, [f"latent8: {photo}: No such file or directory: {target}.partial"])
+    assert (code, err) == (2, [f"latent8: {photo}: No such file or directory: {target}"])
     code, _, err = run("encode", photo, blob, "-o", photo)  # several inputs, and -o is a file
     assert (code, err) == (2, [f"latent8: File exists: {photo}"])
     code, _, err = run("encode", photo, "-o", photo.parent / ("n" * 300))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import secrets
 from pathlib import Path
 
 from PIL import Image
@@ -37,10 +39,16 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
 
 
 def write_file(target: str | os.PathLike, data: bytes) -> None:
-    """Write all or nothing: into a temporary name, then renamed."""
-    partial = Path(f"{os.fspath(target)}.partial")
+    """Write all or nothing: into a temporary name, then renamed. OSError names the target.
+
+    The temporary name is another each time: two runs that write the same file must not write into each other's.
+    """
+    partial = Path(target).parent / f".{secrets.token_hex(8)}.partial"
     try:
         partial.write_bytes(data)
         os.replace(partial, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(target)) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
