@@ -18,9 +18,9 @@ from latent8 import Codec
 from latent8 import hyperprior as hp
 from latent8.metrics import psnr
 from latent8.photo_model import band_of, context_scales, hyper_scales, level_of
-from training import ms_ssim, train
+from training import ms_ssim, photo, train
 from training.export import export_photo, logistic, symmetric_table_counts, table_counts
-from training.photo import PhotoTask, enlarged, forward, n_bits
+from training.photo import COARSE_WEIGHT, PhotoTask, enlarged, forward, n_bits
 
 
 def test_loss_falls_on_one_batch(sunset: np.ndarray, tmp_path: Path) -> None:
@@ -54,6 +54,21 @@ def test_every_layer_is_trained(sunset: np.ndarray) -> None:
         p for optimiser in task.optimisers(model, 1.0) for group in optimiser.param_groups for p in group["params"]
     ]
     assert len(grouped) == len({id(p) for p in grouped}) == len(list(model.parameters()))
+
+
+def test_coarse_errors_cost_more_than_fine_ones(monkeypatch) -> None:
+    photos = torch.full((1, 3, 64, 64), 0.5)
+    signs = 1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
+    task = PhotoTask(None, 0.0)
+    losses, figures = [], []
+    for error in (0.1 * signs, torch.full((64, 64), 0.1)):
+        monkeypatch.setattr(photo, "forward", lambda model, x, level, e=error: (x + e, torch.zeros(1), torch.zeros(1)))
+        torch.manual_seed(0)  # the same level
+        loss, found = task.loss(task.new_model(), photos)
+        losses.append(loss.item())
+        figures.append(found["psnr_db"])
+    assert losses[1] == pytest.approx(losses[0] * (1 + COARSE_WEIGHT), rel=1e-4)
+    assert figures == pytest.approx([20.0, 20.0], abs=1e-3)
 
 
 def test_bits_of_training_are_those_of_the_tables() -> None:
