@@ -1,4 +1,5 @@
-"""The two apps, started as a user starts them, on a port and in folders of their own. A pytest plugin with fixtures.
+"""The two apps, started as a user starts them, on a port and in folders of their own, and what they are given. A
+pytest plugin with fixtures.
 
 A test module gets the fixtures, and one pair of servers for all modules, by `pytest_plugins = ["app_servers"]`.
 """
@@ -11,12 +12,19 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from app_calls import SPACES, caller
+from conftest import gradient
+from passthrough import make_kl, make_tiny
+from PIL import Image
 
-SPACES = Path(__file__).parents[1] / "spaces"
+import latent8
+
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 START_SECONDS = 120
 
@@ -112,3 +120,50 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     with AppServer("decoder", tmp_path_factory.mktemp("decoder")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def encode(encoder: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """encode(name of endpoint, **inputs): what the encoder app answers; files are downloaded."""
+    return caller(encoder, tmp_path_factory.mktemp("from-encoder"))
+
+
+@pytest.fixture(scope="module")
+def decode(decoder: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    return caller(decoder, tmp_path_factory.mktemp("from-decoder"))
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JPEG of 116 x 75 pixels, which are no multiples of the stride."""
+    path = tmp_path_factory.mktemp("photo") / "photo é #1.jpg"
+    noise = np.random.default_rng(0).integers(-25, 26, (75, 116, 3))
+    Image.fromarray((gradient(116, 75) + noise).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cutout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG with a soft alpha plane."""
+    path = tmp_path_factory.mktemp("cutout") / "cutout.png"
+    pixels = np.dstack([gradient(64, 48), gradient(64, 48)[..., :1]])
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def blob(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photo's blob, under another name."""
+    path = tmp_path_factory.mktemp("blob") / "renamed.l8"
+    path.write_bytes(latent8.encode(photo))
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small ones of two decoders of one latent space, by the names of their repositories."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "madebyollin/taesd": make_tiny(folder / "taesd"),
+        "stabilityai/sd-vae-ft-mse": make_kl(folder / "sd-vae-ft-mse", 0.18215),
+    }

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.register_assert_rewrite("app_calls", "blob_calls", "foreign_files", "picture_files")
+
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 GOLDEN = Path(__file__).with_name("golden")
 REWRITE = "LATENT8_REWRITE_GOLDEN"

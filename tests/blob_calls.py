@@ -1,0 +1,23 @@
+"""What tests say about blobs in one word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latent8 import BlobError, Codec
+from latent8.blob import unpack
+
+
+def symbols_in(blob: bytes) -> np.ndarray:
+    return unpack(blob)[1]
+
+
+def decoded(codec: Codec, blob: bytes) -> np.ndarray:
+    return np.asarray(codec.decode(blob))
+
+
+def refusal(codec: Codec, blob: bytes) -> str:
+    with pytest.raises(BlobError) as found:
+        codec.decode(blob)
+    return str(found.value)

@@ -1,0 +1,99 @@
+"""Other decoders of a latent space in the apps, alone and beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from app_calls import assert_same_pixels, caller, pixels_of, refused, sd1_blob, sentence_of, written
+from hub_server import HubServer
+from passthrough import make_kl, make_tiny
+
+import latent8
+
+if TYPE_CHECKING:
+    from app_servers import AppServer
+
+pytest_plugins = ["app_servers"]
+
+
+def test_other_decoders_of_the_blobs_space(app_server: type[AppServer], tmp_path: Path) -> None:
+    checkpoints = {
+        "madebyollin/taesd": make_tiny(tmp_path / "taesd"),
+        "stabilityai/sd-vae-ft-mse": make_kl(tmp_path / "kl", 0.18215),
+    }
+    square = np.zeros((48, 40, 3), np.uint8)
+    square[16:32, 8:24] = 255
+    square[:8] = 96  # which a tiny autoencoder's soft limit changes
+    codec = latent8.Codec(latent8.own_model(checkpoints["stabilityai/sd-vae-ft-mse"], "sd1"), "cpu")
+    blob = written(tmp_path / "square.l8", codec.encode(square))
+    with HubServer(checkpoints) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+        with app_server("decoder", tmp_path / "app", **variables) as server:
+            call = caller(server, tmp_path / "results")
+            own, *_ = call("/decode", blob=blob)
+            better, _, _, found = call("/decode", blob=blob, decoder="sd-vae-ft-mse")
+            with refused(server, sentence_of(lambda: latent8.decode(blob.read_bytes(), "taesdxl"))):
+                call("/decode", blob=blob, decoder="taesdxl")
+            latent = Path(call("/convert", latents=blob, to="comfy"))
+            again, *_ = call("/decode", blob=latent, decoder="sd-vae-ft-mse")
+    assert (found["model"], found["decoder"], found["space"]) == ("taesd", "sd-vae-ft-mse", "sd1")
+    assert_same_pixels(better, codec.decode(blob.read_bytes()))
+    assert_same_pixels(again, better)
+    assert np.abs(pixels_of(own).astype(int) - square)[8:].max() <= 2
+    assert not np.array_equal(pixels_of(own), pixels_of(better))
+    assert latent.read_bytes() == latent8.convert(blob.read_bytes(), "comfy")
+
+
+def test_a_decoder_beside_the_original(decode: Callable[..., Any], photo: Path, blob: Path) -> None:
+    (left, right), maps, rows = decode("/compare", blob=blob, original=photo)
+    assert [Path(path).name for path in (left, right)] == ["photo é #1.original.png", "photo é #1.l8-photo.png"]
+    assert_same_pixels(left, photo)
+    assert_same_pixels(right, latent8.decode(blob.read_bytes()))
+    expected = latent8.compare(blob.read_bytes(), original=photo)
+    assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected.rows()]
+    [found], [difference] = maps, expected.differences()
+    assert found["caption"] == f"original and l8-photo: at most {difference.greatest} of 255"
+    assert_same_pixels(found["image"], difference.image)
+
+
+def test_two_decoders_of_one_latent_space(
+    app_server: type[AppServer], checkpoints: dict[str, Path], photo: Path, tmp_path: Path
+) -> None:
+    blob = written(tmp_path / "photo.l8", sd1_blob(photo))
+    with HubServer(checkpoints) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "", "NO_PROXY": "127.0.0.1"}
+        with app_server("decoder", tmp_path / "decoder", **variables) as server:
+            call = caller(server, tmp_path / "results")
+            (left, right), maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", original=photo)
+            assert [row["decoder"] for row in rows] == ["sd-vae-ft-mse", "taesd"]
+            assert [Path(path).name for path in (left, right)] == ["photo.sd-vae-ft-mse.png", "photo.taesd.png"]
+            assert [found["caption"].split(":")[0] for found in maps] == [
+                *("sd-vae-ft-mse and taesd", "original and sd-vae-ft-mse", "original and taesd")
+            ]
+            for path, row in zip((left, right), rows, strict=True):
+                error = np.mean((pixels_of(path).astype(float) - pixels_of(photo)) ** 2)
+                assert row["mse"] == pytest.approx(error, abs=0.01)
+            with refused(server, "Both sides are taesd: choose two that differ."):
+                call("/compare", blob=blob, left="taesd")
+            _, maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", right="taesd")
+            assert len(maps) == 1 and rows[0]["psnr_db"] is None
+
+
+def test_comparisons_that_are_refused(
+    decoder: AppServer, decode: Callable[..., Any], blob: Path, cutout: Path, tmp_path: Path
+) -> None:
+    data = blob.read_bytes()
+    with refused(decoder, "Choose a blob first."):
+        decode("/compare", blob=None)
+    with refused(decoder, "Give the original too, or choose two decoders."):
+        decode("/compare", blob=blob)
+    with refused(decoder, sentence_of(lambda: latent8.decode(data, "l8-tiny"))):
+        decode("/compare", blob=blob, left="l8-tiny")
+    with refused(decoder, sentence_of(lambda: latent8.compare(data, original=cutout))):
+        decode("/compare", blob=blob, original=cutout)
+    with refused(decoder, sentence_of(lambda: latent8.compare(b"junk"))):
+        decode("/compare", blob=written(tmp_path / "junk.l8", b"junk"))

@@ -1,0 +1,179 @@
+"""Latents as RGBA PNG: as the ancestors wrote them, with what a blob knows in a text chunk."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from blob_calls import decoded, refusal, symbols_in
+from conftest import allocating_at_most, gradient, png_claiming, smooth_symbols
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from latent8 import BlobError, Codec, ModelError, inspect
+from latent8.blob import Header
+from latent8.contents import describe, read
+from latent8.quantise import Quantiser
+from latent8.rgba_png import TEXT_KEY, read_rgba_png, write_rgba_png
+
+
+def rgba_header(width: int, height: int, levels: int = 256) -> Header:
+    return Header(
+        model_id=1,
+        weights=b"\xde\xad\xbe\xef",
+        width=width,
+        height=height,
+        channels=4,
+        stride=8,
+        quantiser=Quantiser(levels=levels),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 90), st.integers(1, 70), st.integers(16, 256), st.integers(0, 2**32 - 1))
+def test_rgba_png_is_exact_both_ways(width: int, height: int, levels: int, seed: int) -> None:
+    header = rgba_header(width, height, levels)
+    symbols = np.random.default_rng(seed).integers(0, levels, header.latent_shape, np.uint8)
+    png = write_rgba_png(header, symbols)
+    found, found_symbols = read_rgba_png(png)
+    np.testing.assert_array_equal(found_symbols, symbols)
+    assert found == Header(**{**vars(header), "n_bytes": len(png)})
+    assert write_rgba_png(found, found_symbols) == png
+
+
+def test_rgba_png_holds_the_bytes_of_the_ancestors() -> None:
+    header = rgba_header(80, 56)
+    symbols = smooth_symbols(4, 7, 10, 256)
+    with Image.open(io.BytesIO(write_rgba_png(header, symbols))) as image:
+        np.testing.assert_array_equal(np.asarray(image), np.moveaxis(symbols, 0, -1))
+
+
+@pytest.mark.parametrize("levels", [16, 100, 256])
+def test_rgba_png_decodes_as_the_blob_does(codec: Codec, levels: int) -> None:
+    picture = gradient(61, 43)
+    png, blob = codec.encode_rgba_png(picture, levels=levels), codec.encode(picture, levels=levels)
+    np.testing.assert_array_equal(read(png)[1], symbols_in(blob))
+    np.testing.assert_array_equal(decoded(codec, png), decoded(codec, blob))
+    assert inspect(png).weights == codec.network.weights_hash
+
+
+def test_rgba_png_of_more_channels_refused() -> None:
+    header = Header(**{**vars(rgba_header(80, 56)), "channels": 16})
+    with pytest.raises(ModelError, match="^An RGBA PNG holds 4 latent channels, and l8-tiny has 16: keep the "):
+        write_rgba_png(header, np.zeros((16, 7, 10), np.uint8))
+
+
+def latent_png(text: str | None, size: tuple[int, int] = (2, 1), mode: str = "RGBA") -> bytes:
+    info = PngInfo()
+    if text is not None:
+        info.add_text(TEXT_KEY, text, zip=len(text) > 1000)
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def test_png_without_text_is_taken_as_taesds() -> None:
+    header = inspect(latent_png(None, (5, 3)))
+    assert (header.width, header.height, header.latent_shape) == (40, 24, (4, 3, 5))
+    assert (describe(header)["model"], header.quantiser) == ("taesd", Quantiser())
+    assert header.weights == b""  # unknown
+
+
+GOOD_FACTS = {"model": "l8-tiny", "width": 16, "height": 8, "levels": 100, "weights": "deadbeef"}
+NOT_UNDERSTOOD = "This PNG is not valid: its latent8 text chunk cannot be understood."
+SIZE_MISMATCH = "This PNG is not valid: its size does not fit the picture it states."
+
+
+def test_png_with_good_facts_is_read() -> None:
+    header = inspect(latent_png(json.dumps(GOOD_FACTS)))
+    assert (header.width, header.height, header.quantiser.levels) == (16, 8, 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "nonsense",
+        "5",
+        "null",
+        "[]",
+        '"text"',
+        "[" * 100_000,  # too deep for the parser
+        "9" * 5000,
+        *(json.dumps({k: v for k, v in GOOD_FACTS.items() if k != name}) for name in ("model", "width", "height")),
+        *(
+            json.dumps(GOOD_FACTS | change)
+            for change in (
+                {"model": "vgg"},
+                {"model": None},
+                {"model": ["l8-tiny"]},
+                {"width": 0},
+                {"width": -16},
+                {"width": 16.0},
+                {"width": "16"},
+                {"width": None},
+                {"height": (1 << 20) + 1},
+                {"height": 10**30},
+                {"levels": 15},
+                {"levels": 257},
+                {"levels": 100.5},
+                {"levels": "100"},
+                {"levels": None},
+                {"weights": "xyz"},
+                {"weights": "nothexes"},
+                {"weights": "dead"},
+                {"weights": "deadbeef00"},
+                {"weights": 5},
+                {"weights": [1] * 8},
+            )
+        ),
+    ],
+    ids=lambda text: text[:60],
+)
+def test_hostile_texts_in_a_png_refused(codec: Codec, text: str) -> None:
+    assert refusal(codec, latent_png(text)) == NOT_UNDERSTOOD
+    with pytest.raises(BlobError):
+        inspect(latent_png(text))
+
+
+@pytest.mark.parametrize("change", [{"width": 17}, {"width": 8}, {"height": 9}, {"width": 1 << 20, "height": 1 << 10}])
+def test_lying_sizes_in_a_png_refused(codec: Codec, change: dict) -> None:
+    assert refusal(codec, latent_png(json.dumps(GOOD_FACTS | change))) == SIZE_MISMATCH
+
+
+def test_png_of_too_large_a_picture_refused(codec: Codec) -> None:
+    facts = GOOD_FACTS | {"width": 1 << 20, "height": 1 << 11}
+    assert refusal(codec, latent_png(json.dumps(facts))) == (
+        "This PNG states 1048576 x 2048 pixels, more than can be decoded."
+    )
+
+
+def test_png_over_the_limit_is_not_decoded() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (1024, 1024)).save(buffer, "PNG")
+    with allocating_at_most(1_000_000), pytest.raises(BlobError, match="over the limit of 0.0"):
+        read(buffer.getvalue(), max_pixels=1000)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "1"])
+def test_png_of_another_mode_refused(codec: Codec, mode: str) -> None:
+    wanted = f"This PNG has mode {mode}; latents are kept as RGBA. Encode a picture first."
+    assert refusal(codec, latent_png(json.dumps(GOOD_FACTS), mode=mode)) == wanted
+
+
+@pytest.mark.parametrize("side", [60_000, 12_000, 8_000])
+def test_png_bombs_refused(codec: Codec, side: int, recwarn) -> None:
+    with allocating_at_most(1_000_000):
+        assert refusal(codec, png_claiming(side, side, 6)).startswith(("This PNG is damaged", "This PNG states "))
+    assert not recwarn.list
+
+
+def test_damaged_png_refused(codec: Codec) -> None:
+    good = latent_png(json.dumps(GOOD_FACTS))
+    for damaged in (good[:8], good[:30], good[:-40], good[:60] + bytes(9) + good[69:]):
+        assert refusal(codec, damaged) == "This PNG is damaged and cannot be read."
