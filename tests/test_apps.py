@@ -130,6 +130,7 @@ def test_encode_gives_the_librarys_files(encode: Callable[..., Any], photo: Path
         "height": 75,
         "upload_bytes": photo.stat().st_size,
         "blob_bytes": len(data),
+        "alpha_bytes": 0,
         "bpp": pytest.approx(8 * len(data) / (116 * 75), abs=1e-4),
         "ratio_to_upload": pytest.approx(photo.stat().st_size / len(data), abs=0.01),
         "ratio_to_raw_rgb": pytest.approx(3 * 116 * 75 / len(data), abs=0.1),

@@ -208,6 +208,13 @@ def test_slider_shows_a_rival_of_the_same_size(
     page.locator("#slider").get_by_text("AVIF | decoded").wait_for()
     assert "avif-quality" in str(page.locator("#slider img").first.get_attribute("src"))
 
+    slider = page.locator("#quality input[type=range]")
+    slider.fill("20")
+    slider.dispatch_event("pointerup")
+    page.locator("#facts").get_by_text("quality 20").wait_for()
+    page.locator("#slider").get_by_text("Original | decoded").wait_for()
+    assert page.locator("#against").get_by_label("Original").is_checked()
+
 
 def test_example_is_encoded_on_a_click_and_taken_away_again(open_page: Callable[..., Page], encoder: AppServer) -> None:
     page = open_page(encoder)
@@ -251,6 +258,7 @@ def test_page_offers_decoders_that_fit_and_converts(
     assert got.suggested_filename == "tiny.npy"
     assert Path(got.path()).read_bytes() == latent8.convert(tiny.read_bytes(), "npy")
     page.locator("#blob").get_by_label("Clear").click()
+    page.locator("#converted a[download]").wait_for(state="detached")
     drop(page, "#blob", sd1)
     page.get_by_test_id("toast-text").filter(has_text="madebyollin/taesd is not on this machine").wait_for()
     assert offered(page) == [

@@ -22,7 +22,7 @@ from conftest import gradient
 from PIL import Image
 from test_metrics import busy
 
-from latent8 import Codec, Latent8Error, bulk, cli
+from latent8 import Codec, Latent8Error, bulk, cli, inspect
 from latent8.bulk import SCHEMA, Encoder, Job, Place, todo
 from latent8.metrics import psnr
 from latent8.settings import Settings
@@ -142,6 +142,18 @@ def test_blobs_of_other_pictures_are_not_taken_for_theirs(album: Path, tmp_path:
         assert blobs_in(output)["deep/two.l8"] == codec.encode(album / "deep/two.jpg")
         for index in (output / "index").iterdir():
             index.unlink()
+
+
+def test_blobs_of_other_weights_are_made_anew(album: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    job = Job(str(album), str(output))
+    encoder, part = Encoder(job, 1), parts(job)
+    encoder(part)
+    for index in (output / "index").iterdir():
+        index.unlink()
+    encoder._codec.network.weights_hash = b"next"  # as after an update of latent8
+    assert encoder(part)["error"].null_count == len(part["name"]) - 1  # one is no picture
+    assert {inspect(blob).weights for blob in blobs_in(output).values()} == {b"next"}
 
 
 def test_actors_may_work_in_another_folder(album: Path, tmp_path: Path, monkeypatch) -> None:

@@ -187,6 +187,23 @@ def test_functions_on_files(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.l8", "b.webp", "b.jpg"}
 
 
+def test_blobs_are_taken_as_paths_and_as_bytes_of_any_kind(tmp_path: Path, codec: Codec) -> None:
+    blob = codec.encode(gradient(40, 30), levels=64)
+    path = tmp_path / "a.l8"
+    path.write_bytes(blob)
+    expected = decoded(codec, blob)
+    for form in (path, str(path), bytearray(blob), memoryview(blob)):
+        assert np.array_equal(np.asarray(latent8.decode(form)), expected)
+        assert np.array_equal(np.asarray(codec.decode(form)), expected)
+        assert inspect(form) == inspect(blob)
+        assert latent8.compare(form).decoded[0].decoder == "l8-tiny"
+        assert latent8.convert(form, "npy") == latent8.convert(blob, "npy")
+        assert latent8.latent_sheet(form).tobytes() == latent8.latent_sheet(blob).tobytes()
+    for call in (latent8.decode, codec.decode, inspect, latent8.compare, latent8.read_latents, latent8.latent_sheet):
+        with pytest.raises(BlobError, match="^The file cannot be read .No such file or directory.\\.$"):
+            call(tmp_path / "none.l8")
+
+
 def test_import_and_inspect_load_no_torch(tmp_path: Path) -> None:
     path = tmp_path / "a.l8"
     path.write_bytes(build_blob())

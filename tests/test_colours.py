@@ -8,11 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import gradient, png_chunk
+from conftest import allocating_at_most, gradient, png_chunk
 from icc_profiles import ADOBE_RGB, ADOBE_TO_SRGB, DISPLAY_P3, P3_TO_SRGB, curve, displayed, icc_profile, linear
 from picture_files import LIMIT, file_of, opened, quadrants
 from PIL import Image, ImageCms
 
+from latent8 import pictures
 from latent8.pictures import open_picture
 
 
@@ -197,6 +198,28 @@ def test_hidden_colours_are_filled_and_visible_ones_untouched() -> None:
     hidden = picture.rgb[10:40, 5:25].astype(int)
     assert np.abs(hidden[:, :10] - (200, 150, 100)).max() <= 1
     assert np.abs(hidden - (200, 150, 100)).mean() < 10
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (40, 3), (33, 64), (35, 61)])
+def test_strips_make_no_difference_to_hidden_colours(size: tuple[int, int], monkeypatch) -> None:
+    random = np.random.default_rng(size[0])
+    rgba = random.integers(0, 256, (*size, 4), np.uint8)
+    rgba[..., 3] = 255 * (random.random(size) < 0.2)
+    rgba[0, 0, 3] = 0
+    found = []
+    for rows in (2, 6, 256):
+        monkeypatch.setattr(pictures, "STRIP_ROWS", rows)
+        found.append(opened(rgba).rgb)
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    visible = rgba[..., 3] > 0
+    assert np.array_equal(found[0][visible], rgba[visible][:, :3])
+
+
+def test_hidden_colours_of_a_large_picture_take_no_large_memory() -> None:
+    rgba = np.full((1000, 1000, 4), 255, np.uint8)
+    rgba[5, 5:9, 3] = 0
+    with allocating_at_most(30 * 1000 * 1000):
+        assert opened(rgba).alpha is not None
 
 
 def test_all_hidden_is_black() -> None:

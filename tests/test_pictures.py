@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def test_all_orientations_come_out_upright(orientation: int, picture_format: str
     picture = opened(file_of(stored(orientation), picture_format, exif=exif))
     assert (picture.width, picture.height) == (48, 32)
     assert np.abs(picture.rgb.astype(int) - quadrants()).mean() < 6  # lossy formats; a wrong quarter gives over 100
+
+
+def test_orientation_counts_where_another_tag_has_a_wrong_type() -> None:
+    entries = struct.pack("<HHIHH", ORIENTATION, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x0128, 2, 2, b"2")  # text
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    picture = opened(file_of(stored(6), "JPEG", exif=exif))
+    assert np.abs(picture.rgb.astype(int) - quadrants()).mean() < 12  # JPEG
+
+
+def test_exif_data_that_cannot_be_read_turns_nothing() -> None:
+    picture = opened(file_of(gradient(30, 20), "JPEG", exif=b"Exif\0\0junk" + bytes(30)))
+    assert (picture.width, picture.height) == (30, 20)
 
 
 def test_orientation_of_an_opened_image_counts_too() -> None:

@@ -188,7 +188,7 @@ class Encoder:
             return row | {"width": header.width, "height": header.height}
 
     def _kept(self, name: str, blob_name: str, size: tuple[int, int]) -> bytes | None:
-        """The blob, where this job has written it before and the picture has not changed since."""
+        """The blob, where this job has written it before, with these weights, and the picture has not changed since."""
         try:
             blob = self._output.read(f"blobs/{blob_name}")
             header = inspect(blob)
@@ -196,7 +196,8 @@ class Encoder:
             return None
         written, changed = self._output.modified(f"blobs/{blob_name}"), self._source.modified(name)
         newer = written and changed and changed > written
-        return None if newer or (header.width, header.height) != size else blob
+        made_so = (header.width, header.height) == size and header.weights == self._codec.network.weights_hash
+        return None if newer or not made_so else blob
 
 
 @dataclass

@@ -16,6 +16,7 @@ from latent8 import blob as l8
 from latent8.blob import Header
 from latent8.contents import (
     DEFAULT_MAX_PIXELS,
+    Blob,
     blob_bytes,
     blob_pixels,
     inspect,
@@ -146,13 +147,13 @@ class Codec:
 
     def decode(
         self,
-        blob: bytes,
+        blob: Blob,
         decoder: str | Model | None = None,
         *,
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> Image.Image:
-        """Blob or latents as RGBA PNG -> PIL image, RGB or RGBA.
+        """Blob or latents as RGBA PNG, as bytes or the path of a file -> PIL image, RGB or RGBA.
 
         By this codec's model, or by `decoder`, another model, which is loaded on the same device and kept; it has to
         be of the blob's latent space. legacy_range: of PNGs that were encoded from pixels in [0, 1] where the model
@@ -171,13 +172,13 @@ class Codec:
             self._others[model] = Codec(model, *self._settings, self.max_pixels)
         return self._others[model]
 
-    def decode_many(self, blobs: Iterable[bytes | str | os.PathLike]) -> Iterator[Image.Image | Latent8Error]:
+    def decode_many(self, blobs: Iterable[Blob]) -> Iterator[Image.Image | Latent8Error]:
         """Blobs, as bytes or paths -> PIL images, in order, several at a time, as `decode` gives each.
 
         For a blob that cannot be read or decoded, the BlobError comes in place of its picture, and the others go on.
         `blobs` is read as in `encode_many`.
         """
-        return map_in_order(lambda blob: self.decode(blob_bytes(blob)), blobs, blob_pixels)
+        return map_in_order(self.decode, blobs, blob_pixels)
 
     def analyse(
         self,
@@ -313,12 +314,13 @@ def encode(image: Source, model: str | Model = DEFAULT_MODEL, *, device: str | N
 
 
 def decode(
-    blob: bytes, decoder: str | Model | None = None, *, device: str | None = None, legacy_range: bool = False
+    blob: Blob, decoder: str | Model | None = None, *, device: str | None = None, legacy_range: bool = False
 ) -> Image.Image:
     """`Codec.decode` with the model that the blob names, or another of its latent space, loaded on first use and kept.
 
     `decoders_for(inspect(blob))` lists them; any other is refused before it is loaded.
     """
+    blob = blob_bytes(blob)
     header = inspect(blob)
     model = model_with_id(header.model_id) if decoder is None else _model(decoder)
     require_decoder(header, model)
@@ -334,5 +336,5 @@ def encode_file(
 
 def decode_file(source: str | os.PathLike, target: str | os.PathLike, **options) -> None:
     """.l8 file -> picture file, its format by the ending; options as for `decode`."""
-    image = decode(blob_bytes(source), **options)
+    image = decode(source, **options)
     write_file(target, picture_bytes(image, Path(target).suffix))

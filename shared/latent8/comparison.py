@@ -93,20 +93,21 @@ class Comparison:
 
 
 def compare(
-    blob: bytes,
+    blob: contents.Blob,
     decoders: Sequence[str | Model] = (),
     original: Source | None = None,
     *,
     device: str | None = None,
     max_pixels: int = contents.DEFAULT_MAX_PIXELS,
 ) -> Comparison:
-    """Decode a blob, or latents as RGBA PNG, with several decoders.
+    """Decode a blob, or latents as RGBA PNG, as bytes or the path of a file, with several decoders.
 
     decoders: names of `models()`, or what `own_model` gives, of the blob's latent space; by default the model that it
     was made with. original: the picture that it was made from, as `encode` takes it; a larger one is shrunk as
     `longest_side` does. Raises BlobError, ModelError, or PictureError for an original of another shape; decoders are
     checked before any is loaded.
     """
+    blob = contents.blob_bytes(blob)
     header = contents.inspect(blob)
     models = [model_named(d) if isinstance(d, str) else d for d in decoders] or [model_with_id(header.model_id)]
     names = [model.name for model in models]

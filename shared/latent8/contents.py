@@ -15,6 +15,7 @@ from latent8.pictures import check_size
 from latent8.rgba_png import is_png, open_rgba_png, read_rgba_png, symbols_of
 
 DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
+Blob = bytes | bytearray | memoryview | str | os.PathLike  # of the last two, the path of a file
 CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
 
 
@@ -25,11 +26,12 @@ def pack(header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> bytes:
     return l8.pack(header, symbols, alpha_png)
 
 
-def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.ndarray, bytes]:
+def read(data: Blob, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.ndarray, bytes]:
     """Blob or RGBA PNG, told apart by content -> header, symbols and alpha plane, as `Codec.analyse` gives them.
 
     Raises BlobError; also for a model that is unknown or of another latent shape, and for pictures over the limit.
     """
+    data = blob_bytes(data)
     if is_png(data):
         header, image = open_rgba_png(data)
         _check_model(header)
@@ -43,8 +45,9 @@ def read(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Header, np.
     return l8.unpack(data)
 
 
-def inspect(data: bytes) -> Header:
-    """The header of a blob or RGBA PNG, all of it checked; no model is loaded. Raises BlobError."""
+def inspect(data: Blob) -> Header:
+    """The header of a blob or RGBA PNG, as bytes or a path, all of it checked; no model is loaded. Raises BlobError."""
+    data = blob_bytes(data)
     header = read_rgba_png(data)[0] if is_png(data) else l8.read_header(data)
     _check_model(header)
     return header
@@ -80,17 +83,17 @@ def require_encoder(model: Model) -> None:
         raise ModelError(f"{model.name} only decodes: encode with {others}, whose latents it takes.")
 
 
-def blob_bytes(blob: bytes | str | os.PathLike) -> bytes:
+def blob_bytes(blob: Blob) -> bytes:
     """The bytes themselves, or those of the file. Raises BlobError where it cannot be read."""
-    if isinstance(blob, bytes):
-        return blob
+    if not isinstance(blob, (str, os.PathLike)):
+        return bytes(blob)
     try:
         return Path(blob).read_bytes()
     except OSError as error:
         raise BlobError(f"The file cannot be read ({error.strerror or error}).") from None
 
 
-def blob_pixels(blob: bytes | str | os.PathLike) -> int:
+def blob_pixels(blob: Blob) -> int:
     """Size of the picture in a blob, in pixels; 0 where it cannot be told."""
     try:
         header = inspect(blob_bytes(blob))

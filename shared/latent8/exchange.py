@@ -27,7 +27,7 @@ import numpy as np
 from latent8 import blob as l8
 from latent8.blob import Header
 from latent8.codec import Codec, unpacked
-from latent8.contents import DEFAULT_MAX_PIXELS, read
+from latent8.contents import DEFAULT_MAX_PIXELS, Blob, blob_bytes, read
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.latent_spaces import SPACES, LatentSpace
 from latent8.models import HYPERPRIOR, OWN_SPACE, TINY, Model, model_named, model_with_id, models
@@ -89,19 +89,20 @@ class Latents:
 
 
 def read_latents(
-    data: bytes,
+    data: Blob,
     space: str | None = None,
     *,
     raw: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     codec_named: Callable[[str], Codec] | None = None,
 ) -> Latents:
-    """Bytes of a file in any of the formats above -> Latents.
+    """A file in any of the formats above, as bytes or its path -> Latents.
 
     space: needed where the file does not say it. raw: what a .npy or foreign .safetensors holds are raw latents.
     codec_named: gives the codec of a model with a hyperprior; by default one that is loaded on first use and kept.
     Raises BlobError, and ModelError where blobs of a model with a hyperprior need it and it cannot be had.
     """
+    data = blob_bytes(data)
     if l8.is_blob(data) or is_png(data):
         latents = _read_ours(data, max_pixels, codec_named)
     elif data[: len(_NPY_MAGIC)] == _NPY_MAGIC:
@@ -139,7 +140,7 @@ def write_latents(latents: Latents, to: str, *, raw: bool = False) -> bytes:
 
 
 def convert(
-    data: bytes,
+    data: Blob,
     to: str,
     *,
     space: str | None = None,
@@ -148,6 +149,7 @@ def convert(
     codec_named: Callable[[str], Codec] | None = None,
 ) -> bytes:
     """Latents in one format -> the same in another; see `read_latents` and `write_latents`."""
+    data = blob_bytes(data)
     if to == "l8" and l8.is_blob(data):
         read(data, max_pixels)
         return data

@@ -18,9 +18,9 @@ FEW_CHANNELS = 16  # of more, only a mosaic shows all
 
 
 def latent_pictures(
-    blob: bytes, *, device: str | None = None, max_pixels: int = contents.DEFAULT_MAX_PIXELS
+    blob: contents.Blob, *, device: str | None = None, max_pixels: int = contents.DEFAULT_MAX_PIXELS
 ) -> list[View]:
-    """Blob, or latents as RGBA PNG -> pictures with captions.
+    """Blob, or latents as RGBA PNG, as bytes or the path of a file -> pictures with captions.
 
     A thumbnail, a heat map of each channel with its range (of the 240 of l8-photo: five, and a mosaic of all), a
     histogram of the 8-bit values with the bits each takes; for l8-photo also the bits at each position. Latents are
@@ -31,7 +31,7 @@ def latent_pictures(
     return pictures_of(header, symbols, codec._loaded(model, device) if model.kind == HYPERPRIOR else None)
 
 
-def latent_sheet(blob: bytes, title: str = "", **options) -> Image.Image:
+def latent_sheet(blob: contents.Blob, title: str = "", **options) -> Image.Image:
     """All that `latent_pictures` gives as one RGB picture, 1600 pixels wide; it has the same options."""
     return views.sheet(title, latent_pictures(blob, **options))
 

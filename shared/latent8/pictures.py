@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from latent8.blob import MAX_SIDE
 from latent8.errors import BlobError, PictureError
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+STRIP_ROWS = 256  # an even number
 ACCEPTED = "JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF"
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"}
 
@@ -59,8 +69,7 @@ def open_picture(source: Source, max_pixels: int, longest_side: int | None = Non
     try:
         image.load()
         profile = image.info.get("icc_profile")
-        image = ImageOps.exif_transpose(image)
-        image = _to_srgb(_to_8_bit(image), profile)
+        image = _to_srgb(_to_8_bit(_upright(image)), profile)
     except Exception as error:  # Pillow's readers let through whatever their parsing trips over
         raise PictureError(f"The picture is damaged or of a kind that cannot be read ({_brief(error)}).") from None
     if longest_side and max(image.size) > longest_side:
@@ -118,9 +127,7 @@ def encode_alpha(alpha: np.ndarray) -> bytes:
 def decode_alpha(png: bytes, width: int, height: int) -> np.ndarray:
     """PNG -> uint8 [height, width]. Raises BlobError unless it is of mode L and that size."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is tested next
-            image = Image.open(io.BytesIO(png), formats=["PNG"])
+        image = PngImagePlugin.PngImageFile(io.BytesIO(png))  # not by Image.open, which has a limit of its own
         if image.mode != "L" or image.size != (width, height):
             raise BlobError("The blob is not valid: its alpha plane has another size or mode than the picture.")
         return np.asarray(image)
@@ -158,6 +165,18 @@ def _open(source: Source) -> tuple[Image.Image, str | None]:
         raise PictureError("The picture has over 178 megapixels, more than can be read: shrink it.") from None
     except Exception as error:  # as above
         raise PictureError(f"The file cannot be read ({_brief(error)}).") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by the orientation in its EXIF data; as it is where there is none that can be read.
+
+    ImageOps.exif_transpose would also write the EXIF data anew, and fail for a wrong type in any of its tags.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow's readers let through whatever their parsing trips over
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -214,20 +233,35 @@ def _converted(image: Image.Image, source) -> Image.Image | None:
 
 
 def _filled_under(rgb: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Give hidden pixels the mean of visible ones near by (a pyramid of averages), so that they cost few bits."""
-    colour = rgb.astype(np.float32) * ~hidden[..., None]
-    weight = (~hidden).astype(np.float32)[..., None]
-    levels = [(colour, weight)]
-    while max(colour.shape[:2]) > 1:
-        colour, weight = _halved(colour), _halved(weight)
-        levels.append((colour, weight))
-    colour, weight = levels.pop()
-    filled = colour / np.maximum(weight, 1e-6)
-    for colour, weight in reversed(levels):
-        height, width = colour.shape[:2]
-        above = filled.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    """Give hidden pixels the mean of visible ones near by (a pyramid of averages), so that they cost few bits.
+
+    At full size it goes by strips: floating-point copies of a large picture would take many times its memory.
+    """
+    strips = [slice(top, top + STRIP_ROWS) for top in range(0, len(hidden), STRIP_ROWS)]
+    halves = []
+    for rows in strips:
+        visible = ~hidden[rows, :, None]
+        halves.append((_halved(rgb[rows] * visible.astype(np.float32)), _halved(visible.astype(np.float32))))
+    levels = [tuple(np.concatenate(parts) for parts in zip(*halves, strict=True))]
+    del halves
+    while max(levels[-1][0].shape[:2]) > 1:
+        levels.append(tuple(map(_halved, levels[-1])))
+    filled = np.zeros((1, 1, 3), np.float32)
+    while levels:
+        colour, weight = levels.pop()
+        above = _doubled(filled, colour.shape[0], colour.shape[1])
         filled = np.where(weight > 0, colour / np.maximum(weight, 1e-6), above)
-    return np.where(hidden[..., None], np.rint(filled).clip(0, 255), rgb).astype(np.uint8)
+    result = rgb.copy()
+    for rows in strips:
+        mask = hidden[rows]
+        near = _doubled(filled[rows.start // 2 : rows.stop // 2], *mask.shape)
+        result[rows][mask] = np.rint(near[mask]).clip(0, 255)
+    return result
+
+
+def _doubled(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[h, w, n] -> [height, width, n], which are 2 h and 2 w or one less."""
+    return values.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
 
 
 def _halved(values: np.ndarray) -> np.ndarray:

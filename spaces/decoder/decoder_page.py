@@ -47,7 +47,7 @@ def build_single() -> None:
                     info="For PNGs of early Spaces, which look pale and bright otherwise.",
                     elem_id="legacy-range",
                 )
-                webui.conversion(blob, space, raw)
+                converted = webui.conversion(blob, space, raw)
             button = gr.Button("Decode", variant="primary", elem_id="decode")
             file = gr.DownloadButton("Download picture", interactive=False, elem_id="file")
             facts_view = gr.HTML(elem_id="facts")
@@ -77,6 +77,7 @@ def build_single() -> None:
         api_visibility="private",
         show_progress="hidden",
     )
+    blob.change(lambda: None, None, [converted], api_visibility="private", show_progress="hidden")
     dropped = fitted.then(decode_if_any, inputs, outputs, **private)
     changed = gr.on(
         [picture_format.change, decoder.input, legacy_range.input], decode_if_any, inputs, outputs, **private

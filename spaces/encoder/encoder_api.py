@@ -138,6 +138,7 @@ def numbers(photo: str, done: Encoded) -> dict:
         "height": done.picture.height,
         "upload_bytes": n_upload,
         "blob_bytes": len(done.blob),
+        "alpha_bytes": done.header.alpha_bytes,
         "bpp": round(done.header.bpp, 4),
         "ratio_to_upload": round(n_upload / len(done.blob), 2),
         "ratio_to_raw_rgb": round(3 * n_pixels / len(done.blob), 1),

@@ -21,49 +21,63 @@ MAX_COMPARED = 8_000_000  # pixels: AVIF takes half a minute for so many
 
 def compare(
     found: dict | None, pictures: tuple[str, str] | None
-) -> tuple[str, list[tuple[str, str]], dict[str, str], str]:
-    """WebP and AVIF at the same number of bytes: a table, their pictures, and all files for the slider by name."""
+) -> tuple[str, list[tuple[str, str]], dict[str, str], dict[str, str]]:
+    """WebP and AVIF at the same number of bytes: a table, their pictures, and by name all files for the slider, and
+    why there is none.
+
+    An alpha plane counts for neither side: the others would be given its bytes for their colours.
+    """
     if not found or not pictures:
-        return "", [], {}, ORIGINAL
+        return "", [], {}, {}
     with webui.errors_in_the_page():
         original = open_picture(pictures[0], 1 << 30).rgb
-        rows = [["latent8", f"{found['blob_bytes']:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
-        gallery = []
+        n_bytes = found["blob_bytes"] - found["alpha_bytes"]
+        name = "latent8, without its alpha plane" if found["alpha_bytes"] else "latent8"
+        rows = [[name, f"{n_bytes:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
+        gallery, missing = [], {}
         files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
         folder = webui.request_folder()
-        compared = rivals.at_most(found["blob_bytes"], original) if original[..., 0].size <= MAX_COMPARED else []
+        compared = rivals.at_most(n_bytes, original) if original[..., 0].size <= MAX_COMPARED else []
         if not compared:
-            rows.append([f"WebP, AVIF: pictures over {MAX_COMPARED // 10**6} megapixels are not tried", "", "", ""])
+            not_tried = f"pictures over {MAX_COMPARED // 10**6} megapixels are not tried"
+            rows.append([f"WebP, AVIF: {not_tried}", "", "", ""])
+            missing = {name: f"{name}: {not_tried}." for name in ("WebP", "AVIF")}
         for rival in compared:
             if rival.image is None:
                 least = f"smallest {rival.n_bytes:,}" if rival.n_bytes else "too large a picture"
                 rows.append([rival.name, least, "", ""])
+                missing[rival.name] = f"{rival.name} cannot make this picture as small as the blob is ({least})."
                 continue
             rows.append([rival.name, f"{rival.n_bytes:,}", f"{rival.psnr_db:.2f}", f"{rival.ssim:.4f}"])
             path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
             rival.image.save(path, "PNG", compress_level=1)
             gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
             files[rival.name] = str(path)
-    gallery.insert(0, (pictures[1], f"latent8 in {found['blob_bytes']:,} bytes"))
-    return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, ORIGINAL
+    gallery.insert(0, (pictures[1], f"{name} in {n_bytes:,} bytes"))
+    return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, missing
 
 
-def put_beside(against: str, files: dict[str, str]):
-    """The slider, with the original or a rival on its left side."""
-    if not files:
-        return gr.skip()
+def put_beside(against: str, files: dict[str, str], missing: dict[str, str]):
+    """The slider, with the original or a rival on its left side, and what it shows."""
     if against not in files:
-        gr.Info(f"{against} cannot make this picture as small as the blob is.")
+        if against != ORIGINAL:
+            gr.Info(missing.get(against, f"{against} is still at work on this picture: try again in a moment."))
         against = ORIGINAL
-    return gr.ImageSlider((files[against], files["decoded"]), label=f"{against} | decoded")
+    if not files:
+        return gr.skip(), against
+    return gr.ImageSlider((files[against], files["decoded"]), label=slider_label(against)), against
 
 
-def curves(found: dict | None, pictures: tuple[str, str] | None) -> pd.DataFrame | None:
+def slider_label(against: str) -> str:
+    return f"{against} | decoded"
+
+
+def curves(found: dict | None, files: dict[str, str]) -> pd.DataFrame | None:
     """Size and PSNR of this picture at several settings: the model's, WebP's and AVIF's."""
-    if not found or not pictures:
+    if not found or not files:
         return None
     with webui.errors_in_the_page():
-        picture = open_picture(pictures[0], 1 << 30, CURVE_SIDE)
+        picture = open_picture(files[ORIGINAL], 1 << 30, CURVE_SIDE)
         opaque = Picture(picture.rgb)
         slow = model_named(found["model"]).kind in webui.MAX_PIXELS
         points = ([] if slow else own_curve(opaque, found["model"])) + rivals.curve(opaque.rgb)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 from encoder_api import BATCH_COLUMNS, encode, encode_batch
-from encoder_comparison import CURVE_SIDE, ORIGINAL, compare, curves, put_beside
+from encoder_comparison import CURVE_SIDE, ORIGINAL, compare, curves, put_beside, slider_label
 
 from latent8 import webui
 from latent8.models import DEFAULT_MODEL, HYPERPRIOR, model_named, models
@@ -93,7 +93,12 @@ def build_single() -> None:
                 converted = webui.conversion(blob, gr.State(""), raw)
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
-                label=f"{ORIGINAL} | decoded", format="png", type="filepath", interactive=False, elem_id="slider"
+                label=slider_label(ORIGINAL),
+                format="png",
+                image_mode=None,  # else transparency goes
+                type="filepath",
+                interactive=False,
+                elem_id="slider",
             )
             against = gr.Radio(
                 [ORIGINAL, "WebP", "AVIF"],
@@ -118,7 +123,7 @@ def build_single() -> None:
                     elem_id="curves",
                 )
     found = gr.JSON(visible=False, label="Numbers")
-    files = gr.State({})
+    files, missing = gr.State({}), gr.State({})
     examples = gr.Gallery(
         [str(path) for path in EXAMPLES],
         label="Or start from one of these",
@@ -131,7 +136,13 @@ def build_single() -> None:
     )
     gr.Markdown(EXAMPLE_CREDITS, elem_classes="notice")
     examples.select(example, None, [photo], api_visibility="private", show_progress="hidden")
-    against.input(put_beside, [against, files], [slider], api_visibility="private", show_progress="hidden")
+    against.input(
+        put_beside,
+        [against, files, missing],
+        [slider, against],
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
     outputs = [blob, png, slider, latents, found]
     clicked = button.click(encode, inputs, outputs, api_name="encode", **webui.TAKE_TURNS)
@@ -154,19 +165,25 @@ def build_single() -> None:
     )
     for event in (clicked, changed):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
-        shown = shown.then(lambda: None, None, [converted], api_visibility="private", show_progress="hidden")
+        shown = shown.then(
+            begin_anew,
+            None,
+            [converted, slider, against, files, missing],
+            api_visibility="private",
+            show_progress="hidden",
+        )
         shown = shown.then(ready, [blob, png], [blob, png], api_visibility="private", show_progress="hidden")
         compared = shown.then(
             compare,
             [found, slider],
-            [rivals_view, rivals_gallery, files, against],
+            [rivals_view, rivals_gallery, files, missing],
             api_visibility="private",
             show_progress="hidden",
             concurrency_id="rivals",  # takes no model, and long
             concurrency_limit=1,
         )
         compared.success(
-            curves, [found, slider], [plot], api_visibility="private", show_progress="hidden", **webui.TAKE_TURNS
+            curves, [found, files], [plot], api_visibility="private", show_progress="hidden", **webui.TAKE_TURNS
         )
 
 
@@ -208,6 +225,11 @@ def encode_if_any(
 def example(event: gr.SelectData) -> str:
     """The example photo that was clicked, as if it had been dropped."""
     return str(EXAMPLES[event.index])
+
+
+def begin_anew():
+    """What belongs to the last photo goes: its converted latents, and what it was compared with."""
+    return None, gr.ImageSlider(label=slider_label(ORIGINAL)), ORIGINAL, {}, {}
 
 
 def ready(blob: str | None, png: str | None):
