@@ -251,6 +251,47 @@ def test_codec_does_what_training_did(fresh: tuple[hp.Hyperprior, Codec], sunset
         assert np.abs(found - wanted).mean() < 1.5  # whole levels, and half precision; 3 and more where one part is off
 
 
+def test_scale_that_is_not_a_number_spoils_one_batch_and_no_more(sunset: np.ndarray, tmp_path: Path) -> None:
+    options = [str(tmp_path), "--model", "l8-photo", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    trainer = train.Trainer(train.parse_args(options))
+    with torch.no_grad():
+        trainer.model.scale.third.bias[0] = math.nan
+    pixels = torch.tensor(sunset[-64:, -64:]).permute(2, 0, 1)[None].float() / 255
+    before = trainer.model.synthesis.linear.bias.clone()
+    trainer.train_step(pixels)
+    assert trainer.guard.skipped == 1 and torch.equal(trainer.model.synthesis.linear.bias, before)
+
+
+def test_latents_are_drawn_towards_their_means(fresh: tuple[hp.Hyperprior, Codec], sunset: np.ndarray) -> None:
+    """By the shift of the scale, of which each has one; q itself is the distance in steps otherwise."""
+    _, codec = fresh
+    network, quality = codec.network, 70
+    y = network.encode_pixels(np.ascontiguousarray(sunset[:64, :96]))
+    payload = network.pack(y, quality)
+    passes = network.symbols(payload, y.shape)
+    q, means, scales = passes.q.numpy().astype(float), passes.means.numpy().copy(), passes.tables().astype(int)
+    shift = network._layers.reconstruction_shift.detach().numpy()
+    gain = network._layers.log_inverse_gain(torch.tensor([level_of(quality)])).exp()[0].detach().numpy()
+    assert len(np.unique(scales[q != 0])) > 3 and shift[scales[q != 0]].min() > 0
+    assert hp.residual_gain(network._layers.log_gain(torch.tensor([level_of(quality)]))).unique().tolist() == [1.0]
+    wanted = (q - np.sign(q) * shift[scales] + means) * gain
+    np.testing.assert_allclose(network.latents(passes), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(network.unpack(payload, y.shape)[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_no_mean_of_a_colour_is_beyond_its_symbols() -> None:
+    """However fine the steps are, and though the means be foretold to be at the other end of their range."""
+    log_gain = torch.linspace(-1, 4, 11)[:, None, None, None].expand(-1, hp.N_LATENTS, 1, 1)
+    gain, v = hp.residual_gain(log_gain), 13.8565 * log_gain.exp()
+    assert gain[log_gain < 2].unique().tolist() == [1.0] and (gain <= 1).all()
+    means = list(hp.COLOUR_MEANS)
+    assert ((gain * v)[:, means] <= hp.MAX_SYMBOL).all() and ((gain * v)[-1, means] > 0.9 * hp.MAX_SYMBOL).all()
+    others = [channel for channel in range(hp.N_LATENTS) if channel not in means]
+    assert gain[:, others].unique().tolist() == [1.0]
+    q, shift = torch.tensor([-3.0, 0.0, 2.0]), torch.tensor(0.25)
+    assert hp.dequantised(q, torch.tensor(10.0), shift, torch.tensor(0.5)).tolist() == [4.5, 10.0, 13.5]
+
+
 @pytest.mark.parametrize("kind", ["logistic", "lopsided", "one symbol", "no zeros", "random"])
 def test_symmetric_counts_are_whole_and_in_proportion(kind: str) -> None:
     weights = torch.zeros(3, 255, dtype=torch.float64)

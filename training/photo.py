@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from latent8.hyperprior import (
     MAX_SYMBOL,
-    N_CHROMA,
     N_LEVELS,
-    N_LUMA,
     N_SCALES,
     PASSES,
     Hyperprior,
     Synthesis,
+    dequantised,
+    residual_gain,
     rounded_towards_zero,
     standard_deviation,
 )
@@ -35,9 +35,16 @@ LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00012, 0.063  # of the first and the last leve
 MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
 # Shares of the learning rate, by the first part of a parameter's name that is found. The DCTs are good as they are;
 # scales are in units of a table's index, and have far to go.
-SHARES = {".linear.": 0.02, "hyper_scale.": 50.0, "scale.third.": 10.0, "scale_contexts.": 5.0, ".rows": 3.0, "": 1.0}
+SHARES = {
+    ".linear.": 0.02,
+    "hyper_scale.": 50.0,
+    "scale.third.": 10.0,
+    "scale_contexts.": 5.0,
+    ".rows": 3.0,
+    "reconstruction_shift": 3.0,
+    "": 1.0,
+}
 COARSE_WEIGHT = 2.0  # of the squared error at 1/4 size
-LARGEST_MEAN = 14.0  # of a colour over a block, as its DCT coefficient: 16 sqrt(3) / 2
 
 
 class PhotoTask:
@@ -53,13 +60,7 @@ class PhotoTask:
         # The uniform step at which one more bit lowers lambda 255^2 MSE by as much as it costs: with D = step^2 / 12
         # for each of 3 coefficients a pixel, dD/dR = -2 ln 2 D.
         steps = (18 / (lambdas * 255**2 * math.log(2))).sqrt()
-        model = Hyperprior(log_gains=-steps.log())
-        highest = math.log(MAX_SYMBOL / LARGEST_MEAN)  # finer steps of the means would be clipped, and help nobody
-        with torch.no_grad():
-            for channel in (0, N_LUMA, N_LUMA + N_CHROMA):
-                model.log_gain.rows[:, channel].clamp_(max=highest)
-                model.log_inverse_gain.rows[:, channel].clamp_(min=-highest)
-        return model
+        return Hyperprior(log_gains=-steps.log())
 
     def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
         groups: dict[float, list[Tensor]] = {}
@@ -134,7 +135,8 @@ def trade(level: Tensor) -> Tensor:
 def forward(model: nn.Module, photos: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures [B, 3, S, S], levels [B] -> reconstructions, bits of the latents [B], bits of the hyper-latents [B]."""
     assert isinstance(model, Hyperprior)
-    v = (model.analysis(photos) * model.log_gain(level).exp()).float()
+    log_gain = model.log_gain(level)
+    v, gain = (model.analysis(photos) * log_gain.exp()).float(), residual_gain(log_gain)
     z = model.hyper_analysis(v).float()
     z_rounded = rounded(z)
     mean, scale = model.mean(z_rounded, level).float(), model.scale(z_rounded, level).float()
@@ -146,11 +148,12 @@ def forward(model: nn.Module, photos: Tensor, level: Tensor) -> tuple[Tensor, Te
         if number:
             mean = torch.where(mask, mean + model.mean_contexts[number - 1](q, level).float(), mean)
             scale = torch.where(mask, scale + model.scale_contexts[number - 1](q.abs(), level).float(), scale)
-        q = torch.where(mask, rounded_as_coded(v - mean, scale), q)
-    y = (q + mean) * model.log_inverse_gain(level).exp()
+        q = torch.where(mask, rounded_as_coded(gain * (v - mean), scale), q)
+    shift = model.reconstruction_shift[scale.detach().nan_to_num().clamp(0, N_SCALES - 1).round().long()]
+    y = dequantised(q, mean, shift, gain) * model.log_inverse_gain(level).exp()
     hyper_scale = model.hyper_scale(level).expand_as(z)
     synthesis: Synthesis = model.synthesis
-    return synthesis(y, level), n_bits(noisy(v - mean), scale), n_bits(noisy(z), hyper_scale)
+    return synthesis(y, level), n_bits(noisy(gain * (v - mean)), scale), n_bits(noisy(z), hyper_scale)
 
 
 def rounded(x: Tensor) -> Tensor:

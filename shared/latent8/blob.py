@@ -31,8 +31,9 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     .       4     checksum                         CRC-32 (as in zlib) of all bytes before it
 
 Symbol q stands for the latent low + (high - low) * q / top. With coding 2, low is -127, high 127 and top 254: a
-latent is then a whole number of quantisation steps above the mean that the hyperprior expects. Nothing follows the
-checksum.
+latent is then a whole number of quantisation steps above the mean that the hyperprior expects, drawn towards it by a
+part of a step unless it is 0: by `reconstruction_shift[s]` of the weights, where s = 0 ... 63 is the scale whose table
+the symbol has, in all bands (latent8/hyperprior.py has the whole formula). Nothing follows the checksum.
 """
 
 from __future__ import annotations

@@ -5,15 +5,19 @@ autoregressive and hierarchical priors for learned image compression" (2018). Pi
 have 240 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
 
     y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
-    mean, scale = h_s(z)     q = round(v - mean)    y' = (q + mean) / gain'(level)      x' = IDCT(y') + g_s(y')
+    mean, scale = h_s(z)     q = round(r (v - mean))    y' = ((q - sign(q) shift(scale)) / r + mean) / gain'(level)
+    x' = IDCT(y') + g_s(y')
 
 Rounding goes to the nearest whole number, or to the next one towards zero where that saves enough bits. q is coded in
 three passes; to mean and scale of the second and third, contexts add what the symbols of the passes before foretell
-(after He et al., "Checkerboard context model for efficient learned image compression", 2021).
+(after He et al., "Checkerboard context model for efficient learned image compression", 2021). What rounds to a whole
+number other than 0 lies nearer to 0 than that number in the mean, the more so the smaller its scale: hence the shift. r
+is 1 but for three channels at high levels, see `residual_gain`.
 
 DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 192 luma and 2 x 24 chroma
-coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (smallest
-files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels.
+coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (small
+files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels, and extrapolated to
+still smaller files.
 
 This module needs torch alone, so that training does too.
 """
@@ -39,6 +43,8 @@ HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
 PASSES = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
 # Rows and columns, in a window of 3 x 3, of the neighbours that are known in the second and the third pass.
 NEIGHBOURS = (((0, 0), (0, 2), (2, 0), (2, 2)), ((0, 1), (1, 0), (1, 2), (2, 1)))
+COLOUR_MEANS = (0, N_LUMA, N_LUMA + N_CHROMA)  # latents, of luma and of both chromas
+LARGEST_MEAN = 15.0  # of a colour over a block: its DCT coefficient is at most 16 sqrt(3) / 2, and g_a adds to it
 MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
 DISTORTION_BITS = 26.0  # what a squared step of error in a latent is worth when it is rounded
 
@@ -218,7 +224,7 @@ class MeanContext(Context):
 
 
 class LevelTable(nn.Module):
-    """Levels [B] in 0 ... N_LEVELS - 1 -> [B, n, 1, 1], interpolated between learned rows."""
+    """Levels [B] up to N_LEVELS - 1 -> [B, n, 1, 1], interpolated between learned rows, extrapolated below 0."""
 
     def __init__(self, n: int, start: Tensor | None = None):
         super().__init__()
@@ -245,18 +251,37 @@ class Hyperprior(nn.Module):
         self.mean_contexts = nn.ModuleList(MeanContext(number) for number in range(len(NEIGHBOURS)))
         self.scale_contexts = nn.ModuleList(Context(number) for number in range(len(NEIGHBOURS)))
         self.hyper_scale = LevelTable(N_HYPER, torch.full((N_LEVELS, N_HYPER), 30.0))
+        deviations = standard_deviation(torch.arange(N_SCALES))
+        self.reconstruction_shift = nn.Parameter((0.07 / deviations).clamp(max=0.22))  # about right, then learned
 
 
 def rounded_towards_zero(residual: Tensor, bits_saved: Callable[[Tensor], Tensor]) -> Tensor:
     """Residuals v - mean in steps -> q: n, the nearest whole number, or the next one towards zero if that costs less.
 
     `bits_saved` gives for n >= 0, of the residuals' shape, how many bits less n - 1 costs. It adds a squared error of
-    (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, at DISTORTION_BITS each.
+    (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, at DISTORTION_BITS each. With the shift of `dequantised` it is a
+    little more; to count that, at fewer bits each, gave the same pictures in as many bytes.
     """
     size = residual.abs()
     n = (size + 0.5).floor().clamp(max=MAX_SYMBOL)
     lower = (n > 0) & (2 * (size - n) + 1 < bits_saved(n) / DISTORTION_BITS)
     return (n - lower.to(n.dtype)) * residual.sign()
+
+
+def residual_gain(log_gain: Tensor) -> Tensor:
+    """Logarithms of the gains [B, 240, 1, 1] -> what residuals v - mean are multiplied by before they are rounded.
+
+    1, but less for the means of colours where their steps are finer than symbols can count: they may be foretold to be
+    at the other end of their range.
+    """
+    gain = torch.ones_like(log_gain)
+    gain[:, COLOUR_MEANS] = (math.log(MAX_SYMBOL / LARGEST_MEAN) - log_gain[:, COLOUR_MEANS]).clamp(max=0).exp()
+    return gain
+
+
+def dequantised(q: Tensor, mean: Tensor, shift: Tensor, gain: Tensor) -> Tensor:
+    """Symbols, means in steps, the shift that belongs to each symbol's scale, residual gains -> latents in steps."""
+    return (q - q.sign() * shift) / gain + mean
 
 
 def standard_deviation(scale: Tensor) -> Tensor:

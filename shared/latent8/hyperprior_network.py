@@ -132,14 +132,16 @@ class HyperpriorNetwork(Network):
     @torch.inference_mode()
     def symbols_and_tables(self, y: np.ndarray, quality: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Latents -> z and q, each with the table of every symbol."""
-        latents, gain = torch.from_numpy(y), self._layers.log_gain(torch.tensor([level_of(quality)])).exp()[0]
+        latents, log_gain = torch.from_numpy(y), self._layers.log_gain(torch.tensor([level_of(quality)]))
+        gain, residual_gain = log_gain.exp()[0], hp.residual_gain(log_gain)[0]
         z = hyper_latents(self._layers, latents, quality).numpy()
         passes = Passes(self._layers, z, quality, y.shape)
         for rows_and_columns in passes.in_order():
             for channels in _few_channels(latents[rows_and_columns].shape):
                 places = channels, *rows_and_columns[1:]
                 tables = torch.from_numpy(self._q_tables(passes, places).astype(np.int64))
-                passes.q[places] = self._rounded(latents[places] * gain[channels] - passes.means[places], tables)
+                residual = latents[places] * gain[channels] - passes.means[places]
+                passes.q[places] = self._rounded(residual * residual_gain[channels], tables)
         return self.with_tables(passes)
 
     def with_tables(self, passes: Passes) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -187,8 +189,15 @@ class HyperpriorNetwork(Network):
     @torch.inference_mode()
     def latents(self, passes: Passes) -> np.ndarray:
         """All symbols -> latents y, in the memory of their means."""
-        inverse_gain = self._layers.log_inverse_gain(torch.tensor([level_of(passes.quality)])).exp()[0]
-        return passes.means.add_(passes.q).mul_(inverse_gain).numpy()
+        level = torch.tensor([level_of(passes.quality)])
+        inverse_gain = self._layers.log_inverse_gain(level).exp()[0]
+        residual_gain = hp.residual_gain(self._layers.log_gain(level))[0]
+        shifts = self._layers.reconstruction_shift
+        for channels in _few_channels(passes.means.shape):
+            shift = shifts[torch.from_numpy(passes.tables((channels,)).astype(np.int64))]
+            y = hp.dequantised(passes.q[channels], passes.means[channels], shift, residual_gain[channels])
+            torch.mul(y, inverse_gain[channels], out=passes.means[channels])
+        return passes.means.numpy()
 
     def render(self, y: np.ndarray, quality: int, progress: Progress | None = None) -> np.ndarray:
         """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3]."""

@@ -12,6 +12,7 @@ and in the weights file, what decides on probabilities:
                                       `context_scales`
 
 Means come from a floating-point network: they shift what a symbol stands for, by as little as they differ.
+`reconstruction_shift` is added to them, one value for each scale.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from latent8 import hyperprior as hp
 
 MAX_QUALITY = 100
+LOWEST_LEVEL = -0.5  # of quality 1; what depends on the level is extrapolated to it
 N_BANDS = hp.N_LEVELS  # of qualities: each has its own tables
 TABLE_BITS = 20
 WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer network
@@ -43,6 +45,7 @@ class L8Photo(ModelMixin, ConfigMixin):
         self.log_gain, self.log_inverse_gain = layers.log_gain, layers.log_inverse_gain
         self.hyper_analysis, self.mean = layers.hyper_analysis, layers.mean
         self.mean_contexts = layers.mean_contexts
+        self.reconstruction_shift = layers.reconstruction_shift
         scale, contexts = layers.scale, layers.scale_contexts
         n_symbols = 2 * hp.MAX_SYMBOL + 1
         self.register_buffer("hyper_tables", torch.zeros(N_BANDS, hp.N_HYPER, n_symbols, dtype=torch.int32))
@@ -137,10 +140,10 @@ def _shifted(x: Tensor, bits: int) -> Tensor:
 
 
 def level_of(quality: int) -> float:
-    """Quality 1 ... 100 -> level 0 ... N_LEVELS - 1."""
-    return (quality - 1) / (MAX_QUALITY - 1) * (hp.N_LEVELS - 1)
+    """Quality 1 ... 100 -> level LOWEST_LEVEL ... N_LEVELS - 1."""
+    return LOWEST_LEVEL + (quality - 1) / (MAX_QUALITY - 1) * (hp.N_LEVELS - 1 - LOWEST_LEVEL)
 
 
 def band_of(quality: int) -> int:
     """Quality 1 ... 100 -> band 0 ... N_BANDS - 1, the nearest level."""
-    return round(level_of(quality))
+    return max(0, round(level_of(quality)))
