@@ -221,7 +221,7 @@ def test_interrupted_write_leaves_nothing_behind(run: Run, photo: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    assert run("encode", photo, "--quality", 9) == (2, [], [f"latent8: {photo}: No space left on device."])
+    assert run("encode", photo, "--quality", 9) == (2, [], [f"latent8: {photo}: No space left on device: {blob}"])
     assert blob.read_bytes() == before
     assert names_in(photo.parent) == {"photo.png", "photo.l8"}
 
