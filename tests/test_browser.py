@@ -92,13 +92,6 @@ def junk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def blob(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("blob") / "blob.l8"
-    path.write_bytes(latent8.encode(photo))
-    return path
-
-
 def drop(page: Page, where: str, *paths: Path) -> None:
     page.locator(f"{where} [data-testid=file-upload]").set_input_files([str(path) for path in paths])
 

@@ -96,7 +96,7 @@ def blob_bytes(blob: Blob) -> bytes:
 def blob_pixels(blob: Blob) -> int:
     """Size of the picture in a blob, in pixels; 0 where it cannot be told."""
     try:
-        header = inspect(blob_bytes(blob))
+        header = inspect(blob)
     except BlobError:
         return 0
     return header.width * header.height
