@@ -131,16 +131,15 @@ def test_rounding_is_the_cheapest_of_two(photo_codec: Codec) -> None:
     network = photo_codec.network
     random = np.random.default_rng(0)
     residual, tables = random.laplace(0, 2, 2000), random.integers(512, 1024, 2000)
+    worth = random.uniform(15, 30, 2000)
     bits = network._tables.bits()
     np.testing.assert_array_equal(bits[512:], bits[512:, ::-1])  # rounding looks at magnitudes alone
-    found = network._rounded(torch.from_numpy(residual).float(), torch.from_numpy(tables)).numpy()
+    given = (torch.from_numpy(values) for values in (residual.astype(np.float32), tables, worth.astype(np.float32)))
+    found = network._rounded(*given).numpy()
     moved = 0
-    for r, table, n in zip(residual, tables, found, strict=True):
+    for r, table, bits_each, n in zip(residual, tables, worth, found, strict=True):
         nearest = int(np.rint(r))
-        cost = {
-            m: hp.DISTORTION_BITS * (r - m) ** 2 + bits[table, m + 127]
-            for m in (nearest, nearest - int(np.sign(nearest)))
-        }
+        cost = {m: bits_each * (r - m) ** 2 + bits[table, m + 127] for m in (nearest, nearest - int(np.sign(nearest)))}
         assert n in cost and cost[n] <= min(cost.values()) + 1e-3
         moved += n != nearest
     assert 20 < moved < 1000

@@ -59,16 +59,18 @@ def test_every_layer_is_trained(sunset: np.ndarray) -> None:
 def test_coarse_errors_cost_more_than_fine_ones(monkeypatch) -> None:
     photos = torch.full((1, 3, 64, 64), 0.5)
     signs = 1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
+    of_blocks = signs[:16, :16].repeat_interleave(4, 0).repeat_interleave(4, 1)  # there at 1/4 size, gone at 1/8
     task = PhotoTask(None, 0.0)
     losses, figures = [], []
-    for error in (0.1 * signs, torch.full((64, 64), 0.1)):
+    for error in (0.1 * signs, 0.1 * of_blocks, torch.full((64, 64), 0.1)):
         monkeypatch.setattr(photo, "forward", lambda model, x, level, e=error: (x + e, torch.zeros(1), torch.zeros(1)))
         torch.manual_seed(0)  # the same level
         loss, found = task.loss(task.new_model(), photos)
         losses.append(loss.item())
         figures.append(found["psnr_db"])
     assert losses[1] == pytest.approx(losses[0] * (1 + COARSE_WEIGHT), rel=1e-4)
-    assert figures == pytest.approx([20.0, 20.0], abs=1e-3)
+    assert losses[2] == pytest.approx(losses[0] * (1 + 2 * COARSE_WEIGHT), rel=1e-4)
+    assert figures == pytest.approx([20.0] * 3, abs=1e-3)
 
 
 def test_bits_of_training_are_those_of_the_tables() -> None:

@@ -1,8 +1,8 @@
 """What is particular to training l8-photo: rate and distortion at all levels at once.
 
 Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
-2018), where MSE has that of the pictures at 1/4 size added, since eyes see coarse errors better than fine ones, plus
-1 - MS-SSIM of the luma and LPIPS where they have a weight. Losses of different levels are brought to one
+2018), where MSE has those of the pictures at 1/4 and 1/8 size added, since eyes see coarse errors better than fine
+ones, plus 1 - MS-SSIM of the luma and LPIPS where they have a weight. Losses of different levels are brought to one
 size by lambda(t) ^ -1/2. LPIPS counts for lambda(t) ^ -1/4 beside the rest: it matters most at low rates, and at high
 rates costs PSNR for no gain to the eye. As Minnen and Singh (2020) found best, bits are counted with uniform noise in
 place of rounding, and the synthesis sees latents rounded as the codec does, gradients passing straight through.
@@ -24,6 +24,7 @@ from latent8.hyperprior import (
     Hyperprior,
     Synthesis,
     dequantised,
+    distortion_bits,
     residual_gain,
     rounded_towards_zero,
     standard_deviation,
@@ -44,7 +45,7 @@ SHARES = {
     "reconstruction_shift": 3.0,
     "": 1.0,
 }
-COARSE_WEIGHT = 2.0  # of the squared error at 1/4 size
+COARSE_WEIGHT = 2.0  # of the squared errors at 1/4 and at 1/8 size
 
 
 class PhotoTask:
@@ -76,9 +77,10 @@ class PhotoTask:
         output, bits, hyper_bits = forward(model, photos, level)
         n_pixels = photos.shape[-1] * photos.shape[-2]
         error = output.float() - photos
-        mse, coarse = (e.square().mean((1, 2, 3)) for e in (error, nn.functional.avg_pool2d(error, 4)))
+        quarter, eighth = (nn.functional.avg_pool2d(error, size) for size in (4, 8))
+        mse, *coarse = (e.square().mean((1, 2, 3)) for e in (error, quarter, eighth))
         lambdas = trade(level)
-        loss = (bits + hyper_bits) / n_pixels + lambdas * 255**2 * (mse + COARSE_WEIGHT * coarse)
+        loss = (bits + hyper_bits) / n_pixels + lambdas * 255**2 * (mse + COARSE_WEIGHT * sum(coarse))
         relative = (lambdas / MIDDLE_LAMBDA).sqrt()
         perceptual = structural = math.nan
         if self.ms_ssim_weight:
@@ -170,7 +172,7 @@ def rounded_as_coded(residual: Tensor, scale: Tensor) -> Tensor:
 
     x = residual.clamp(-MAX_SYMBOL, MAX_SYMBOL)
     with torch.no_grad():
-        change = rounded_towards_zero(x, bits_saved) - x
+        change = rounded_towards_zero(x, bits_saved, distortion_bits().to(x.device)) - x
     return x + change
 
 

@@ -46,7 +46,9 @@ NEIGHBOURS = (((0, 0), (0, 2), (2, 0), (2, 2)), ((0, 1), (1, 0), (1, 2), (2, 1))
 COLOUR_MEANS = (0, N_LUMA, N_LUMA + N_CHROMA)  # latents, of luma and of both chromas
 LARGEST_MEAN = 15.0  # of a colour over a block: its DCT coefficient is at most 16 sqrt(3) / 2, and g_a adds to it
 MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
-DISTORTION_BITS = 26.0  # what a squared step of error in a latent is worth when it is rounded
+# What a squared step of error in a latent is worth when it is rounded: of a high frequency, and how much more of a low
+# one, whose loss eyes see sooner.
+DISTORTION_BITS, MORE_DISTORTION_BITS = 18.0, 12.0
 
 # Standard deviations that the scale stands for, evenly spaced in their logarithm.
 N_SCALES, MIN_SCALE, MAX_SCALE = 64, 0.11, 64.0
@@ -255,17 +257,23 @@ class Hyperprior(nn.Module):
         self.reconstruction_shift = nn.Parameter((0.07 / deviations).clamp(max=0.22))  # about right, then learned
 
 
-def rounded_towards_zero(residual: Tensor, bits_saved: Callable[[Tensor], Tensor]) -> Tensor:
+def rounded_towards_zero(residual: Tensor, bits_saved: Callable[[Tensor], Tensor], worth: Tensor) -> Tensor:
     """Residuals v - mean in steps -> q: n, the nearest whole number, or the next one towards zero if that costs less.
 
     `bits_saved` gives for n >= 0, of the residuals' shape, how many bits less n - 1 costs. It adds a squared error of
-    (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, at DISTORTION_BITS each. With the shift of `dequantised` it is a
-    little more; to count that, at fewer bits each, gave the same pictures in as many bytes.
+    (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, worth that many bits each, see `distortion_bits`. With the shift of
+    `dequantised` it is a little more; to count that, at fewer bits each, gave the same pictures in as many bytes.
     """
     size = residual.abs()
     n = (size + 0.5).floor().clamp(max=MAX_SYMBOL)
-    lower = (n > 0) & (2 * (size - n) + 1 < bits_saved(n) / DISTORTION_BITS)
+    lower = (n > 0) & (2 * (size - n) + 1 < bits_saved(n) / worth)
     return (n - lower.to(n.dtype)) * residual.sign()
+
+
+def distortion_bits() -> Tensor:
+    """What a squared step of error is worth in each latent when it is rounded: [240, 1, 1]."""
+    low = torch.tensor([math.exp(-(u * u + v * v) / 64) for _, u, v in frequencies_of_latents()])
+    return (DISTORTION_BITS + MORE_DISTORTION_BITS * low)[:, None, None]
 
 
 def residual_gain(log_gain: Tensor) -> Tensor:
@@ -289,19 +297,22 @@ def standard_deviation(scale: Tensor) -> Tensor:
     return MIN_SCALE * torch.exp(scale * LOG_SCALE_STEP)
 
 
+def frequencies_of_latents() -> list[tuple[int, int, int]]:
+    """Of each latent: the colour, 0 for luma, and how many half waves it has downwards and across in 16 pixels."""
+    low_first = sorted((u * u + v * v, u, v) for u in range(STRIDE) for v in range(STRIDE))
+    counts = enumerate((N_LUMA, N_CHROMA, N_CHROMA))
+    return [(colour, u, v) for colour, count in counts for _, u, v in low_first[:count]]
+
+
 def dct_basis() -> Tensor:
     """[240, 768]: orthonormal rows on PixelUnshuffle(16) of RGB, low frequencies first; luma, then both chromas."""
     n = torch.arange(STRIDE, dtype=torch.float64)
     dct = torch.cos(math.pi * (n + 0.5) * n[:, None] / STRIDE) * math.sqrt(2 / STRIDE)
     dct[0] /= math.sqrt(2)
-    frequencies = sorted((u * u + v * v, u, v) for u in range(STRIDE) for v in range(STRIDE))
     colours = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
     colours /= colours.norm(dim=1, keepdim=True)
-    rows = []
-    for colour, count in zip(colours, (N_LUMA, N_CHROMA, N_CHROMA), strict=True):
-        for _, u, v in frequencies[:count]:
-            rows.append(torch.einsum("c,y,x->cyx", colour, dct[u], dct[v]).flatten())
-    return torch.stack(rows).float()
+    rows = [torch.einsum("c,y,x->cyx", colours[c], dct[u], dct[v]) for c, u, v in frequencies_of_latents()]
+    return torch.stack(rows).flatten(1).float()
 
 
 def _start_at_zero(convolution: nn.Conv2d) -> None:

@@ -41,6 +41,7 @@ class HyperpriorNetwork(Network):
         self._tables = Tables(all_tables(layers).numpy())
         self.bits = self._tables.bits()  # what each symbol -127 ... 127 costs under each table: float32 [n, 255]
         of_magnitudes = self.bits[:, hp.MAX_SYMBOL :]
+        self._distortion_bits = hp.distortion_bits()
         self._bits_saved = torch.from_numpy(np.diff(of_magnitudes, axis=1, prepend=of_magnitudes[:, :1]))
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
@@ -141,7 +142,8 @@ class HyperpriorNetwork(Network):
                 places = channels, *rows_and_columns[1:]
                 tables = torch.from_numpy(self._q_tables(passes, places).astype(np.int64))
                 residual = latents[places] * gain[channels] - passes.means[places]
-                passes.q[places] = self._rounded(residual * residual_gain[channels], tables)
+                worth = self._distortion_bits[channels]
+                passes.q[places] = self._rounded(residual * residual_gain[channels], tables, worth)
         return self.with_tables(passes)
 
     def with_tables(self, passes: Passes) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -149,10 +151,11 @@ class HyperpriorNetwork(Network):
         z, q = passes.z, passes.q.numpy()
         return [(z, self._z_tables(z.shape, passes.quality)), (q, self._q_tables(passes))]
 
-    def _rounded(self, residual: Tensor, tables: Tensor) -> Tensor:
-        """Residuals in steps, and the table of each -> int8 symbols."""
+    def _rounded(self, residual: Tensor, tables: Tensor, worth: Tensor) -> Tensor:
+        """Residuals in steps, the table of each, what a squared step is worth -> int8 symbols."""
         first = tables * self._bits_saved.shape[1]
-        return hp.rounded_towards_zero(residual, lambda n: self._bits_saved.take(first + n.long())).to(torch.int8)
+        q = hp.rounded_towards_zero(residual, lambda n: self._bits_saved.take(first + n.long()), worth)
+        return q.to(torch.int8)
 
     def pack_at_most(self, y: np.ndarray, n_bytes: int) -> bytes:
         """Latents -> the payload of the highest quality found that fits; of quality 1 where none does.
