@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.register_assert_rewrite("app_calls", "blob_calls", "foreign_files", "picture_files")
+pytest.register_assert_rewrite(
+    "app_calls", "blob_calls", "blobs_by_hand", "drawn_photos", "foreign_files", "picture_files"
+)
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 GOLDEN = Path(__file__).with_name("golden")
@@ -93,6 +95,14 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
 
     monkeypatch.setattr(cli, "Codec", load)
     return run
+
+
+@pytest.fixture
+def small_photo(tmp_path: Path) -> Path:
+    """photo.png of 50 x 40 pixels, alone in its folder."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(gradient(50, 40)).save(path)
+    return path
 
 
 @pytest.fixture
@@ -184,6 +194,10 @@ def png_claiming(width: int, height: int, colour_type: int, *chunks: bytes) -> b
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
     parts = [png_chunk(b"IHDR", header), *chunks, png_chunk(b"IDAT", zlib.compress(bytes(64))), png_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def gradient(width: int, height: int) -> np.ndarray:
