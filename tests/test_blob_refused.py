@@ -21,7 +21,9 @@ from latent8.blob import (
     pack,
     unpack,
 )
+from latent8.contents import inspect, read
 from latent8.errors import BlobError
+from latent8.models import OWN_ID
 
 
 @pytest.mark.parametrize(
@@ -215,6 +217,16 @@ def test_the_largest_claim_of_a_small_blob_stays_small() -> None:
     unpack(build_blob())  # imports and tables are loaded once, and are not part of it
     with allocating_at_most(40_000_000), contextlib.suppress(BlobError):
         unpack(blob)
+
+
+def test_an_own_models_latents_are_counted_before_they_are_decoded() -> None:
+    """Its channels and stride may be anything: of 0.9 megapixels it could have 230 million latents."""
+    size = {"width": 950, "height": 950, "channels": 255, "stride": 1}
+    blob = build_blob(model_id=OWN_ID, coding=ENTROPY_CODED, payload=bytes(side_bytes(255) + 200_000), **size)
+    inspect(blob)
+    with allocating_at_most(1_000_000), pytest.raises(BlobError) as found:
+        read(blob)
+    assert str(found.value) == "The blob states 230.1 million latents, over the limit of 100.0."
 
 
 def test_payload_length_beyond_the_blob_allocates_nothing() -> None:

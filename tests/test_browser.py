@@ -188,6 +188,22 @@ def test_settings_encode_again_without_an_upload(
     assert not slider.is_visible() and page.get_by_label("Levels").first.is_visible()
 
 
+def test_a_photo_is_compared_at_its_last_quality(open_page: Callable[..., Page], encoder: AppServer) -> None:
+    """Also where the comparison before it, which takes seconds, has not ended."""
+    page = open_page(encoder)
+    page.get_by_role("button", name="WebP and AVIF in the same number of bytes").click()
+    example = Path(__file__).parents[1] / "spaces" / "encoder" / "examples" / "life.jpg"
+    drop(page, "#photo", example)
+    page.locator("#facts table").wait_for()
+    assert page.locator("#rivals table").count() == 0  # it has begun
+    slider = page.locator("#quality input[type=range]")
+    slider.fill("20")
+    slider.dispatch_event("pointerup")
+    page.locator("#facts").get_by_text("quality 20").wait_for()
+    size = f"{len(latent8.encode(example, quality=20)):,}"
+    page.locator("#rivals table").get_by_text(size).first.wait_for()
+
+
 def test_slider_shows_a_rival_of_the_same_size(
     open_page: Callable[..., Page], encoder: AppServer, tmp_path: Path
 ) -> None:
@@ -259,6 +275,21 @@ def test_page_offers_decoders_that_fit_and_converts(
         "sd-vae-ft-mse (335 MB download)",
         "consistency (1,310 MB download)",
     ]
+
+
+def test_the_last_of_two_blobs_is_the_one_that_is_shown(
+    open_page: Callable[..., Page], decoder: AppServer, blob: Path, tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow.l8"
+    payload = bytes(4 * (3000 // 8) * (4000 // 8))
+    slow.write_bytes(build_blob(weights=bytes(4), width=4000, height=3000, payload=payload))  # takes seconds
+    page = open_page(decoder)
+    drop(page, "#blob", slow)
+    page.get_by_text("Decoding").first.wait_for()
+    page.locator("#blob").get_by_label("Clear").click()
+    drop(page, "#blob", blob)
+    width, height = latent8.decode(blob).size
+    page.locator("#facts").get_by_text(f"{width} x {height} pixels").wait_for()
 
 
 def offered(page: Page) -> list[str]:

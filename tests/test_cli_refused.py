@@ -97,7 +97,7 @@ def test_a_bad_file_does_not_stop_the_others(run: Run, small_photo: Path) -> Non
     code, out, err = run("decode", folder / "short.l8", folder / "none.l8", bad, good, "-o", pictures)
     assert (code, len(out), len(err)) == (2, 1, 3)
     assert err[0].startswith(f"latent8: {folder / 'short.l8'}: The blob is cut short: at least ")
-    assert err[1] == f"latent8: {folder / 'none.l8'}: No such file or directory."
+    assert err[1] == f"latent8: {folder / 'none.l8'}: The file cannot be read (No such file or directory)."
     assert err[2] == f"latent8: {bad}: This is not a latent8 blob (.l8): it starts with other bytes."
     assert names_in(pictures) == {"photo.png"}
 

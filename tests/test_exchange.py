@@ -32,6 +32,8 @@ from passthrough import make_tiny
 import latent8
 from latent8 import BlobError, Codec, Latents, ModelError, convert, inspect, own_model, read_latents, write_latents
 from latent8.contents import read
+from latent8.exchange import as_blob
+from latent8.models import model_named
 
 # ---- reading
 
@@ -112,6 +114,22 @@ def test_taesds_png_is_read_and_becomes_the_same_bytes() -> None:
     raw = safetensors_parts(convert(rgba_png(pixels), "comfy"))[0]["latent_tensor"]
     expected = (np.moveaxis(pixels, -1, 0) / 255 - 0.5) * 6 / 0.18215
     np.testing.assert_allclose(np.frombuffer(raw[2], "<f4").reshape(4, ROWS, COLUMNS), expected, rtol=1e-5)
+
+
+def test_png_that_names_no_model_is_of_the_space_that_is_named() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (ROWS, COLUMNS, 4), np.uint8)
+    for space, model_id in (("sd1", 2), ("sdxl", model_named("taesdxl").id)):
+        header = inspect(as_blob(rgba_png(pixels), space))
+        assert (header.model_id, header.width, header.height) == (model_id, 40, 24)
+        latents = read_latents(rgba_png(pixels), space)
+        assert latents.space == space
+        np.testing.assert_allclose(latents.values, (np.moveaxis(pixels, -1, 0) / 255 - 0.5) * 6, atol=1e-6)
+    named = convert(rgba_png(pixels), "png")  # from here on it names taesd
+    assert as_blob(named, "sdxl") == named
+    with pytest.raises(BlobError, match="^The file states the latent space sd1, not sdxl.$"):
+        read_latents(named, "sdxl")
+    with pytest.raises(BlobError, match="^An RGBA PNG holds 4 latent channels, and sd3 latents have 16.$"):
+        as_blob(rgba_png(pixels), "sd3")
 
 
 # ---- writing

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, gradient
+from conftest import allocating_at_most, build_blob, gradient
 from foreign_files import DATA, FACTORS, GOOD, blob_of, comfy, floats, npy, npy_with_header, raw_of, safetensors, z_of
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, convert, read_latents
 from latent8.exchange import SPACE_NAMES, as_blob
+from latent8.models import OWN_ID
 
 
 def test_what_a_format_has_no_place_for_is_refused() -> None:
@@ -222,3 +223,5 @@ def test_latents_that_only_other_programs_read(photo_codec: Codec) -> None:
     written = convert(photo_codec.encode(gradient(32, 32)), "safetensors")
     with pytest.raises(BlobError, match="holds l8-photo latents, for other programs: decode the .l8"):
         read_latents(written)
+    with pytest.raises(BlobError, match="holds own latents, for other programs: decode the .l8"):
+        read_latents(convert(build_blob(model_id=OWN_ID), "safetensors"))

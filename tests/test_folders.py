@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import gradient
+from conftest import build_blob, gradient
 from PIL import Image
 
-from latent8 import Codec, folders, inspect
+from latent8 import Codec, folders, inspect, loading
 from latent8.folders import Job, plan
+from latent8.models import Model, model_named
 
 
 @pytest.fixture
@@ -80,6 +81,21 @@ def test_there_and_back(run, photo_codec: Codec, album: Path) -> None:
         wanted = photo_codec.decode((out / "deep/er/two.l8").read_bytes())
         np.testing.assert_array_equal(np.asarray(image), np.asarray(wanted))
     assert {row["width"] for row in rows_of(report) if row["result"] == "written"} == {"40"}
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once(run, tmp_path: Path, monkeypatch) -> None:
+    tried: list[str] = []
+
+    def no_hub(model: Model) -> None:
+        tried.append(model.name)
+        raise OSError("no route")
+
+    monkeypatch.setattr(loading, "_require_hub", no_hub)
+    for name in "abc":
+        (tmp_path / f"{name}.l8").write_bytes(build_blob(model_id=model_named("taesdxl").id))
+    code, _, err = run("decode", tmp_path, "-o", tmp_path / "pictures")
+    told = [line for line in err if "taesdxl is not on this machine and could not be downloaded" in line]
+    assert (code, len(told), tried) == (1, 3, ["taesdxl"])
 
 
 def test_models_may_be_mixed_in_a_folder_of_blobs(run, codec: Codec, photo_codec: Codec, album: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -58,6 +59,34 @@ def test_old_results_are_deleted(tmp_path: Path, monkeypatch) -> None:
     housekeeping.delete_old_results(tmp_path / "not made yet", 3600)
     housekeeping.delete_old_results(tmp_path, 3600)
     assert sorted(tmp_path.iterdir()) == sorted([new, upload])
+
+
+def test_a_batch_keeps_what_it_still_needs(tmp_path: Path, monkeypatch) -> None:
+    """However long it lasts; Gradio, too, goes by when a file was last changed, as far as its inode tells."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    folder, uploads = webui.request_folder(), [tmp_path / f"{number}.jpg" for number in range(3)]
+    for upload in uploads:
+        upload.touch()
+    paths = [*map(str, uploads), str(tmp_path / "gone.jpg")]
+    begun = time.time()
+    for index, (path, _) in enumerate(webui.one_by_one(paths, "Photo", folder, lambda *_, **__: None)):
+        assert path == paths[index]
+        assert all(kept.stat().st_mtime >= begun - 1 for kept in (folder, *uploads[index:]))
+        for old in (folder, *uploads):
+            os.utime(old, (0, 0))
+    assert index == 3
+
+
+def test_temporary_files_of_other_programs_are_left(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = tmp_path / "tmp_of_another_program"
+    other.touch()
+    os.utime(other, (0, 0))
+    housekeeping.delete_broken_uploads(tmp_path, 600)
+    assert other.exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path.parent))
+    housekeeping.delete_broken_uploads(tmp_path, 600)
+    assert not other.exists()
 
 
 def test_an_archive_that_is_cut_off_is_deleted(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from test_metrics import busy
 
 from latent8 import BlobError, Codec, Latent8Error, PictureError, many
-from latent8.many import map_in_order
+from latent8.many import large, map_in_order
 from latent8.pictures import size_of
 
 SIZES = [(64, 48), (1, 1), (33, 97), (160, 128), (17, 300), (64, 48), (250, 130), (16, 16), (129, 65)]
@@ -132,6 +133,20 @@ def test_large_pictures_are_left_to_the_callers_thread(codec: Codec, photos: lis
     assert here not in where.values()
 
 
+def test_what_takes_much_memory_is_large_sooner() -> None:
+    plenty = 1 << 40
+    assert not large(1_999_999, 256, plenty) and large(2_000_000, 1, plenty)
+    assert large(512 * 1024 + 1, 1024, plenty) and not large(512 * 1024, 1024, plenty)
+    cores = os.cpu_count()
+    assert cores and large(1000, 1024, 2 * cores * 999 * 1024) and not large(1000, 1024, 2 * cores * 1000 * 1024)
+
+
+def test_a_picture_is_large_by_what_its_network_takes(codec: Codec, monkeypatch) -> None:
+    assert not codec.is_large(512 * 512)
+    monkeypatch.setattr(codec.network, "bytes_per_pixel", 6 * 128 * 4)  # of a full autoencoder
+    assert codec.is_large(512 * 512) and not codec.is_large(64 * 64)
+
+
 def test_size_is_read_off_the_header(photos: list[Path]) -> None:
     assert [size_of(photo) for photo in photos] == [*SIZES, (40, 30)]
     assert size_of(photos[0].read_bytes()[:60]) == SIZES[0]
@@ -142,8 +157,8 @@ def test_size_is_read_off_the_header(photos: list[Path]) -> None:
 # map_in_order
 
 
-def no_pixels(_: object) -> int:
-    return 0
+def never(_: object) -> bool:
+    return False
 
 
 def test_order_holds_whichever_ends_first() -> None:
@@ -151,18 +166,18 @@ def test_order_holds_whichever_ends_first() -> None:
         time.sleep(0.05 / (1 + item))
         return item * item
 
-    assert list(map_in_order(slow_at_first, range(20), no_pixels, 4)) == [item * item for item in range(20)]
-    assert list(map_in_order(slow_at_first, [], no_pixels, 4)) == []
+    assert list(map_in_order(slow_at_first, range(20), never, 4)) == [item * item for item in range(20)]
+    assert list(map_in_order(slow_at_first, [], never, 4)) == []
 
 
 def test_several_run_at_the_same_time() -> None:
     together = threading.Barrier(3)
-    assert list(map_in_order(lambda _: together.wait(20) >= 0, range(3), no_pixels, 3)) == [True] * 3
+    assert list(map_in_order(lambda _: together.wait(20) >= 0, range(3), never, 3)) == [True] * 3
 
 
 def test_few_are_taken_ahead_of_the_results() -> None:
     taken = itertools.count()
-    results = map_in_order(lambda item: item, taken, no_pixels, 2)
+    results = map_in_order(lambda item: item, taken, never, 2)
     assert [next(results) for _ in range(10)] == list(range(10))
     assert next(taken) <= 10 + 4
     results.close()  # type: ignore[attr-defined]
@@ -170,7 +185,7 @@ def test_few_are_taken_ahead_of_the_results() -> None:
 
 def test_stopping_early_ends_the_threads() -> None:
     before = threading.active_count()
-    results = map_in_order(lambda item: item, itertools.count(), no_pixels, 3)
+    results = map_in_order(lambda item: item, itertools.count(), never, 3)
     next(results)
     assert threading.active_count() == before + 3
     results.close()  # type: ignore[attr-defined]
@@ -184,7 +199,7 @@ def test_what_the_items_raise_comes_after_their_results() -> None:
 
     found = []
     with pytest.raises(OSError, match="the list ends here"):
-        for result in map_in_order(lambda item: item, items(), no_pixels, 2):
+        for result in map_in_order(lambda item: item, items(), never, 2):
             found.append(result)
     assert found == [0, 1, 2]
 
@@ -195,7 +210,7 @@ def test_a_defect_is_raised_and_not_given_out() -> None:
             raise Latent8Error("bad input")
         return 1 // (2 - item)
 
-    results = map_in_order(call, range(4), no_pixels, 2)
+    results = map_in_order(call, range(4), never, 2)
     assert next(results) == 0 and str(next(results)) == "bad input"
     with pytest.raises(ZeroDivisionError):
         next(results)

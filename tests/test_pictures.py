@@ -12,7 +12,7 @@ import pytest
 from conftest import allocating_at_most, gradient, png_claiming
 from icc_profiles import DISPLAY_P3
 from picture_files import LIMIT, file_of, opened, quadrants, refusal
-from PIL import Image, ImageFile
+from PIL import EpsImagePlugin, Image, ImageFile
 
 from latent8.errors import PictureError
 from latent8.pictures import open_picture, pad_to_multiple
@@ -210,6 +210,14 @@ def test_junk_refused(junk: bytes) -> None:
     assert refusal(junk) == (
         "This is not a picture that can be read: JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF files can."
     )
+
+
+def test_programs_for_ghostscript_are_not_run(monkeypatch) -> None:
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was run"))
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n{} loop\n%%EOF\n"
+    with Image.open(io.BytesIO(program)) as image:  # Pillow would
+        assert image.format == "EPS"
+    assert refusal(program).startswith("This is not a picture that can be read")
 
 
 def test_missing_file_and_folder_refused(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ from latent8.contents import DEFAULT_MAX_PIXELS, inspect, pack, read, require_en
 from latent8.errors import BlobError, Latent8Error
 from latent8.files import write_file
 from latent8.folders import distinct_names
-from latent8.many import LARGE_PIXELS, map_in_order
+from latent8.many import map_in_order
 from latent8.metrics import psnr
 from latent8.models import DEFAULT_MODEL, model_named
 from latent8.pictures import SUFFIXES, open_picture, pixel_count
@@ -156,7 +156,7 @@ class Encoder:
         started = time.perf_counter()
         pairs = list(zip(names, map(str, part["blob"]), strict=True))
         rows: list[dict[str, Any]] = []
-        for (name, _), row in zip(pairs, map_in_order(self._row, pairs, lambda _: 0, self._workers), strict=True):
+        for (name, _), row in zip(pairs, map_in_order(self._row, pairs, lambda _: False, self._workers), strict=True):
             rows.append({"name": name, "error": str(row)} if isinstance(row, Latent8Error) else row)
         seconds = (time.perf_counter() - started) / len(rows)
         table = pa.Table.from_pylist([row | {"model": self._job.model, "seconds": seconds} for row in rows], SCHEMA)
@@ -174,7 +174,7 @@ class Encoder:
             if not self._source.files.exists(self._source.root):  # no fault of this picture
                 raise OSError(f"{self._source.url} has gone") from None
             raise Latent8Error(f"The file cannot be read ({error.strerror or error}).") from None
-        with self._large if pixel_count(data) >= LARGE_PIXELS else nullcontext():
+        with self._large if self._codec.is_large(pixel_count(data)) else nullcontext():
             picture = open_picture(data, self._job.max_pixels, self._job.longest_side)
             stem = PurePosixPath(name).stem
             blob = self._kept(name, blob_name, (picture.width, picture.height))

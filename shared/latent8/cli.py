@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,12 +21,13 @@ from latent8.blob import Header, clean_stem
 from latent8.cli_parser import parser
 from latent8.codec import Codec
 from latent8.comparison import compare
-from latent8.contents import blob_bytes, blob_pixels, describe, inspect, require_decoder, require_encoder
+from latent8.contents import blob_bytes, describe, inspect, require_decoder, require_encoder
 from latent8.errors import Latent8Error
 from latent8.exchange import SUFFIXES, as_blob
 from latent8.exchange import convert as convert_latents
 from latent8.files import picture_bytes, write_file
 from latent8.latent_pictures import latent_sheet
+from latent8.loading import failing_once
 from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
 from latent8.own_models import chosen_model
 from latent8.pictures import SUFFIXES as PICTURE_SUFFIXES
@@ -80,7 +82,7 @@ def _encode(args: argparse.Namespace) -> int:
     if folder:
         jobs, others = folders.plan(folder, args.output, _is_picture, lambda path: path.stem, suffix)
         outcomes = folders.convert_all(
-            jobs, convert, lambda source: pixel_count(source, args.longest_side), args.skip_existing
+            jobs, convert, lambda source: codec.is_large(pixel_count(source, args.longest_side)), args.skip_existing
         )
         return _folder(args, outcomes, len(jobs), others, lambda outcome: inspect(outcome.data))
     return _each(args, convert_one)
@@ -88,22 +90,35 @@ def _encode(args: argparse.Namespace) -> int:
 
 def _decode(args: argparse.Namespace) -> int:
     folder = _folder_of(args)
-    codecs: dict[Model, Codec] = {}
     decoder = chosen_model(args.decoder, args.space) if args.decoder else None
 
-    def image_of(data: bytes, progress: Progress | None = None) -> Image.Image:
-        data = as_blob(data, args.space, raw=args.raw, max_pixels=args.max_pixels)
+    @failing_once
+    @cache
+    def loaded(model: Model) -> Codec:
+        return Codec(model, args.device, max_pixels=args.max_pixels)
+
+    def opened(source: Path) -> tuple[bytes, Header, Codec]:
+        data = as_blob(blob_bytes(source), args.space, raw=args.raw, max_pixels=args.max_pixels)
         header = inspect(data)
         model = decoder or model_with_id(header.model_id)
         require_decoder(header, model)  # before it is loaded
         with loading:
-            if model not in codecs:
-                codecs[model] = Codec(model, args.device, max_pixels=args.max_pixels)
-        return codecs[model].decode(data, legacy_range=args.legacy_range, progress=progress)
+            return data, header, loaded(model)
+
+    def image_of(source: Path, progress: Progress | None = None) -> Image.Image:
+        data, _, codec = opened(source)
+        return codec.decode(data, legacy_range=args.legacy_range, progress=progress)
+
+    def is_large(source: Path) -> bool:
+        try:
+            _, header, codec = opened(source)
+        except Latent8Error:  # said when it is decoded
+            return False
+        return codec.is_large(header.width * header.height)
 
     def convert_one(source: Path) -> tuple[Path, bytes]:
         with _tile_bar(source) as progress:
-            image = image_of(source.read_bytes(), progress)
+            image = image_of(source, progress)
         return _picture(args, source, ".png", image)
 
     loading = Lock()
@@ -111,8 +126,8 @@ def _decode(args: argparse.Namespace) -> int:
         jobs, others = folders.plan(folder, args.output, _is_blob, _stem, ".png")
         outcomes = folders.convert_all(
             jobs,
-            lambda source: picture_bytes(image_of(blob_bytes(source)), ".png"),
-            blob_pixels,
+            lambda source: picture_bytes(image_of(source), ".png"),
+            is_large,
             args.skip_existing,
             keep_existing=not args.force,
         )

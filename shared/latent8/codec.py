@@ -28,7 +28,8 @@ from latent8.contents import (
 )
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
 from latent8.files import picture_bytes, write_file
-from latent8.many import map_in_order
+from latent8.many import large, map_in_order
+from latent8.memory import free_bytes
 from latent8.models import (
     CONSISTENCY,
     DEFAULT_MODEL,
@@ -132,7 +133,7 @@ class Codec:
         return map_in_order(
             lambda image: self.encode(image, longest_side=longest_side, **options),
             images,
-            lambda image: pixel_count(image, longest_side),
+            lambda image: self.is_large(pixel_count(image, longest_side)),
         )
 
     def encode_rgba_png(
@@ -178,7 +179,11 @@ class Codec:
         For a blob that cannot be read or decoded, the BlobError comes in place of its picture, and the others go on.
         `blobs` is read as in `encode_many`.
         """
-        return map_in_order(self.decode, blobs, blob_pixels)
+        return map_in_order(self.decode, blobs, lambda blob: self.is_large(blob_pixels(blob)))
+
+    def is_large(self, n_pixels: int) -> bool:
+        """Whether a picture of this size is run alone where many are encoded or decoded."""
+        return large(n_pixels, self.network.bytes_per_pixel, free_bytes(self.network.device))
 
     def analyse(
         self,

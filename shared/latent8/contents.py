@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from latent8.pictures import check_size
 from latent8.rgba_png import is_png, open_rgba_png, read_rgba_png, symbols_of
 
 DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
+MIN_LATENTS = 1_000_000  # that are taken under any limit of pixels
 Blob = bytes | bytearray | memoryview | str | os.PathLike  # of the last two, the path of a file
 CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
 
@@ -128,11 +130,14 @@ def describe(header: Header) -> dict[str, str | int | float]:
 
 
 def require_size(header: Header, max_pixels: int) -> None:
-    """Raises BlobError for a picture of more pixels."""
+    """Raises BlobError for a picture of more pixels, or one with far more latents than any model here has of it."""
     try:
         check_size(header.width, header.height, max_pixels)
     except PictureError as error:
         raise BlobError(str(error)) from None
+    count, most = math.prod(header.latent_shape), max(max_pixels, MIN_LATENTS)
+    if count > most:
+        raise BlobError(f"The blob states {count / 1e6:,.1f} million latents, over the limit of {most / 1e6:,.1f}.")
 
 
 def _check_model(header: Header) -> None:

@@ -33,7 +33,7 @@ from latent8.latent_spaces import SPACES, LatentSpace
 from latent8.models import HYPERPRIOR, OWN_SPACE, TINY, Model, model_named, model_with_id, models
 from latent8.pictures import check_size
 from latent8.quantise import Quantiser
-from latent8.rgba_png import is_png, write_rgba_png
+from latent8.rgba_png import is_png, with_model, write_rgba_png
 
 SUFFIXES = {"l8": ".l8", "png": ".encoded.png", "comfy": ".latent", "safetensors": ".safetensors", "npy": ".npy"}
 SPACE_NAMES = tuple(dict.fromkeys([*SPACES, *(m.space for m in models() if m.kind == TINY)]))  # that can be named
@@ -104,7 +104,7 @@ def read_latents(
     """
     data = blob_bytes(data)
     if l8.is_blob(data) or is_png(data):
-        latents = _read_ours(data, max_pixels, codec_named)
+        latents = _read_ours(data, space, max_pixels, codec_named)
     elif data[: len(_NPY_MAGIC)] == _NPY_MAGIC:
         array = _read_npy(data)
         latents = Latents.from_array(array, _named(space, array.shape), raw=raw, max_pixels=max_pixels)
@@ -160,17 +160,27 @@ def convert(
 def as_blob(data: bytes, space: str | None = None, *, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """What `Codec.decode` takes: other tools' latents as a .l8 that is not compressed, all else as it is."""
     if data[: len(_NPY_MAGIC)] != _NPY_MAGIC and not is_safetensors(data):
-        return data
+        return _with_space(data, space)
     header, symbols = _quantised(read_latents(data, space, raw=raw, max_pixels=max_pixels))
     return l8.pack_payload(header, l8.RAW, symbols.tobytes())
+
+
+def _with_space(data: bytes, space: str | None) -> bytes:
+    """An RGBA PNG that does not name its model names that of this space; all else is as it was."""
+    if space is None or not is_png(data):
+        return data
+    model = _default_model(space)
+    if model.channels != 4:
+        raise BlobError(f"An RGBA PNG holds 4 latent channels, and {space} latents have {model.channels}.")
+    return with_model(data, model.name)
 
 
 def is_safetensors(data: bytes) -> bool:
     return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
 
 
-def _read_ours(data: bytes, max_pixels: int, codec_named: Callable[[str], Codec] | None) -> Latents:
-    header, symbols, _ = read(data, max_pixels)
+def _read_ours(data: bytes, space: str | None, max_pixels: int, codec_named: Callable[[str], Codec] | None) -> Latents:
+    header, symbols, _ = read(_with_space(data, space), max_pixels)
     model = model_with_id(header.model_id)
     return Latents(
         values=unpacked(header, symbols, codec_named),
@@ -249,7 +259,7 @@ def _facts(text: str) -> dict[str, Any]:
         facts = json.loads(text)
         space, width, height, raw, name = (facts[key] for key in ("space", "width", "height", "raw", "name"))
         sides_fit = all(type(side) is int and 1 <= side <= l8.MAX_SIDE for side in (width, height))
-        known = space in SPACE_NAMES or space in {model.space for model in models()}
+        known = space in {*SPACE_NAMES, OWN_SPACE, *(model.space for model in models())}
         if not known or not sides_fit or not isinstance(raw, bool) or not isinstance(name, str):
             raise ValueError
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -83,7 +83,7 @@ def distinct_names(names: dict[AnyPath, AnyPath]) -> dict[AnyPath, AnyPath]:
 def convert_all(
     jobs: Iterable[Job],
     convert: Callable[[Path], bytes],
-    pixels_of: Callable[[Path], int],
+    is_large: Callable[[Path], bool],
     skip_existing: bool = False,
     keep_existing: bool = False,
 ) -> Iterator[Outcome]:
@@ -103,7 +103,7 @@ def convert_all(
             yield Outcome(job, FAILED, error=Latent8Error(text))
         else:
             todo.append(job)
-    results = map_in_order(lambda job: convert(job.source), todo, lambda job: pixels_of(job.source))
+    results = map_in_order(lambda job: convert(job.source), todo, lambda job: is_large(job.source))
     for job, data in zip(todo, results, strict=True):
         yield Outcome(job, FAILED, error=data) if isinstance(data, Exception) else _written(job, data)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import re
 import shutil
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +41,10 @@ def delete_broken_uploads(folder: Path, idle_seconds: float) -> None:
     """Delete the parts of uploads to which nothing was added for so long.
 
     Gradio forgets them where a client vanishes or the disk is full; uploads that are whole lie in folders of their own.
+    In the folder that all programs share for such files they are left.
     """
+    if folder.resolve() == Path(tempfile.gettempdir()).resolve():
+        return
     for part in folder.glob("tmp*"):
         with suppress(OSError):  # finished, or deleted, since it was listed
             if part.is_file() and time.time() - part.stat().st_mtime > idle_seconds:
@@ -56,6 +61,13 @@ def delete_old_results(folder: Path, keep_seconds: float) -> None:
             with suppress(OSError):  # deleted since it was listed
                 if time.time() - request.stat().st_mtime > keep_seconds:
                     shutil.rmtree(request)
+
+
+def keep(*paths: str | Path) -> None:
+    """What a long request still needs: it counts as new, for what deletes old files here and in Gradio."""
+    for path in paths:
+        with suppress(OSError):
+            os.utime(path)
 
 
 def tidy_for_ever(uploads: Path) -> None:

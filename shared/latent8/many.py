@@ -3,11 +3,13 @@
 On a CPU, pictures of usual size are best spread over the cores one by one, each run whole on one thread: reading,
 network and entropy coding of different pictures then overlap by themselves, and no thread waits for another layer by
 layer. A shared batch was no faster there. A large picture fills the machine on its own, and would take its memory once
-per worker: such are run one at a time, on all threads, when it is their turn to be given out.
+per worker: such are run one at a time, on all threads, when it is their turn to be given out. So are those of which one
+for each core would not fit into the memory, as of the full autoencoders.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +20,7 @@ from typing import Any, TypeVar
 
 from latent8.errors import Latent8Error
 
-LARGE_PIXELS = 2_000_000  # from here on; the activations of one worker then stay below half a gigabyte
+LARGE_PIXELS, LARGE_BYTES = 2_000_000, 512 << 20  # of a picture and its activations, from here on
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -26,13 +28,13 @@ Result = TypeVar("Result")
 def map_in_order(
     call: Callable[[Item], Result],
     items: Iterable[Item],
-    pixels_of: Callable[[Item], int],
+    is_large: Callable[[Item], bool],
     workers: int | None = None,
 ) -> Iterator[Result | Latent8Error]:
     """call(item) of each item, in order; in place of a result, the Latent8Error that the call raised.
 
-    pixels_of: size of an item's picture, found without decoding it; 0 where it cannot be told. workers: items at a
-    time, by default as many as torch has threads. At most twice as many items are taken ahead of the results that
+    is_large: whether an item is run alone, found without decoding it. workers: items at a time, by default as many as
+    torch has threads. At most twice as many items are taken ahead of the results that
     were asked for. `items` is read in the caller's thread; what it raises comes after the results of what it gave.
     Any other exception of a call is raised where its result would be.
     """
@@ -45,7 +47,7 @@ def map_in_order(
         while True:
             try:
                 for item in islice(source, 2 * workers - len(waiting)):
-                    waiting.append((item, pool.submit(_unless_large, call, item, pixels_of)))
+                    waiting.append((item, pool.submit(_unless_large, call, item, is_large)))
             except Exception as error:
                 source, ended = iter(()), error
             if not waiting:
@@ -57,9 +59,15 @@ def map_in_order(
         raise ended
 
 
-def _unless_large(call: Callable[[Any], Any], item: Any, pixels_of: Callable[[Any], int]) -> tuple[bool, Any]:
+def large(n_pixels: int, bytes_per_pixel: int, free_bytes: int) -> bool:
+    """Whether a picture of this size, of whose pixels each takes so many bytes in a network, is run alone."""
+    share = free_bytes // (2 * (os.cpu_count() or 1))
+    return n_pixels >= LARGE_PIXELS or n_pixels * bytes_per_pixel > min(LARGE_BYTES, share)
+
+
+def _unless_large(call: Callable[[Any], Any], item: Any, is_large: Callable[[Any], bool]) -> tuple[bool, Any]:
     """-> whether it was run, and what came of it."""
-    return (False, None) if pixels_of(item) >= LARGE_PIXELS else (True, _attempt(call, item))
+    return (False, None) if is_large(item) else (True, _attempt(call, item))
 
 
 def _attempt(call: Callable[[Item], Result], item: Item) -> Result | Latent8Error:

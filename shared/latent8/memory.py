@@ -13,7 +13,8 @@ CGROUP = Path("/sys/fs/cgroup")  # of a container, whose limit the machine's own
 def free_bytes(device: torch.device) -> int:
     """Memory that can still be had on a CUDA device, else in the machine or container that this process runs in."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch has it from before
+        return torch.cuda.mem_get_info(device)[0] + unused
     return min(psutil.virtual_memory().available, _left_in_container())
 
 

@@ -45,6 +45,7 @@ class Network:
         self._exact = halves
         self._halves = [self._prepared(half, self.dtype) for half in halves]
         self._demands = demands
+        self.bytes_per_pixel = max(half.bytes_per_pixel for half in demands)  # of a picture that is run whole
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
@@ -127,10 +128,13 @@ class Network:
     @torch.inference_mode()
     def _run(self, index: int, *inputs: Tensor, method: str = "forward") -> tuple[Tensor, ...]:
         """What a method of one of the halves gives, as float32."""
-        inputs = tuple(x.to(self.device) for x in inputs)
-        outputs = _outputs(self._halves[index], method, inputs, self.dtype)
-        if not _all_finite(outputs) and self.dtype != torch.float32:
-            outputs = _outputs(self._prepared(self._exact[index], torch.float32), method, inputs, torch.float32)
+        try:
+            inputs = tuple(x.to(self.device) for x in inputs)
+            outputs = _outputs(self._halves[index], method, inputs, self.dtype)
+            if not _all_finite(outputs) and self.dtype != torch.float32:
+                outputs = _outputs(self._prepared(self._exact[index], torch.float32), method, inputs, torch.float32)
+        except torch.OutOfMemoryError:
+            raise ModelError(f"The memory of {self.device} is full: end what else uses it, or take the CPU.") from None
         if not _all_finite(outputs):
             raise ModelError(f"{self.model.name} gave numbers that are not finite: its weights do not fit this input.")
         return outputs

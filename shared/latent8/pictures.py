@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -156,7 +157,7 @@ def _open(source: Source) -> tuple[Image.Image, str | None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is tested next
-            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source), stem
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()), stem
     except FileNotFoundError:
         raise PictureError(f"There is no file {source!s}.") from None
     except UnidentifiedImageError:
@@ -165,6 +166,13 @@ def _open(source: Source) -> tuple[Image.Image, str | None]:
         raise PictureError("The picture has over 178 megapixels, more than can be read: shrink it.") from None
     except Exception as error:  # as above
         raise PictureError(f"The file cannot be read ({_brief(error)}).") from None
+
+
+@cache
+def _formats() -> list[str]:
+    """All that Pillow reads but those that it gives to programs: Ghostscript runs whatever is in a file, for ever."""
+    Image.init()
+    return sorted(set(Image.OPEN) - {"EPS", "WMF"})
 
 
 def _upright(image: Image.Image) -> Image.Image:

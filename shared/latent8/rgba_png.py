@@ -2,14 +2,16 @@
 
 Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. Ours
 carries a text chunk "latent8" with the model, the size of the picture and the levels. A PNG without it is taken
-as taesd's, of 8 times its own size.
+as taesd's, or that of the model of a latent space that is named with it, of 8 times its own size.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import struct
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from latent8.models import OWN_ID, model_named, model_with_id
 from latent8.quantise import Quantiser
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEAD_BYTES = 33  # signature and first chunk
 TEXT_KEY = "latent8"
 _DAMAGED = "This PNG is damaged and cannot be read."
 
@@ -105,6 +108,17 @@ def symbols_of(header: Header, image: Image.Image) -> np.ndarray:
         raise BlobError(_DAMAGED) from None
     symbol_of = np.rint(np.arange(256) * (header.quantiser.levels - 1) / 255).astype(np.uint8)
     return symbol_of[np.moveaxis(values, -1, 0)]
+
+
+def with_model(png: bytes, model: str) -> bytes:
+    """A PNG that does not name its model, naming this one; any other as it is. Raises BlobError."""
+    header, image = open_rgba_png(png)
+    if TEXT_KEY in image.info:
+        return png
+    facts = {"model": model, "width": header.width, "height": header.height}
+    chunk = b"tEXt" + TEXT_KEY.encode() + b"\0" + json.dumps(facts).encode()
+    length, checksum = len(chunk) - 4, zlib.crc32(chunk)
+    return png[:HEAD_BYTES] + struct.pack(f">I{len(chunk)}sI", length, chunk, checksum) + png[HEAD_BYTES:]
 
 
 def is_png(data: bytes) -> bool:

@@ -120,9 +120,13 @@ class Bar:
         return self.begin + share * (self.end - self.begin)
 
 
-def one_by_one(paths: list[str], noun: str, progress: gr.Progress) -> Iterator[tuple[str, Bar]]:
-    """Each file of a batch, with its stretch of the progress bar, whose text counts them."""
+def one_by_one(paths: list[str], noun: str, folder: Path, progress: gr.Progress) -> Iterator[tuple[str, Bar]]:
+    """Each file of a batch, with its stretch of the progress bar, whose text counts them.
+
+    `folder`, of the request, and the files to come are kept for as long as it lasts.
+    """
     for index, path in enumerate(paths):
+        housekeeping.keep(folder, *paths[index:])
         bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
         progress(bar.begin, desc=bar.text)
         yield path, bar

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -10,12 +11,14 @@ import numpy as np
 
 from latent8 import webui
 from latent8.blob import Header, clean_stem
+from latent8.codec import Codec
 from latent8.comparison import ORIGINAL, Comparison, measured, original_of
 from latent8.contents import DEFAULT_MAX_PIXELS, describe, read, require_decoder
 from latent8.contents import inspect as read_header
 from latent8.errors import Latent8Error
 from latent8.exchange import as_blob
 from latent8.files import FORMATS, picture_bytes
+from latent8.loading import failing_once
 from latent8.models import model_named, model_with_id
 from latent8.pictures import Picture
 
@@ -36,14 +39,20 @@ def synthesise(
 
 
 def decode_blob(
-    path: str, bar: webui.Bar, decoder: str = "", space: str = "", raw: bool = False, legacy_range: bool = False
+    path: str,
+    bar: webui.Bar,
+    decoder: str = "",
+    space: str = "",
+    raw: bool = False,
+    legacy_range: bool = False,
+    codec_named: Callable[[str], Codec] | None = None,
 ) -> tuple[Header, np.ndarray, Picture, float]:
     """Blob file -> header, symbols, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
     data = read_blob(path, space, raw)
     header = read_header(data)
     require_decoder(header, model_named(decoder) if decoder else model_with_id(header.model_id))
     chosen = decoder or webui.model_name(header)
-    max_pixels = webui.codec(chosen).max_pixels  # loads the model, which is not part of the time below
+    max_pixels = (codec_named or webui.codec)(chosen).max_pixels  # loads the model, which is not part of the time below
     started = time.perf_counter()
     header, symbols, alpha = read(data, max_pixels)
     picture = synthesise(chosen, header, symbols, alpha, legacy_range, bar)
@@ -128,11 +137,12 @@ def decode_batch(
     with webui.errors_in_the_page():
         folder, taken = webui.request_folder(), set[str]()
     rows: list[list] = []
+    codec_named = failing_once(webui.codec)
     with webui.errors_in_the_page(), webui.ZipWriter(folder / "pictures.zip") as archive:
-        for blob, bar in webui.one_by_one(paths, "Blob", progress):
+        for blob, bar in webui.one_by_one(paths, "Blob", folder, progress):
             name = Path(blob).name
             try:
-                header, _, picture, _ = decode_blob(blob, bar)
+                header, _, picture, _ = decode_blob(blob, bar, codec_named=codec_named)
                 data = picture_bytes(picture.image(), suffix)  # not every format takes every size
             except (Latent8Error, gr.Error) as error:
                 rows.append([name, webui.message(error), None, None, None])

@@ -78,7 +78,8 @@ def build_single() -> None:
         show_progress="hidden",
     )
     blob.change(lambda: None, None, [converted], api_visibility="private", show_progress="hidden")
-    dropped = fitted.then(decode_if_any, inputs, outputs, **private)
+    # the last drop counts, also where the one before is still being decoded
+    dropped = fitted.then(decode_if_any, inputs, outputs, trigger_mode="always_last", **private)
     changed = gr.on(
         [picture_format.change, decoder.input, legacy_range.input], decode_if_any, inputs, outputs, **private
     )
@@ -177,15 +178,16 @@ def build_comparison() -> None:
             maps = webui.gallery("Where they differ", 3, "differences")
     found = gr.JSON(visible=False, label="Figures")
 
+    inputs, outputs = [blob, left, right, original], [sides, maps, found]
+    clicked = button.click(compare, inputs, outputs, api_name="compare", **webui.TAKE_TURNS)
     blob.change(
         fitting_sides,
         [blob],
         [left, right, sides, maps, found],
         api_visibility="private",
         show_progress="hidden",
+        cancels=[clicked],
     ).then(figures, [found], [figures_view], api_visibility="private", show_progress="hidden")
-    inputs, outputs = [blob, left, right, original], [sides, maps, found]
-    clicked = button.click(compare, inputs, outputs, api_name="compare", **webui.TAKE_TURNS)
     shown = clicked.success(figures, [found], [figures_view], api_visibility="private", show_progress="hidden")
     shown.then(sides_named, [left, right], [sides], api_visibility="private", show_progress="hidden")
 

@@ -178,7 +178,7 @@ def encode_batch(
         folder, taken = webui.request_folder(), set[str]()
     rows: list[list] = []
     with webui.errors_in_the_page(), webui.ZipWriter(folder / "latents.zip") as archive:
-        for photo, bar in webui.one_by_one(paths, "Photo", progress):
+        for photo, bar in webui.one_by_one(paths, "Photo", folder, progress):
             name = Path(photo).name
             try:
                 done = encode_photo(photo, model, settings, int(longest_side or 0), bar)

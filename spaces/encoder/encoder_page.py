@@ -179,11 +179,18 @@ def build_single() -> None:
             [rivals_view, rivals_gallery, files, missing],
             api_visibility="private",
             show_progress="hidden",
+            trigger_mode="always_last",  # else that of the next photo is left out while this one's lasts
             concurrency_id="rivals",  # takes no model, and long
             concurrency_limit=1,
         )
         compared.success(
-            curves, [found, files], [plot], api_visibility="private", show_progress="hidden", **webui.TAKE_TURNS
+            curves,
+            [found, files],
+            [plot],
+            api_visibility="private",
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **webui.TAKE_TURNS,
         )
 
 
