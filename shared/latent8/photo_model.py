@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from latent8 import hyperprior as hp
 
 MAX_QUALITY = 100
-LOWEST_LEVEL = -0.5  # of quality 1; what depends on the level is extrapolated to it
+LOWEST_LEVEL = -0.75  # of quality 1; what depends on the level is extrapolated to it
 N_BANDS = hp.N_LEVELS  # of qualities: each has its own tables
 TABLE_BITS = 20
 WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer network
