@@ -27,7 +27,7 @@ from latent8.exchange import SUFFIXES, as_blob
 from latent8.exchange import convert as convert_latents
 from latent8.files import picture_bytes, write_file
 from latent8.latent_pictures import latent_sheet
-from latent8.loading import failing_once
+from latent8.many import failing_once
 from latent8.models import DEFAULT_MODEL, Model, model_with_id, models
 from latent8.own_models import chosen_model
 from latent8.pictures import SUFFIXES as PICTURE_SUFFIXES

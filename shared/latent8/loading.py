@@ -8,8 +8,8 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,6 @@ from latent8.errors import ModelError
 from latent8.models import CONSISTENCY, DEFAULT_MODEL, HYPERPRIOR, KL, TINY, Model
 
 logger = logging.getLogger("latent8")
-Key = TypeVar("Key")
-Loaded = TypeVar("Loaded")
 
 
 def weights_hash(module: nn.Module) -> bytes:
@@ -30,22 +28,6 @@ def weights_hash(module: nn.Module) -> bytes:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.float().cpu().numpy(), "<f4").tobytes())
     return digest.digest()[:4]
-
-
-def failing_once(load: Callable[[Key], Loaded]) -> Callable[[Key], Loaded]:
-    """`load`, but what raised a ModelError raises the same at once from then on: for many blobs of one model."""
-    failed: dict[Key, ModelError] = {}
-
-    def loaded(key: Key) -> Loaded:
-        if key in failed:
-            raise failed[key]
-        try:
-            return load(key)
-        except ModelError as error:
-            failed[key] = error
-            raise
-
-    return loaded
 
 
 def load_autoencoder(model: Model):

@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from latent8.errors import Latent8Error
+from latent8.errors import Latent8Error, ModelError
 
 LARGE_PIXELS, LARGE_BYTES = 2_000_000, 512 << 20  # of a picture and its activations, from here on
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Key = TypeVar("Key")
+Loaded = TypeVar("Loaded")
 
 
 def map_in_order(
@@ -63,6 +65,22 @@ def large(n_pixels: int, bytes_per_pixel: int, free_bytes: int) -> bool:
     """Whether a picture of this size, of whose pixels each takes so many bytes in a network, is run alone."""
     share = free_bytes // (2 * (os.cpu_count() or 1))
     return n_pixels >= LARGE_PIXELS or n_pixels * bytes_per_pixel > min(LARGE_BYTES, share)
+
+
+def failing_once(load: Callable[[Key], Loaded]) -> Callable[[Key], Loaded]:
+    """`load`, but what raised a ModelError raises the same at once from then on: for many blobs of one model."""
+    failed: dict[Key, ModelError] = {}
+
+    def loaded(key: Key) -> Loaded:
+        if key in failed:
+            raise failed[key]
+        try:
+            return load(key)
+        except ModelError as error:
+            failed[key] = error
+            raise
+
+    return loaded
 
 
 def _unless_large(call: Callable[[Any], Any], item: Any, is_large: Callable[[Any], bool]) -> tuple[bool, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 CGROUP = Path("/sys/fs/cgroup")  # of a container, whose limit the machine's own figures do not show
 
@@ -13,6 +16,8 @@ CGROUP = Path("/sys/fs/cgroup")  # of a container, whose limit the machine's own
 def free_bytes(device: torch.device) -> int:
     """Memory that can still be had on a CUDA device, else in the machine or container that this process runs in."""
     if device.type == "cuda":
+        import torch
+
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch has it from before
         return torch.cuda.mem_get_info(device)[0] + unused
     return min(psutil.virtual_memory().available, _left_in_container())

@@ -18,7 +18,7 @@ from latent8.contents import inspect as read_header
 from latent8.errors import Latent8Error
 from latent8.exchange import as_blob
 from latent8.files import FORMATS, picture_bytes
-from latent8.loading import failing_once
+from latent8.many import failing_once
 from latent8.models import model_named, model_with_id
 from latent8.pictures import Picture
 
