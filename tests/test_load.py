@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from app_servers import AppServer
-from conftest import gradient
+from conftest import build_blob, gradient
 from PIL import Image
 
 import latent8
@@ -47,6 +47,13 @@ def test_results_of_other_inputs_are_found(app: str, request, tmp_path: Path) ->
         1, [f"{first.path.name}: the result of another input, or a damaged one"]
     )  # fmt: skip
     assert load.refusal(server, first.path, ["cut short"]) == ["it is answered as if nothing were wrong"]
+
+
+def test_blobs_that_differ_in_a_symbol_are_of_the_same_picture() -> None:
+    first, second = build_blob(weights=bytes(4)), build_blob(weights=bytes(4), payload=bytes([1, *range(1, 8)]))
+    other = build_blob(weights=bytes(4), payload=bytes([0, 255] * 4))
+    assert first != second and load.same_picture(first, second) and load.same_picture(first, first)
+    assert not load.same_picture(first, other) and not load.same_picture(first, first[:-9])
 
 
 def test_old_results_are_deleted(tmp_path: Path, monkeypatch) -> None:
