@@ -36,7 +36,8 @@ def map_in_order(
     """call(item) of each item, in order; in place of a result, the Latent8Error that the call raised.
 
     is_large: whether an item is run alone, found without decoding it. workers: items at a time, by default as many as
-    torch has threads. At most twice as many items are taken ahead of the results that were asked for. `items` is read in the caller's thread; what it raises comes after the results of what it gave.
+    torch has threads. At most twice as many items are taken ahead of the results that were asked for. `items` is read
+    in the caller's thread; what it raises comes after the results of what it gave.
     Any other exception of a call is raised where its result would be.
     """
     import torch
