@@ -238,9 +238,15 @@ def test_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     for blob in blobs:
         inspect(blob.read_bytes())  # the checksum is right
     stamps = {blob: blob.stat().st_mtime_ns for blob in blobs}
+    partial, others, new = out / f".{'0' * 16}.partial", out / ".mine.partial", out / f".{'1' * 16}.partial"
+    for path in (partial, others, new):
+        path.touch()
+    for path in (*out.glob(".*.partial"), others):
+        if path != new:
+            os.utime(path, (0, 0))
 
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{out}: {400 - len(blobs)} written, {len(blobs)} skipped, 0 failed\n"
-    assert tree(out) == {f"{index:03}.l8" for index in range(400)}
+    assert tree(out) == {f"{index:03}.l8" for index in range(400)} | {others.name, new.name}
     assert {blob: blob.stat().st_mtime_ns for blob in blobs} == stamps

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import secrets
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +15,7 @@ from PIL import Image
 from latent8.errors import PictureError
 
 FORMATS = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
+_PARTIAL, _PARTIAL_SECONDS = re.compile(r"\.[0-9a-f]{16}\.partial"), 60  # of a file that is being written
 _LOSSY = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95}}
 
 
@@ -52,3 +55,11 @@ def write_file(target: str | os.PathLike, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def delete_partial_files(folder: Path) -> None:
+    """Delete what runs that were killed left of files that they were writing, a minute ago or earlier."""
+    for path in folder.glob(".*.partial"):
+        with contextlib.suppress(OSError):  # renamed or deleted since it was listed
+            if _PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime > _PARTIAL_SECONDS:
+                path.unlink()

@@ -13,7 +13,7 @@ from typing import TextIO, TypeVar
 
 from latent8.blob import Header
 from latent8.errors import Latent8Error
-from latent8.files import write_file
+from latent8.files import delete_partial_files, write_file
 from latent8.many import map_in_order
 
 WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
@@ -91,7 +91,7 @@ def convert_all(
 
     skip_existing: leave out what has a target already. keep_existing: such a target is an error instead, else it is
     overwritten. Every file is written under a temporary name and renamed, so a run that is killed leaves whole files
-    only. Raises OSError when the disk is full.
+    only; what it left of one more goes with the next run. Raises OSError when the disk is full.
     """
     todo = []
     for job in jobs:
@@ -103,6 +103,8 @@ def convert_all(
             yield Outcome(job, FAILED, error=Latent8Error(text))
         else:
             todo.append(job)
+    for folder in {job.target.parent for job in todo}:
+        delete_partial_files(folder)
     results = map_in_order(lambda job: convert(job.source), todo, lambda job: is_large(job.source))
     for job, data in zip(todo, results, strict=True):
         yield Outcome(job, FAILED, error=data) if isinstance(data, Exception) else _written(job, data)
