@@ -1,5 +1,5 @@
 """The two apps, started as a user starts them, on a port and in folders of their own, and what they are given. A
-pytest plugin with fixtures.
+pytest plugin with fixtures, the browser among them.
 
 A test module gets the fixtures, and one pair of servers for all modules, by `pytest_plugins = ["app_servers"]`.
 """
@@ -7,6 +7,7 @@ A test module gets the fixtures, and one pair of servers for all modules, by `py
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -24,6 +25,9 @@ from passthrough import make_kl, make_tiny
 from PIL import Image
 
 import latent8
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 START_SECONDS = 120
@@ -167,3 +171,24 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "madebyollin/taesd": make_tiny(folder / "taesd"),
         "stabilityai/sd-vae-ft-mse": make_kl(folder / "sd-vae-ft-mse", 0.18215),
     }
+
+
+def missing(what: str) -> NoReturn:
+    """A skip on a developer's machine; on the one that decides whether a change is good, a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI is set")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright is not installed")
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    path = next(found, None) or missing("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -31,27 +30,6 @@ pytestmark = pytest.mark.browser
 WAIT_MS = 60_000
 TABS = {"encoder": ("One photo", "Many photos"), "decoder": ("One blob", "Many blobs")}
 ALL_LOADED = "[...document.images].every(image => image.complete && image.naturalWidth)"
-
-
-def missing(what: str) -> NoReturn:
-    """A skip on a developer's machine; on the one that decides whether a change is good, a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and CI is set")
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("Playwright is not installed")
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    path = next(found, None) or missing("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
