@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # not installed
 
 from benchmarks.many import prepare  # noqa: E402
-from latent8 import bulk  # noqa: E402
-from latent8.bulk import Job, Place, Totals  # noqa: E402
-from latent8.models import DEFAULT_MODEL, models  # noqa: E402
+from latent8.bulk import ray_job  # noqa: E402
+from latent8.bulk.ray_job import Job, Place, Totals  # noqa: E402
+from latent8.zoo.registry import DEFAULT_MODEL, models  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 NAMES = 50_000  # that the driver lists
@@ -69,7 +69,7 @@ def measure(job: Job, actors: int) -> Found:
     ray.init("local", num_cpus=actors, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         started = time.perf_counter()
-        *_, totals = bulk.run(job, actors)
+        *_, totals = ray_job.run(job, actors)
         seconds = time.perf_counter() - started
     finally:
         ray.shutdown()
@@ -84,10 +84,10 @@ def listing() -> tuple[float, float]:
         place.files.pipe_file(f"{place.root}/{index // 1000:04}/a photo of usual name {index:08}.jpg", b"")
     job = Job("memory://listed", "memory://written")
     started = time.perf_counter()
-    bulk.todo(job)
+    ray_job.todo(job)
     seconds = time.perf_counter() - started
     tracemalloc.start()  # in a run of its own: it slows what it traces
-    table = bulk.todo(job)
+    table = ray_job.todo(job)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return seconds / len(table), peak / len(table)

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from latent8 import Codec, Latent8Error
-from latent8.pictures import open_picture
-from latent8.rivals import at_most
+from latent8.evaluation.baselines import at_most
+from latent8.pictures.intake import open_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL_HEIGHT, GAP = 22, 6  # pixels

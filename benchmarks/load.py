@@ -47,8 +47,8 @@ import latent8  # noqa: E402
 from benchmarks.pictures import near  # noqa: E402
 from benchmarks.soak import draw, resident  # noqa: E402
 from latent8 import Codec, Latent8Error  # noqa: E402
-from latent8.cli_parser import positive  # noqa: E402
-from latent8.metrics import psnr  # noqa: E402
+from latent8.cli.arguments import positive  # noqa: E402
+from latent8.evaluation.metrics import psnr  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 ENDPOINTS = {"encoder": "/encode", "decoder": "/decode"}

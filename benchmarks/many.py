@@ -29,9 +29,9 @@ sys.path.insert(0, str(ROOT))  # not installed
 
 from benchmarks.pictures import near  # noqa: E402
 from latent8 import Codec  # noqa: E402
-from latent8.cli_parser import positive  # noqa: E402
-from latent8.models import DEFAULT_MODEL, models  # noqa: E402
-from latent8.pictures import open_picture, pad_to_multiple  # noqa: E402
+from latent8.cli.arguments import positive  # noqa: E402
+from latent8.pictures.intake import open_picture, pad_to_multiple  # noqa: E402
+from latent8.zoo.registry import DEFAULT_MODEL, models  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
 Times = dict[str, list[float]]  # seconds, one for each round

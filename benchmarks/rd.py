@@ -32,10 +32,10 @@ sys.path.insert(0, str(ROOT))  # for `benchmarks` and `training`, which are not 
 
 from benchmarks.curves import Curve, bd_rate, value_at  # noqa: E402
 from latent8 import Codec, Latent8Error, PictureError  # noqa: E402
-from latent8.metrics import psnr, ssim  # noqa: E402
-from latent8.models import model_named  # noqa: E402
-from latent8.pictures import open_picture  # noqa: E402
-from latent8.settings import Settings  # noqa: E402
+from latent8.evaluation.metrics import psnr, ssim  # noqa: E402
+from latent8.pictures.intake import open_picture  # noqa: E402
+from latent8.zoo.registry import model_named  # noqa: E402
+from latent8.zoo.settings import Settings  # noqa: E402
 from training import evaluate as ev  # noqa: E402
 from training.lpips import LPIPS  # noqa: E402
 from training.ms_ssim import MIN_SIDE, decibels, ms_ssim  # noqa: E402

@@ -38,9 +38,9 @@ from benchmarks.arithmetic import count_flops, matrix_rate  # noqa: E402
 from benchmarks.speed_gpu import pictures_per_second  # noqa: E402
 from benchmarks.timing import Contender, measure, rounds_for  # noqa: E402
 from latent8 import Codec, PictureError  # noqa: E402
-from latent8.models import Model  # noqa: E402
-from latent8.pictures import open_picture  # noqa: E402
-from latent8.settings import DEFAULT_QUALITY  # noqa: E402
+from latent8.pictures.intake import open_picture  # noqa: E402
+from latent8.zoo.registry import Model  # noqa: E402
+from latent8.zoo.settings import DEFAULT_QUALITY  # noqa: E402
 from training.evaluate import write_csv  # noqa: E402
 
 PHOTO = ROOT / "spaces" / "encoder" / "examples" / "picos.jpg"

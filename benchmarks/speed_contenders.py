@@ -16,8 +16,9 @@ from PIL import Image
 
 from benchmarks.rd import EFFORTS
 from benchmarks.timing import Contender
-from latent8 import Codec, entropy
-from latent8.models import TINY, Model, model_named
+from latent8 import Codec
+from latent8.file_format import neighbour_coding
+from latent8.zoo.registry import TINY, Model, model_named
 
 REFERENCE = "diffusers, taesd's shape"  # what all others are compared with
 
@@ -70,7 +71,11 @@ def latent8_contenders(all_codecs: Mapping[str, Codec], quality: int) -> dict[st
 def _contender(codec: Codec, quality: int) -> Contender:
     network, tiny = codec.network, codec.model.kind == TINY
     options: dict[str, Any] = {} if tiny else {"quality": quality}
-    coding, decoding = ((entropy, "encode"), (entropy, "decode")) if tiny else ((network, "pack"), (network, "unpack"))
+    coding, decoding = (
+        ((neighbour_coding, "encode"), (neighbour_coding, "decode"))
+        if tiny
+        else ((network, "pack"), (network, "unpack"))
+    )
     return Contender(
         lambda image: codec.encode(image, **options),
         codec.decode,

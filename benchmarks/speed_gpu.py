@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks import speed_contenders as who
 from benchmarks.speed_report import table
 from benchmarks.timing import Timing, measure
-from latent8.models import Model
+from latent8.zoo.registry import Model
 
 SIDES = (512, 2048)  # pixels
 ROUNDS = 15

@@ -33,7 +33,7 @@ REQUIRED = (
     "README.md",
     "requirements.txt",
     "latent8/__init__.py",
-    "latent8/entropy_tables.npy",
+    "latent8/file_format/entropy_tables.npy",
     *(
         f"latent8/weights/{model}/{name}"
         for model in ("l8-photo", "l8-tiny")

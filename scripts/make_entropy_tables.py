@@ -1,4 +1,4 @@
-"""Make shared/latent8/entropy_tables.npy, the frozen tables of the entropy coder.
+"""Make shared/latent8/file_format/entropy_tables.npy, the frozen tables of the entropy coder.
 
 Run once, when the format was made. The tables are part of the format: a new set means a new format version,
 so the script refuses to replace them.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-OUTPUT = Path(__file__).parents[1] / "shared" / "latent8" / "entropy_tables.npy"
+OUTPUT = Path(__file__).parents[1] / "shared" / "latent8" / "file_format" / "entropy_tables.npy"
 TOTAL = 65536
 SHAPES = (1.0, 1.4, 2.0)  # generalised Gaussian: 1 is Laplace, 2 is normal
 SCALES = np.geomspace(0.12, 70, 40)  # standard deviation, in quantisation steps

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latent8 import blob, entropy, exchange, hyperprior_coding, rgba_png
+from latent8 import exchange
+from latent8.file_format import blob, hyperprior_coding, neighbour_coding, rgba_png
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 
@@ -12,10 +13,10 @@ OUTPUT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 def text() -> str:
     parts = ["# The .l8 format", "", "Written by `python scripts/make_format_doc.py` from the modules named here."]
     for title, module in (
-        ("The blob (`latent8/blob.py`)", blob),
-        ("Entropy coding (`latent8/entropy.py`)", entropy),
-        ("Coding under a hyperprior (`latent8/hyperprior_coding.py`)", hyperprior_coding),
-        ("Latents as RGBA PNG (`latent8/rgba_png.py`)", rgba_png),
+        ("The blob (`latent8/file_format/blob.py`)", blob),
+        ("Entropy coding (`latent8/file_format/neighbour_coding.py`)", neighbour_coding),
+        ("Coding under a hyperprior (`latent8/file_format/hyperprior_coding.py`)", hyperprior_coding),
+        ("Latents as RGBA PNG (`latent8/file_format/rgba_png.py`)", rgba_png),
         ("Latents of other tools (`latent8/exchange.py`)", exchange),
     ):
         parts += ["", f"## {title}", "", "```text", (module.__doc__ or "").strip(), "```"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latent8 import BlobError, Codec
-from latent8.blob import unpack
+from latent8.file_format.blob import unpack
 
 
 def symbols_in(blob: bytes) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from latent8.blob import (
+from latent8.errors import BlobError
+from latent8.file_format.blob import (
     Header,
     read_header,
     unpack,
 )
-from latent8.errors import BlobError
-from latent8.quantise import Quantiser
+from latent8.file_format.quantiser import Quantiser
 
 # A picture of 9 x 5 pixels, so latents of 4 x 1 x 2; symbols 0 to 7; 200 levels. From the field table, by hand.
 GOLDEN_PLAIN = (

@@ -75,7 +75,8 @@ def sunset() -> np.ndarray:
 @pytest.fixture
 def run(codec, photo_codec, capsys, monkeypatch) -> Run:
     """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
-    from latent8 import Codec, cli
+    from latent8 import Codec
+    from latent8.cli import commands
 
     loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
 
@@ -87,13 +88,13 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
 
     def run(*arguments: str | Path) -> tuple[int, list[str], list[str]]:
         try:
-            code = cli.main([str(argument) for argument in arguments])
+            code = commands.main([str(argument) for argument in arguments])
         except SystemExit as stop:  # how argparse ends
             code = int(stop.code or 0)
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err.splitlines()
 
-    monkeypatch.setattr(cli, "Codec", load)
+    monkeypatch.setattr(commands, "Codec", load)
     return run
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from conftest import build_blob, png_chunk
 
-from latent8.contents import read
+from latent8.file_format.reader import read
 
 FACTORS = {  # scale, shift, channels
     "sd1": (0.18215, 0.0, 4),

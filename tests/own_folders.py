@@ -9,7 +9,7 @@ import numpy as np
 from passthrough import make_kl
 
 from latent8 import own_model
-from latent8.models import Model
+from latent8.zoo.registry import Model
 
 FACTORS = {
     "sd1": (0.18215, 0.0, 4),

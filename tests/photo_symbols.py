@@ -15,10 +15,10 @@ from conftest import build_blob
 from torch import Tensor, nn
 
 from latent8 import Codec
-from latent8 import hyperprior as hp
-from latent8.hyperprior_coding import checksum
-from latent8.hyperprior_passes import Passes
-from latent8.models import model_named
+from latent8.file_format.hyperprior_coding import checksum
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.passes import Passes
+from latent8.zoo.registry import model_named
 from training.export import logistic, table_counts
 
 MODEL = model_named("l8-photo")

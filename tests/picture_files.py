@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from latent8.errors import PictureError
-from latent8.pictures import Picture, open_picture
+from latent8.pictures.intake import Picture, open_picture
 
 LIMIT = 1_000_000
 

@@ -14,7 +14,7 @@ from picture_files import file_of
 from PIL import Image
 
 from latent8.errors import BlobError
-from latent8.pictures import decode_alpha, encode_alpha
+from latent8.pictures.intake import decode_alpha, encode_alpha
 
 
 @settings(deadline=None, max_examples=40)

@@ -21,9 +21,9 @@ from gradio_client import handle_file
 from PIL import Image
 
 import latent8
-from latent8.contents import describe
-from latent8.files import picture_bytes
-from latent8.metrics import ssim
+from latent8.evaluation.metrics import ssim
+from latent8.file_format.reader import describe
+from latent8.pictures.output import picture_bytes
 
 if TYPE_CHECKING:
     from app_servers import AppServer

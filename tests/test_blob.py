@@ -9,7 +9,7 @@ from conftest import build_blob, smooth_symbols
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from latent8.blob import (
+from latent8.file_format.blob import (
     ENTROPY_CODED,
     MAX_STEM_BYTES,
     RAW,
@@ -20,7 +20,7 @@ from latent8.blob import (
     read_header,
     unpack,
 )
-from latent8.quantise import Quantiser
+from latent8.file_format.quantiser import Quantiser
 
 
 @pytest.mark.parametrize("golden, stem, alpha", [(GOLDEN_PLAIN, None, b""), (GOLDEN_FULL, "Züg", b"PNG")])

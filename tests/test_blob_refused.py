@@ -14,16 +14,16 @@ from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent8 import entropy
-from latent8.blob import (
+from latent8.errors import BlobError
+from latent8.file_format import neighbour_coding
+from latent8.file_format.blob import (
     ENTROPY_CODED,
     is_blob,
     pack,
     unpack,
 )
-from latent8.contents import inspect, read
-from latent8.errors import BlobError
-from latent8.models import OWN_ID
+from latent8.file_format.reader import inspect, read
+from latent8.zoo.registry import OWN_ID
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_few_bytes_cannot_claim_many_latents(width: int, height: int, channels: 
 def test_the_largest_claim_of_a_small_blob_stays_small() -> None:
     """What passes the check on length may allocate in proportion to the bytes that came, and no more."""
     words, side = 64, side_bytes(1)
-    size = math.isqrt(int((words + 4) * entropy.MAX_SYMBOLS_PER_BYTE))
+    size = math.isqrt(int((words + 4) * neighbour_coding.MAX_SYMBOLS_PER_BYTE))
     blob = build_blob(coding=1, channels=1, stride=1, width=size, height=size, payload=bytes(side + words))
     assert len(blob) < 200
     unpack(build_blob())  # imports and tables are loaded once, and are not part of it

@@ -22,10 +22,12 @@ from conftest import gradient
 from PIL import Image
 from test_metrics import busy
 
-from latent8 import Codec, Latent8Error, bulk, cli, inspect
-from latent8.bulk import SCHEMA, Encoder, Job, Place, todo
-from latent8.metrics import psnr
-from latent8.settings import Settings
+from latent8 import Codec, Latent8Error, inspect
+from latent8.bulk import ray_job
+from latent8.bulk.ray_job import SCHEMA, Encoder, Job, Place, todo
+from latent8.cli import commands
+from latent8.evaluation.metrics import psnr
+from latent8.zoo.settings import Settings
 
 MODEL = "l8-photo"
 
@@ -159,7 +161,7 @@ def test_blobs_of_other_weights_are_made_anew(album: Path, tmp_path: Path) -> No
 def test_actors_may_work_in_another_folder(album: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     job = Job("album", "out", measure=False)
-    part, anywhere = parts(job), bulk._anywhere(job)
+    part, anywhere = parts(job), ray_job._anywhere(job)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     Encoder(anywhere, 1)(part)
@@ -208,7 +210,7 @@ def test_storage_that_fails_stops_the_part_without_an_index(album: Path, tmp_pat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bulk, "write_file", full)
+    monkeypatch.setattr(ray_job, "write_file", full)
     with pytest.raises(OSError, match="No space left"):
         encoder(part)
     assert len(index_of(tmp_path / "out")) == 1
@@ -236,9 +238,9 @@ def test_output_may_lie_within_the_photos(album: Path, inside: str) -> None:
 @pytest.mark.parametrize("resources", [{}, {"memory": 1e9}, {"GPU": 2.0}])
 @pytest.mark.parametrize("actors", [None, 3])
 def test_a_cluster_without_cpus_is_refused(resources: dict[str, float], actors: int | None, monkeypatch) -> None:
-    monkeypatch.setattr(bulk.ray, "nodes", lambda: [{"Alive": True, "Resources": resources}])
+    monkeypatch.setattr(ray_job.ray, "nodes", lambda: [{"Alive": True, "Resources": resources}])
     with pytest.raises(Latent8Error, match="The cluster has no CPUs that an actor could run on"):
-        bulk._shares(actors)
+        ray_job._shares(actors)
 
 
 def test_jobs_that_cannot_be_are_refused(album: Path, tmp_path: Path) -> None:
@@ -256,7 +258,7 @@ def test_jobs_that_cannot_be_are_refused(album: Path, tmp_path: Path) -> None:
         with pytest.raises(Latent8Error, match="There are no pictures in"):
             todo(Job(str(source), str(tmp_path / "other")))
     with pytest.raises(Latent8Error, match="consistency only decodes"):
-        next(bulk.run(Job(str(album), str(tmp_path / "other"), "consistency")))
+        next(ray_job.run(Job(str(album), str(tmp_path / "other"), "consistency")))
     with pytest.raises(Latent8Error, match="cannot be reached: Protocol not known: nonsense"):
         todo(Job("nonsense://bucket", str(output)))
     assert not (tmp_path / "other").exists()
@@ -301,7 +303,7 @@ def test_job_on_a_cluster(address: str, album: Path, tmp_path: Path, capsys, mon
         monkeypatch.setenv(name, value)
     output = tmp_path / "out"
     command = ["bulk", str(album), "-o", str(output), "--address", address, "--actors", "1", "--quality", "30"]
-    code = cli.main(command)
+    code = commands.main(command)
     told = capsys.readouterr()
     line = summary(told.out, output)
     assert code == 1 and line.startswith(f"{output}: 5 pictures in ") and line.endswith(" bytes, 1 failed")
@@ -313,13 +315,13 @@ def test_job_on_a_cluster(address: str, album: Path, tmp_path: Path, capsys, mon
     ray.shutdown()
     before = stamps_in(output)
     Image.fromarray(gradient(20, 20)).save(album / "new.png")
-    assert cli.main(command) == 0  # goes on: only the new one is left
+    assert commands.main(command) == 0  # goes on: only the new one is left
     assert summary(capsys.readouterr().out, output).startswith(f"{output}: 1 pictures in ")
     after = stamps_in(output)
     assert {path: after[path] for path in before} == before and len(after) == len(before) + 2
 
     ray.shutdown()
-    assert cli.main([*command[:-1], "31"]) == 2
+    assert commands.main([*command[:-1], "31"]) == 2
     told = capsys.readouterr()
     assert told.err.splitlines()[-1].startswith(f"latent8: {output} holds a job with another source or settings")
     ray.shutdown()

@@ -16,11 +16,11 @@ from conftest import Run, build_blob, gradient, names_in
 from PIL import Image
 
 from latent8 import __version__, inspect
-from latent8.blob import unpack
-from latent8.cli import main
+from latent8.cli.commands import main
 from latent8.codec import Codec
-from latent8.contents import describe
-from latent8.models import models
+from latent8.file_format.blob import unpack
+from latent8.file_format.reader import describe
+from latent8.zoo.registry import models
 
 
 def latents_in(path: Path) -> np.ndarray:
@@ -54,8 +54,8 @@ class Terminal(io.StringIO):
 def test_a_bar_shows_the_tiles(small_photo: Path, monkeypatch, terminal: bool) -> None:
     errors = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", errors)
-    monkeypatch.setattr("latent8.cli.BAR_DELAY", 0)
-    monkeypatch.setattr("latent8.hyperprior_network.MAX_ACTIVATION_BYTES", 1)
+    monkeypatch.setattr("latent8.cli.commands.BAR_DELAY", 0)
+    monkeypatch.setattr("latent8.l8_photo.network.MAX_ACTIVATION_BYTES", 1)
     Image.fromarray(gradient(230, 230)).save(small_photo)  # 15 x 15 latents
     for arguments, name in (
         (["encode", small_photo], "photo.png"),

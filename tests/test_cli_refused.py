@@ -10,7 +10,7 @@ from conftest import Run, gradient, names_in
 from PIL import Image
 
 from latent8 import inspect
-from latent8.files import picture_bytes
+from latent8.pictures.output import picture_bytes
 
 
 def test_target_that_cannot_be_met(run: Run, small_photo: Path) -> None:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, PictureError, inspect
-from latent8.blob import unpack
-from latent8.contents import describe, read
-from latent8.metrics import psnr
-from latent8.pictures import encode_alpha
-from latent8.quantise import Quantiser
+from latent8.evaluation.metrics import psnr
+from latent8.file_format.blob import unpack
+from latent8.file_format.quantiser import Quantiser
+from latent8.file_format.reader import describe, read
+from latent8.pictures.intake import encode_alpha
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 

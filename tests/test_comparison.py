@@ -17,13 +17,14 @@ from safetensors.torch import load_file, save_file
 from test_metrics import busy
 
 import latent8
-from latent8 import BlobError, Codec, Latent8Error, ModelError, PictureError, cli
-from latent8.comparison import Comparison, compare, measured
-from latent8.metrics import ssim
-from latent8.models import WEIGHTS_FOLDER, Model
-from latent8.own_models import own_model
-from latent8.pictures import Picture
-from latent8.views import RISING
+from latent8 import BlobError, Codec, Latent8Error, ModelError, PictureError
+from latent8.cli import commands
+from latent8.evaluation.comparison import Comparison, compare, measured
+from latent8.evaluation.metrics import ssim
+from latent8.pictures.drawing import RISING
+from latent8.pictures.intake import Picture
+from latent8.zoo.own_models import own_model
+from latent8.zoo.registry import WEIGHTS_FOLDER, Model
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -144,7 +145,7 @@ def test_original_of_another_shape(blob: bytes, size: tuple[int, int]) -> None:
 
 
 def test_refused_before_anything_is_loaded(models: list[Model], blob: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("latent8.comparison.Codec")
+    monkeypatch.delattr("latent8.evaluation.comparison.Codec")
     with pytest.raises(BlobError, match="The blob holds sd1 latents, and l8-tiny decodes l8-tiny latents"):
         compare(blob, [models[0], "l8-tiny"])
     with pytest.raises(ModelError, match="There is no model 'none'"):
@@ -174,14 +175,14 @@ def test_command(folders: list[Path], blob: bytes, original: np.ndarray, tmp_pat
     options = ["--space", "sd1", "--device", "cpu", "--original", str(photo)]
     for folder in folders:
         options += ["--decoder", str(folder)]
-    assert cli.main(["compare", str(source), *options, "-o", str(out)]) == 0
+    assert commands.main(["compare", str(source), *options, "-o", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["Decoder", "Seconds", "PSNR", "dB", "SSIM", "MAE", "MSE"]
     assert [line.split()[0] for line in lines[1:]] == [str(folder) for folder in folders]
     assert len(list(out.glob("a photo.*.png"))) == 5 and len(list(out.glob("*.difference.png"))) == 3
     assert all(Image.open(path).size == (61, 45) for path in out.iterdir())
 
-    assert cli.main(["compare", str(source), *options, "--json"]) == 0
+    assert commands.main(["compare", str(source), *options, "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = compare(blob, [own_model(folder, "sd1") for folder in folders], photo, device="cpu").rows()
     assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected]
@@ -198,7 +199,7 @@ def test_command(folders: list[Path], blob: bytes, original: np.ndarray, tmp_pat
 def test_command_tells_what_is_wrong(blob: bytes, tmp_path: Path, capsys, options: list[str], message: str) -> None:
     source = tmp_path / "photo.l8"
     source.write_bytes(blob)
-    assert cli.main(["compare", str(source), *options]) == 2
+    assert commands.main(["compare", str(source), *options]) == 2
     error = capsys.readouterr().err
     assert error.startswith("latent8: ") and message in error and error.count("\n") == 1
 

@@ -87,7 +87,14 @@ def test_dry_run_assembles_an_app_that_uses_its_own_package(project: Path, tmp_p
     files = files_below(target)
     assert files == wanted_files(project, app)
     weights = "latent8/weights/l8-tiny/diffusion_pytorch_model.safetensors"
-    assert {"app.py", "README.md", "LICENSE", "latent8/blob.py", "latent8/entropy_tables.npy", weights} < files.keys()
+    assert {
+        "app.py",
+        "README.md",
+        "LICENSE",
+        "latent8/file_format/blob.py",
+        "latent8/file_format/entropy_tables.npy",
+        weights,
+    } < files.keys()
     assert {f"{app}_api.py", f"{app}_page.py"} < files.keys()
     assert any(name.startswith("examples/") for name in files) == (app == "encoder")
 
@@ -191,10 +198,10 @@ def test_missing_login_and_network_are_explained(project: Path, tmp_path: Path) 
 def test_incomplete_app_is_not_deployed(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
-    (copy / "shared/latent8/entropy_tables.npy").unlink()
+    (copy / "shared/latent8/file_format/entropy_tables.npy").unlink()
     with HubServer() as hub:
         result = deploy(copy, "encoder", "--repo", "me/enc", endpoint=hub.url, home=tmp_path)
-    assert_one_line(result, "not complete without latent8/entropy_tables.npy")
+    assert_one_line(result, "not complete without latent8/file_format/entropy_tables.npy")
     assert hub.requests == []
 
 

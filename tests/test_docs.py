@@ -5,7 +5,8 @@ from pathlib import Path
 
 import gradio
 
-from latent8 import blob, models
+from latent8 import models
+from latent8.file_format import blob
 from scripts import make_format_doc
 
 ROOT = Path(__file__).parents[1]

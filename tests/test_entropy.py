@@ -12,12 +12,12 @@ from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent8 import entropy
-from latent8.blob import RAW, Header, pack, read_header, unpack
 from latent8.errors import BlobError
-from latent8.quantise import Quantiser
+from latent8.file_format import neighbour_coding
+from latent8.file_format.blob import RAW, Header, pack, read_header, unpack
+from latent8.file_format.quantiser import Quantiser
 
-TABLES = Path(entropy.__file__).with_name("entropy_tables.npy")
+TABLES = Path(neighbour_coding.__file__).with_name("entropy_tables.npy")
 TABLES_SHA256 = "35adce0523dae74743b6200e64aa1b31d689affb8ab4de83354bd5c6865c0f32"
 CONTENTS = ["constant", "lowest", "highest", "two values", "noise", "ramp", "checkers", "smooth"]
 
@@ -56,12 +56,12 @@ def header_of(shape: tuple[int, int, int], levels: int) -> Header:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 37), (4, 53, 1), (4, 2, 2), (1, 64, 65), (4, 31, 17), (16, 9, 14)])
 def test_identity(shape: tuple[int, int, int], levels: int, content: str) -> None:
     symbols = symbols_of(content, shape, levels)
-    payload = entropy.encode(symbols, levels)
-    decoded = entropy.decode(payload, shape, levels)
+    payload = neighbour_coding.encode(symbols, levels)
+    decoded = neighbour_coding.decode(payload, shape, levels)
     np.testing.assert_array_equal(decoded, symbols)
     assert decoded.dtype == np.uint8
-    assert entropy.encode(decoded, levels) == payload  # the same bytes for the same symbols
-    entropy.check_length(len(payload), shape)
+    assert neighbour_coding.encode(decoded, levels) == payload  # the same bytes for the same symbols
+    neighbour_coding.check_length(len(payload), shape)
 
 
 @settings(deadline=None, max_examples=60)
@@ -74,7 +74,9 @@ def test_identity_on_any_symbols(shape: tuple[int, int, int], levels: int, data:
     few = data.draw(st.lists(st.integers(0, levels - 1), min_size=1, max_size=8), label="values")
     seed = data.draw(st.integers(0, 2**32 - 1), label="seed")
     symbols = np.random.default_rng(seed).choice(np.array(few, np.uint8), shape)
-    np.testing.assert_array_equal(entropy.decode(entropy.encode(symbols, levels), shape, levels), symbols)
+    np.testing.assert_array_equal(
+        neighbour_coding.decode(neighbour_coding.encode(symbols, levels), shape, levels), symbols
+    )
 
 
 @pytest.mark.parametrize("content", CONTENTS)
@@ -86,7 +88,7 @@ def test_never_larger_than_raw(shape: tuple[int, int, int], content: str) -> Non
 
 def test_smooth_symbols_shrink() -> None:
     symbols = smooth_symbols(4, 64, 64, 256)
-    assert len(entropy.encode(symbols, 256)) < 0.75 * symbols.size
+    assert len(neighbour_coding.encode(symbols, 256)) < 0.75 * symbols.size
 
 
 def test_noise_stays_raw() -> None:
@@ -105,7 +107,9 @@ def test_the_check_on_length_lets_the_emptiest_picture_pass() -> None:
 
 def test_side_bytes_is_what_stands_before_the_words() -> None:
     for channels in (1, 3, 4, 16):
-        payload = entropy.encode(np.full((channels, 5, 5), 128, np.uint8), 256)  # as predicted: next to no words
+        payload = neighbour_coding.encode(
+            np.full((channels, 5, 5), 128, np.uint8), 256
+        )  # as predicted: next to no words
         assert len(payload) - side_bytes(channels) in (0, 4, 8)
 
 
@@ -126,7 +130,7 @@ def unpacked(payload: bytes, shape: tuple[int, int, int], levels: int = 256) -> 
 
 
 SHAPE = (4, 20, 25)
-GOOD = entropy.encode(smooth_symbols(*SHAPE, 256), 256)
+GOOD = neighbour_coding.encode(smooth_symbols(*SHAPE, 256), 256)
 
 
 @settings(deadline=None, max_examples=150)
@@ -148,7 +152,7 @@ def test_words_that_no_encoder_writes_are_refused() -> None:
     found = []
     for _ in range(60):
         try:
-            entropy.decode(side + rng.bytes(len(GOOD) - len(side)), SHAPE, 256)
+            neighbour_coding.decode(side + rng.bytes(len(GOOD) - len(side)), SHAPE, 256)
         except BlobError as error:
             found.append(str(error))
     assert set(found) == {"The blob is damaged: its latents cannot be decoded. Encode the picture again."}
@@ -169,10 +173,10 @@ def test_unknown_table_refused() -> None:
     payload = bytearray(GOOD)
     payload[side_bytes(4) - 1] = n_tables  # the last choice of a table
     with pytest.raises(BlobError, match=r"^The blob is damaged: it names a probability table that does not exist\.$"):
-        entropy.decode(bytes(payload), SHAPE, 256)
+        neighbour_coding.decode(bytes(payload), SHAPE, 256)
     payload[side_bytes(4) - 1] = n_tables - 1
     with contextlib.suppress(BlobError):  # other symbols, or none
-        entropy.decode(bytes(payload), SHAPE, 256)
+        neighbour_coding.decode(bytes(payload), SHAPE, 256)
 
 
 def test_payload_without_words_refused_or_decoded() -> None:
@@ -182,7 +186,7 @@ def test_payload_without_words_refused_or_decoded() -> None:
 def test_impossible_lengths_refused_before_anything_is_allocated() -> None:
     n_bytes = side_bytes(1) + 76
     with allocating_at_most(10_000), pytest.raises(BlobError, match=f"{n_bytes} bytes cannot hold 1073741824 latents"):
-        entropy.check_length(n_bytes, (1, 1 << 15, 1 << 15))
+        neighbour_coding.check_length(n_bytes, (1, 1 << 15, 1 << 15))
 
 
 # ---- the frozen tables
@@ -197,7 +201,7 @@ def test_tables_are_probabilities() -> None:
 
 def test_check_on_length_knows_the_likeliest_symbol() -> None:
     cheapest_bits = -np.log2(np.load(TABLES).max() / 65536)
-    assert cheapest_bits * entropy.MAX_SYMBOLS_PER_BYTE > 8
+    assert cheapest_bits * neighbour_coding.MAX_SYMBOLS_PER_BYTE > 8
 
 
 def test_tables_are_frozen() -> None:

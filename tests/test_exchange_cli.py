@@ -11,7 +11,8 @@ from conftest import gradient
 from foreign_files import DATA, GOOD, blob_of, floats, npy, raw_of, z_in
 from passthrough import make_tiny
 
-from latent8 import BlobError, Codec, cli, convert, own_model
+from latent8 import BlobError, Codec, convert, own_model
+from latent8.cli import commands
 from latent8.exchange import SUFFIXES
 
 
@@ -36,7 +37,7 @@ def test_legacy_range_is_not_for_the_default_model(photo_codec: Codec) -> None:
 @pytest.fixture
 def run(capsys) -> Callable[..., tuple[int, list[str], list[str]]]:
     def run(*arguments: str | Path) -> tuple[int, list[str], list[str]]:
-        code = cli.main([str(argument) for argument in arguments])
+        code = commands.main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err.splitlines()
 

@@ -16,7 +16,7 @@ from foreign_files import DATA, FACTORS, GOOD, blob_of, comfy, floats, npy, npy_
 import latent8
 from latent8 import BlobError, Codec, ModelError, convert, read_latents
 from latent8.exchange import SPACE_NAMES, as_blob
-from latent8.models import OWN_ID
+from latent8.zoo.registry import OWN_ID
 
 
 def test_what_a_format_has_no_place_for_is_refused() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from latent8 import files
-from latent8.files import write_file
+from latent8.pictures import output
+from latent8.pictures.output import write_file
 
 
 def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch) -> None:
@@ -14,12 +14,12 @@ def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: P
     replace = os.replace
 
     def with_another_run_meanwhile(partial: Path, to: Path) -> None:
-        monkeypatch.setattr(files.os, "replace", replace)
+        monkeypatch.setattr(output.os, "replace", replace)
         write_file(target, b"short")
         assert target.read_bytes() == b"short"
         replace(partial, to)
 
-    monkeypatch.setattr(files.os, "replace", with_another_run_meanwhile)
+    monkeypatch.setattr(output.os, "replace", with_another_run_meanwhile)
     write_file(target, b"a longer one")
     assert target.read_bytes() == b"a longer one"
     assert os.listdir(tmp_path) == ["a.l8"]

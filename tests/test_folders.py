@@ -15,9 +15,11 @@ import pytest
 from conftest import build_blob, gradient
 from PIL import Image
 
-from latent8 import Codec, folders, inspect, loading
-from latent8.folders import Job, plan
-from latent8.models import Model, model_named
+from latent8 import Codec, inspect
+from latent8.bulk import folders
+from latent8.bulk.folders import Job, plan
+from latent8.zoo import weights
+from latent8.zoo.registry import Model, model_named
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_a_model_that_cannot_be_loaded_is_tried_once(run, tmp_path: Path, monkey
         tried.append(model.name)
         raise OSError("no route")
 
-    monkeypatch.setattr(loading, "_require_hub", no_hub)
+    monkeypatch.setattr(weights, "_require_hub", no_hub)
     for name in "abc":
         (tmp_path / f"{name}.l8").write_bytes(build_blob(model_id=model_named("taesdxl").id))
     code, _, err = run("decode", tmp_path, "-o", tmp_path / "pictures")

@@ -19,9 +19,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from latent8 import ModelError, inspect
-from latent8.loading import weights_hash
-from latent8.models import Model, model_named
-from latent8.network import TinyNetwork
+from latent8.networks.base import TinyNetwork
+from latent8.zoo.registry import Model, model_named
+from latent8.zoo.weights import weights_hash
 
 REPOSITORY = "madebyollin/taesd"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -31,8 +31,8 @@ LOAD_EACH = """
 import json, sys
 from dataclasses import replace
 from latent8.errors import ModelError
-from latent8.models import model_named
-from latent8.loading import load_autoencoder
+from latent8.zoo.registry import model_named
+from latent8.zoo.weights import load_autoencoder
 
 def outcome(repository):
     try:

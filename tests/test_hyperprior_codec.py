@@ -12,10 +12,10 @@ from conftest import gradient
 from photo_symbols import MODEL, decoded, decoded_symbols
 
 from latent8 import Codec, PictureError, inspect
-from latent8.contents import describe, read
-from latent8.metrics import psnr
-from latent8.models import model_named
-from latent8.settings import Settings
+from latent8.evaluation.metrics import psnr
+from latent8.file_format.reader import describe, read
+from latent8.zoo.registry import model_named
+from latent8.zoo.settings import Settings
 
 
 def test_quality_makes_larger_and_better_pictures(photo_codec: Codec, sunset: np.ndarray) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from photo_symbols import assert_same, decoded_symbols, encoded_symbols, logistic_tables, photo_blob, random_q
 
 from latent8 import BlobError, Codec, inspect
-from latent8 import hyperprior as hp
-from latent8.contents import read
-from latent8.hyperprior_coding import Tables, checksum
-from latent8.hyperprior_passes import Passes
+from latent8.file_format.hyperprior_coding import Tables, checksum
+from latent8.file_format.reader import read
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.passes import Passes
 
 DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the picture again."
 

@@ -16,9 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from latent8 import Codec
-from latent8 import hyperprior as hp
-from latent8.loading import load_autoencoder
-from latent8.photo_model import (
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.model import (
     MAX_ACTIVATION,
     MAX_SCALE,
     L8Photo,
@@ -27,6 +26,7 @@ from latent8.photo_model import (
     hyper_scales,
     table_indices,
 )
+from latent8.zoo.weights import load_autoencoder
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 LAYERS_OF_SCALES = [

@@ -14,12 +14,12 @@ from photo_symbols import MODEL, assert_same, changed, decoded, decoded_symbols
 from torch import Tensor, nn
 
 from latent8 import BlobError, Codec
-from latent8 import hyperprior as hp
-from latent8.contents import read
-from latent8.metrics import psnr
-from latent8.photo_model import L8Photo
-from latent8.pictures import pad_to_multiple
-from latent8.tiling import Demand
+from latent8.evaluation.metrics import psnr
+from latent8.file_format.reader import read
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.model import L8Photo
+from latent8.networks.tiling import Demand
+from latent8.pictures.intake import pad_to_multiple
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def test_sections_change_nothing(photo_codec: Codec, monkeypatch) -> None:
     network, picture = photo_codec.network, np.ascontiguousarray(gradient(1008, 640))
     latents = network.encode_pixels(picture)
     rgb = network.render(latents, 50).astype(int)
-    monkeypatch.setattr("latent8.hyperprior_network.SECTION_PIXELS", 640 * 640)
+    monkeypatch.setattr("latent8.l8_photo.network.SECTION_PIXELS", 640 * 640)
     assert min(len(network._sections(half, 40, 63)) for half in (0, 1)) >= 2
     told: list[float] = []
     np.testing.assert_allclose(network.encode_pixels(picture, told.append), latents, rtol=0, atol=1e-4)
@@ -173,10 +173,10 @@ def test_memory_that_gets_short_during_the_call_changes_nothing(photo_codec: Cod
     rgb = network.render(latents, 50).astype(int)
     for readings in range(1, 5):
         left = iter([1 << 40] * readings)
-        monkeypatch.setattr("latent8.network.free_bytes", lambda device, left=left: next(left, 0))
+        monkeypatch.setattr("latent8.networks.base.free_bytes", lambda device, left=left: next(left, 0))
         np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
         left = iter([1 << 40] * readings)
-        monkeypatch.setattr("latent8.network.free_bytes", lambda device, left=left: next(left, 0))
+        monkeypatch.setattr("latent8.networks.base.free_bytes", lambda device, left=left: next(left, 0))
         assert np.abs(network.render(latents, 50) - rgb).max() <= 1
 
 

@@ -11,8 +11,8 @@ import torch
 from photo_symbols import assert_same, decoded_symbols, encoded_symbols, random_q
 
 from latent8 import Codec
-from latent8 import hyperprior as hp
-from latent8.hyperprior_passes import Passes, hyper_latents, hyper_tiles
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.passes import Passes, hyper_latents, hyper_tiles
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (4, 1), (2, 2), (7, 6)])
@@ -50,7 +50,7 @@ def test_bands_change_nothing(photo_codec: Codec, monkeypatch) -> None:
     z, q = random_q(11, 7)
     found = []
     for positions in (4096, 1, 28):
-        monkeypatch.setattr("latent8.hyperprior_passes.BAND_POSITIONS", positions)
+        monkeypatch.setattr("latent8.l8_photo.passes.BAND_POSITIONS", positions)
         passes = Passes(photo_codec.network._layers, z, 70, q.shape)
         for places in passes.in_order():
             passes.q[places] = torch.from_numpy(q[places])
@@ -64,9 +64,9 @@ def test_bands_change_nothing(photo_codec: Codec, monkeypatch) -> None:
 def tiles_of(latents: int, halo: int | None = None) -> Iterator[None]:
     """The hyperprior's networks run on at most so many latents at a time, or on the smallest tiles there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latent8.hyperprior_passes.TILE_POSITIONS", latents)
+        patch.setattr("latent8.l8_photo.passes.TILE_POSITIONS", latents)
         if halo is not None:
-            patch.setattr("latent8.hyperprior_passes.TILE_HALO", halo)
+            patch.setattr("latent8.l8_photo.passes.TILE_HALO", halo)
         yield
 
 

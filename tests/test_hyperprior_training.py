@@ -15,9 +15,9 @@ from photo_symbols import MODEL, decoded, framed, known_before, logistic_tables
 from PIL import Image
 
 from latent8 import Codec
-from latent8 import hyperprior as hp
-from latent8.metrics import psnr
-from latent8.photo_model import band_of, context_scales, hyper_scales, level_of
+from latent8.evaluation.metrics import psnr
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.model import band_of, context_scales, hyper_scales, level_of
 from training import ms_ssim, photo, train
 from training.export import export_photo, logistic, symmetric_table_counts, table_counts
 from training.photo import COARSE_WEIGHT, PhotoTask, enlarged, forward, n_bits

@@ -10,14 +10,16 @@ from conftest import allocating_at_most, build_blob, gradient, smooth_symbols
 from PIL import Image
 
 import latent8
-from latent8 import bit_cost, cli, views
-from latent8.blob import Header, pack, read_payload
+from latent8.cli import commands
 from latent8.codec import Codec
-from latent8.contents import read
-from latent8.hyperprior_coding import Tables
-from latent8.latent_pictures import latent_pictures, pictures_of
-from latent8.models import model_named
-from latent8.quantise import Quantiser
+from latent8.evaluation.latent_pictures import latent_pictures, pictures_of
+from latent8.file_format.blob import Header, pack, read_payload
+from latent8.file_format.hyperprior_coding import Tables
+from latent8.file_format.quantiser import Quantiser
+from latent8.file_format.reader import read
+from latent8.l8_photo import bit_cost
+from latent8.pictures import drawing
+from latent8.zoo.registry import model_named
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 
@@ -93,7 +95,7 @@ def test_of_four_channels() -> None:
 
 def test_bits_per_value(monkeypatch: pytest.MonkeyPatch) -> None:
     titles = []
-    monkeypatch.setattr(views, "histogram", lambda counts, first, title: titles.append((counts.sum(), first, title)))
+    monkeypatch.setattr(drawing, "histogram", lambda counts, first, title: titles.append((counts.sum(), first, title)))
     blob, symbols = plain_blob(levels=16)
     share = np.bincount(symbols.ravel()) / symbols.size
     entropy = -sum(p * np.log2(p) for p in share if p)
@@ -148,8 +150,8 @@ def test_huge_latents_are_shrunk(tmp_path: Path) -> None:
     header = Header(1, bytes(4), 12800, 7200, 4, 8, Quantiser())
     with allocating_at_most(150 << 20):
         found = pictures_of(header, symbols, None)
-        assert max(max(view.image.size) for view in found) <= views.MAX_SIDE
-        assert views.sheet("", found).width == 1600
+        assert max(max(view.image.size) for view in found) <= drawing.MAX_SIDE
+        assert drawing.sheet("", found).width == 1600
     assert found[2].caption == f"1: {-3:.1f} to {Quantiser().dequantise(np.uint8(15)):.1f}"
 
 
@@ -158,7 +160,7 @@ def test_very_long_pictures(size: tuple[int, int]) -> None:
     width, height = size
     symbols = np.zeros((4, height // 8, width // 8), np.uint8)
     header = Header(1, bytes(4), width, height, 4, 8, Quantiser())
-    sheet = views.sheet("", pictures_of(header, symbols, None))
+    sheet = drawing.sheet("", pictures_of(header, symbols, None))
     assert sheet.width == 1600 and sheet.height < 3000
 
 
@@ -166,25 +168,25 @@ def test_very_long_pictures(size: tuple[int, int]) -> None:
 
 
 def test_heat_map_colours() -> None:
-    pixels = np.asarray(views.heat_map(np.array([[0.0, 1.0, 2.0, 4.0]])))
-    np.testing.assert_array_equal(pixels[0], views.DIVERGING[[0, 1, 2, 4]])
-    half = np.asarray(views.heat_map(np.array([[0.0, 1.0]]), 0.0, 2.0, views.RISING))
-    np.testing.assert_array_equal(half[0], views.RISING[[0, 2]])
-    assert (np.asarray(views.heat_map(np.full((3, 2), 7.5))) == views.DIVERGING[2]).all()
+    pixels = np.asarray(drawing.heat_map(np.array([[0.0, 1.0, 2.0, 4.0]])))
+    np.testing.assert_array_equal(pixels[0], drawing.DIVERGING[[0, 1, 2, 4]])
+    half = np.asarray(drawing.heat_map(np.array([[0.0, 1.0]]), 0.0, 2.0, drawing.RISING))
+    np.testing.assert_array_equal(half[0], drawing.RISING[[0, 2]])
+    assert (np.asarray(drawing.heat_map(np.full((3, 2), 7.5))) == drawing.DIVERGING[2]).all()
 
 
 def test_shrinking_takes_means() -> None:
     channel = np.zeros((2000, 3000), np.float32)
     channel[::2] = 1
-    shrunk = np.asarray(views.heat_map(channel, longest_side=30))
+    shrunk = np.asarray(drawing.heat_map(channel, longest_side=30))
     assert shrunk.shape == (20, 30, 3)
-    assert np.abs(shrunk.astype(int) - views.DIVERGING[2]).max() <= 1
+    assert np.abs(shrunk.astype(int) - drawing.DIVERGING[2]).max() <= 1
 
 
 def test_histogram_bars_stand_over_their_values() -> None:
     counts = np.zeros(256, np.int64)
     counts[[10, 200]] = 1, 1_000_000
-    pixels = np.asarray(views.histogram(counts, 0, "")).astype(int)
+    pixels = np.asarray(drawing.histogram(counts, 0, "")).astype(int)
     bars = (np.abs(pixels - (32, 120, 138)).sum(axis=-1) == 0).sum(axis=0)
     columns = np.flatnonzero(bars)
     values = (columns - 64) / (640 - 16 - 64) * 256
@@ -195,11 +197,11 @@ def test_histogram_bars_stand_over_their_values() -> None:
 def test_sheet_holds_every_view() -> None:
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (0, 200, 200)]
     found = [
-        views.View("a caption that is too long for one line under its picture, surely", Image.new("RGB", (4, 3), c))
+        drawing.View("a caption that is too long for one line under its picture, surely", Image.new("RGB", (4, 3), c))
         for c in colours
     ]
-    found.append(views.View("wide", Image.new("RGB", (1562, 40), (90, 0, 90)), wide=True))
-    sheet = views.sheet("title", found)
+    found.append(drawing.View("wide", Image.new("RGB", (1562, 40), (90, 0, 90)), wide=True))
+    sheet = drawing.sheet("title", found)
     areas = {colour: n for n, colour in sheet.getcolors(1 << 20)}
     assert [areas[colour] for colour in colours] == [380 * 285] * 5
     assert areas[90, 0, 90] == 1562 * 40
@@ -212,13 +214,13 @@ def test_show(tmp_path: Path, capsys) -> None:
     blob, _ = plain_blob()
     source = tmp_path / "photo.l8"
     source.write_bytes(blob)
-    assert cli.main(["show", str(source)]) == 0
+    assert commands.main(["show", str(source)]) == 0
     with Image.open(tmp_path / "photo.latents.png") as image:
         assert image.width == 1600
         np.testing.assert_array_equal(np.asarray(image), np.asarray(latent8.latent_sheet(blob, "photo.l8")))
-    assert cli.main(["show", str(source)]) == 2
+    assert commands.main(["show", str(source)]) == 2
     assert "photo.latents.png exists: name another file with -o" in capsys.readouterr().err
-    assert cli.main(["show", str(source), "-o", str(tmp_path / "sheet.webp")]) == 0
+    assert commands.main(["show", str(source), "-o", str(tmp_path / "sheet.webp")]) == 0
     with Image.open(tmp_path / "sheet.webp") as image:
         assert image.format == "WEBP"
 
@@ -234,7 +236,7 @@ def test_show(tmp_path: Path, capsys) -> None:
 def test_show_tells_what_is_wrong(tmp_path: Path, capsys, data: bytes, message: str) -> None:
     source = tmp_path / "photo.l8"
     source.write_bytes(data)
-    assert cli.main(["show", str(source)]) == 2
+    assert commands.main(["show", str(source)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"latent8: {source}: ") and message in error and error.count("\n") == 1
     assert not (tmp_path / "photo.latents.png").exists()

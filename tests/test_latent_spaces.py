@@ -22,9 +22,9 @@ from safetensors.torch import load_file, save_file
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, own_model
-from latent8.contents import read
-from latent8.latent_spaces import SPACES, space_named
-from latent8.models import Model, decoders_of, model_named, models
+from latent8.file_format.reader import read
+from latent8.zoo.latent_spaces import SPACES, space_named
+from latent8.zoo.registry import Model, decoders_of, model_named, models
 
 SHARED = [model for model in models() if model.space in SPACES]
 

@@ -16,9 +16,10 @@ from conftest import gradient
 from PIL import Image
 from test_metrics import busy
 
-from latent8 import BlobError, Codec, Latent8Error, PictureError, many
-from latent8.many import large, map_in_order
-from latent8.pictures import size_of
+from latent8 import BlobError, Codec, Latent8Error, PictureError
+from latent8.machine import parallel
+from latent8.machine.parallel import large, map_in_order
+from latent8.pictures.intake import size_of
 
 SIZES = [(64, 48), (1, 1), (33, 97), (160, 128), (17, 300), (64, 48), (250, 130), (16, 16), (129, 65)]
 
@@ -115,7 +116,7 @@ def test_errors_come_in_their_places(photo_codec: Codec, photos: list[Path], tmp
 
 
 def test_large_pictures_are_left_to_the_callers_thread(codec: Codec, photos: list[Path], monkeypatch) -> None:
-    monkeypatch.setattr(many, "LARGE_PIXELS", 64 * 48 + 1)
+    monkeypatch.setattr(parallel, "LARGE_PIXELS", 64 * 48 + 1)
     wanted, where = [codec.encode(photo) for photo in photos], dict[tuple[int, int], str]()
     encode_pixels = codec.network.encode_pixels
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent8.metrics import mae, mse, psnr, ssim
+from latent8.evaluation.metrics import mae, mse, psnr, ssim
 
 C1 = (0.01 * 255) ** 2
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, own_model
-from latent8.models import OWN_ID, model_named
+from latent8.zoo.registry import OWN_ID, model_named
 
 
 def test_own_model_without_a_space_decodes_only_its_own(tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_own_models_and_decoders_on_the_command_line(tmp_path: Path) -> None:
 def test_models_that_cannot_encode_on_the_command_line(
     tmp_path: Path, monkeypatch, capsys, arguments: list[str], message: str
 ) -> None:
-    from latent8 import cli
+    from latent8.cli import commands
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     Image.fromarray(square()).save(tmp_path / "square.png")
-    assert cli.main(["encode", str(tmp_path / "square.png"), *arguments]) == 2
+    assert commands.main(["encode", str(tmp_path / "square.png"), *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"latent8: {message}")
     assert not (tmp_path / "square.l8").exists()

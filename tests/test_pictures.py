@@ -15,7 +15,7 @@ from picture_files import LIMIT, file_of, opened, quadrants, refusal
 from PIL import EpsImagePlugin, Image, ImageFile
 
 from latent8.errors import PictureError
-from latent8.pictures import open_picture, pad_to_multiple
+from latent8.pictures.intake import open_picture, pad_to_multiple
 
 ORIENTATION = 0x0112
 

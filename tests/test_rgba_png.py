@@ -15,10 +15,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latent8 import BlobError, Codec, ModelError, inspect
-from latent8.blob import Header
-from latent8.contents import describe, read
-from latent8.quantise import Quantiser
-from latent8.rgba_png import TEXT_KEY, read_rgba_png, write_rgba_png
+from latent8.file_format.blob import Header
+from latent8.file_format.quantiser import Quantiser
+from latent8.file_format.reader import describe, read
+from latent8.file_format.rgba_png import TEXT_KEY, read_rgba_png, write_rgba_png
 
 
 def rgba_header(width: int, height: int, levels: int = 256) -> Header:

@@ -17,9 +17,10 @@ from conftest import gradient
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from latent8 import Codec, memory
-from latent8.hyperprior_network import HyperpriorNetwork
-from latent8.tiling import Demand, scaled, tiles
+from latent8 import Codec
+from latent8.l8_photo.network import HyperpriorNetwork
+from latent8.machine import memory
+from latent8.networks.tiling import Demand, scaled, tiles
 
 SHAPES = [(1, 1), (1, 90), (90, 1), (37, 53), (128, 64), (101, 7)]
 
@@ -192,7 +193,7 @@ def test_half_of_what_is_free_bounds_the_tiles(codec: Codec, monkeypatch) -> Non
     demand, latents = codec.network._demands[0], (304 // 8, 400 // 8)
     whole = 304 * 400 * demand.bytes_per_pixel
     for free in (2 * whole, 2 * whole - 2, 0):
-        monkeypatch.setattr("latent8.network.free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr("latent8.networks.base.free_bytes", lambda device, free=free: free)
         shares: list[float] = []
         codec.network.encode_pixels(picture, shares.append)
         assert len(shares) == len(tiles(*latents, demand, 8, free // 2))

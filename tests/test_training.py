@@ -14,7 +14,7 @@ from drawn_photos import photo, rows_of
 from PIL import Image
 from small_networks import busy_network, save_checkpoint
 
-from latent8.quantise import Quantiser
+from latent8.file_format.quantiser import Quantiser
 from training import average, train
 from training.export import export
 from training.network import TinyAutoencoder, quantise_in_the_loop

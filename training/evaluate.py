@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from latent8 import Codec, Latent8Error
-from latent8.contents import read
-from latent8.metrics import mae, mse, psnr, ssim
-from latent8.models import DEFAULT_MODEL, TINY, model_named, models
-from latent8.pictures import open_picture
-from latent8.rgba_png import write_rgba_png
-from latent8.settings import Settings
+from latent8.evaluation.metrics import mae, mse, psnr, ssim
+from latent8.file_format.reader import read
+from latent8.file_format.rgba_png import write_rgba_png
+from latent8.pictures.intake import open_picture
+from latent8.zoo.registry import DEFAULT_MODEL, TINY, model_named, models
+from latent8.zoo.settings import Settings
 from training.export import TRAINED, export_as
 from training.lpips import LPIPS
 from training.photos import photo_files

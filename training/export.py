@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latent8 import hyperprior as hp
-from latent8.models import model_named
+from latent8.l8_photo import layers as hp
+from latent8.zoo.registry import model_named
 from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
 from training.photos import open_rgb, photo_files
 
@@ -57,7 +57,7 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
     With a folder of photos, the tables are counted from the symbols of up to `limit` of them: the distributions that
     training assumes are smooth, those of whole symbols are not.
     """
-    from latent8.photo_model import ACTIVATION_BITS, MAX_QUALITY, N_BANDS, WEIGHT_BITS, L8Photo, level_of
+    from latent8.l8_photo.model import ACTIVATION_BITS, MAX_QUALITY, N_BANDS, WEIGHT_BITS, L8Photo, level_of
 
     layers = hp.Hyperprior()
     layers.load_state_dict(ema_weights(checkpoint))
@@ -100,7 +100,7 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
 def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
     """How often each symbol comes under each table, over the qualities of each band: as `L8Photo` has its tables."""
     from latent8 import Codec
-    from latent8.photo_model import MAX_QUALITY, N_BANDS, band_of
+    from latent8.l8_photo.model import MAX_QUALITY, N_BANDS, band_of
 
     codec = Codec(replace(model_named("l8-photo"), source=str(folder.resolve())))
     n_symbols = 2 * hp.MAX_SYMBOL + 1
@@ -143,7 +143,7 @@ def logistic(scales: Tensor) -> Tensor:
 
 def table_counts(weights: Tensor) -> Tensor:
     """[..., 255], any sum -> int32 counts in proportion, with the sum 2^20 and every one at least 1."""
-    from latent8.photo_model import TABLE_BITS
+    from latent8.l8_photo.model import TABLE_BITS
 
     n_symbols = weights.shape[-1]
     probabilities = weights.double() / weights.double().sum(dim=-1, keepdim=True)
@@ -154,7 +154,7 @@ def table_counts(weights: Tensor) -> Tensor:
 
 def symmetric_table_counts(weights: Tensor) -> Tensor:
     """[..., 255] -> int32 counts [..., 128] of the symbols 0 ... 127, for -n as for n; else as `table_counts`."""
-    from latent8.photo_model import TABLE_BITS
+    from latent8.l8_photo.model import TABLE_BITS
 
     weights = weights.double() + weights.double().flip(-1)
     n_symbols = weights.shape[-1]

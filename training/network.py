@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latent8 import folding
+from latent8.networks import folding
 
 LATENT_MAGNITUDE = 3.0  # latents are kept in [-3, 3], as taesd does
 

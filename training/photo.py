@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latent8.hyperprior import (
+from latent8.l8_photo.layers import (
     MAX_SYMBOL,
     N_LEVELS,
     N_SCALES,

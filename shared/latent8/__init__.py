@@ -6,13 +6,13 @@
 """
 
 from latent8.codec import Codec, decode, decode_file, encode, encode_file
-from latent8.comparison import compare
-from latent8.contents import decoders_for, inspect
 from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.evaluation.comparison import compare
+from latent8.evaluation.latent_pictures import latent_pictures, latent_sheet
 from latent8.exchange import Latents, convert, read_latents, write_latents
-from latent8.latent_pictures import latent_pictures, latent_sheet
-from latent8.models import models
-from latent8.own_models import own_model
+from latent8.file_format.reader import decoders_for, inspect
+from latent8.zoo.own_models import own_model
+from latent8.zoo.registry import models
 
 __all__ = [
     "BlobError",

@@ -1,5 +1,5 @@
 import sys
 
-from latent8.cli import main
+from latent8.cli.commands import main
 
 sys.exit(main())

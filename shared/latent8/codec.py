@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from latent8 import blob as l8
-from latent8.blob import Header
-from latent8.contents import (
+from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.file_format import blob as l8
+from latent8.file_format.blob import Header
+from latent8.file_format.quantiser import Quantiser
+from latent8.file_format.reader import (
     DEFAULT_MAX_PIXELS,
     Blob,
     blob_bytes,
@@ -26,11 +28,20 @@ from latent8.contents import (
     require_encoder,
     require_size,
 )
-from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
-from latent8.files import picture_bytes, write_file
-from latent8.many import large, map_in_order
-from latent8.memory import free_bytes
-from latent8.models import (
+from latent8.file_format.rgba_png import require_four_channels, write_rgba_png
+from latent8.machine.memory import free_bytes
+from latent8.machine.parallel import large, map_in_order
+from latent8.pictures.intake import (
+    Picture,
+    Source,
+    decode_alpha,
+    encode_alpha,
+    open_picture,
+    pad_to_multiple,
+    pixel_count,
+)
+from latent8.pictures.output import picture_bytes, write_file
+from latent8.zoo.registry import (
     CONSISTENCY,
     DEFAULT_MODEL,
     HYPERPRIOR,
@@ -40,23 +51,12 @@ from latent8.models import (
     model_named,
     model_with_id,
 )
-from latent8.pictures import (
-    Picture,
-    Source,
-    decode_alpha,
-    encode_alpha,
-    open_picture,
-    pad_to_multiple,
-    pixel_count,
-)
-from latent8.quantise import Quantiser
-from latent8.rgba_png import require_four_channels, write_rgba_png
-from latent8.settings import DEFAULT_QUALITY, DEFAULTS, Settings
+from latent8.zoo.settings import DEFAULT_QUALITY, DEFAULTS, Settings
 
 if TYPE_CHECKING:
     import torch
 
-    from latent8.network import Progress
+    from latent8.networks.base import Progress
 
 
 class Codec:
@@ -76,7 +76,7 @@ class Codec:
     ):
         import torch
 
-        from latent8.network import best_device
+        from latent8.networks.base import best_device
 
         self.model = _model(model)
         try:
@@ -292,11 +292,11 @@ def _most_levels(model: Model) -> int:
 
 def _network(model: Model, device: torch.device, dtype: torch.dtype | None):
     if model.kind == HYPERPRIOR:
-        from latent8.hyperprior_network import HyperpriorNetwork
+        from latent8.l8_photo.network import HyperpriorNetwork
 
         return HyperpriorNetwork(model, device, dtype)
-    from latent8.network import TinyNetwork
-    from latent8.vae_network import ConsistencyNetwork, KLNetwork
+    from latent8.networks.base import TinyNetwork
+    from latent8.networks.vae import ConsistencyNetwork, KLNetwork
 
     network = {KL: KLNetwork, CONSISTENCY: ConsistencyNetwork}.get(model.kind, TinyNetwork)
     return network(model, device, dtype)

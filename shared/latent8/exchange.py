@@ -1,6 +1,6 @@
 """Latents that other tools write and read, told apart by content.
 
-Beside .l8 and RGBA PNG (latent8/rgba_png.py) these are
+Beside .l8 and RGBA PNG (latent8/file_format/rgba_png.py) these are
 
     ComfyUI .latent   safetensors with `latent_tensor` [1, C, h, w], float32, and the empty marker
                       `latent_format_version_0`. Values are raw latents; without the marker, those times 0.18215
@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from latent8 import blob as l8
-from latent8.blob import Header
 from latent8.codec import Codec, unpacked
-from latent8.contents import DEFAULT_MAX_PIXELS, Blob, blob_bytes, read
 from latent8.errors import BlobError, ModelError, PictureError
-from latent8.latent_spaces import SPACES, LatentSpace
-from latent8.models import HYPERPRIOR, OWN_SPACE, TINY, Model, model_named, model_with_id, models
-from latent8.pictures import check_size
-from latent8.quantise import Quantiser
-from latent8.rgba_png import is_png, with_model, write_rgba_png
+from latent8.file_format import blob as l8
+from latent8.file_format.blob import Header
+from latent8.file_format.quantiser import Quantiser
+from latent8.file_format.reader import DEFAULT_MAX_PIXELS, Blob, blob_bytes, read
+from latent8.file_format.rgba_png import is_png, with_model, write_rgba_png
+from latent8.pictures.intake import check_size
+from latent8.zoo.latent_spaces import SPACES, LatentSpace
+from latent8.zoo.registry import HYPERPRIOR, OWN_SPACE, TINY, Model, model_named, model_with_id, models
 
 SUFFIXES = {"l8": ".l8", "png": ".encoded.png", "comfy": ".latent", "safetensors": ".safetensors", "npy": ".npy"}
 SPACE_NAMES = tuple(dict.fromkeys([*SPACES, *(m.space for m in models() if m.kind == TINY)]))  # that can be named

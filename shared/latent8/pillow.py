@@ -13,9 +13,10 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from latent8 import codec, contents
-from latent8.blob import is_blob
+from latent8 import codec
 from latent8.errors import BlobError, Latent8Error
+from latent8.file_format import reader
+from latent8.file_format.blob import is_blob
 
 FORMAT = "L8"
 _OPTIONS = {"model", "device", *signatures.signature(codec.Codec.encode).parameters} - {"self", "image"}
@@ -36,13 +37,13 @@ class L8ImageFile(ImageFile.ImageFile):
         assert self.fp is not None  # Pillow has just opened it
         blob = self.fp.read()
         try:
-            header = contents.inspect(blob)
+            header = reader.inspect(blob)
         except Latent8Error as error:
             raise UnreadableBlobError(str(error)) from None
         self._blob = blob
         self._size = header.width, header.height
         self._mode = "RGBA" if header.alpha_bytes else "RGB"
-        facts = contents.describe(header)
+        facts = reader.describe(header)
         self.info = {name: facts[name] for name in ("model", "quality", "levels") if name in facts}
 
     def load(self) -> Image.core.PixelAccess | None:

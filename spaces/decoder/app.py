@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decoder_page import build
 
-from latent8 import webui
+from latent8.apps import parts
 
 demo = build()
 
 if __name__ == "__main__":
-    webui.launch(demo)
+    parts.launch(demo)

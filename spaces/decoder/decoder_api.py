@@ -9,38 +9,38 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from latent8 import webui
-from latent8.blob import Header, clean_stem
+from latent8.apps import parts
 from latent8.codec import Codec
-from latent8.comparison import ORIGINAL, Comparison, measured, original_of
-from latent8.contents import DEFAULT_MAX_PIXELS, describe, read, require_decoder
-from latent8.contents import inspect as read_header
 from latent8.errors import Latent8Error
+from latent8.evaluation.comparison import ORIGINAL, Comparison, measured, original_of
 from latent8.exchange import as_blob
-from latent8.files import FORMATS, picture_bytes
-from latent8.many import failing_once
-from latent8.models import model_named, model_with_id
-from latent8.pictures import Picture
+from latent8.file_format.blob import Header, clean_stem
+from latent8.file_format.reader import DEFAULT_MAX_PIXELS, describe, read, require_decoder
+from latent8.file_format.reader import inspect as read_header
+from latent8.machine.parallel import failing_once
+from latent8.pictures.intake import Picture
+from latent8.pictures.output import FORMATS, picture_bytes
+from latent8.zoo.registry import model_named, model_with_id
 
 BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
 
 
 def gpu_seconds(decoder: str, header: Header, *_: object) -> int:
-    return webui.gpu_seconds(decoder, header.width * header.height)
+    return parts.gpu_seconds(decoder, header.width * header.height)
 
 
-@webui.gpu(duration=gpu_seconds)
+@parts.gpu(duration=gpu_seconds)
 def synthesise(
-    decoder: str, header: Header, symbols: np.ndarray, alpha: bytes, legacy_range: bool, bar: webui.Bar
+    decoder: str, header: Header, symbols: np.ndarray, alpha: bytes, legacy_range: bool, bar: parts.Bar
 ) -> Picture:
-    with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec = webui.codec(decoder)
+    with parts.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec = parts.codec(decoder)
         return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range, progress=bar)
 
 
 def decode_blob(
     path: str,
-    bar: webui.Bar,
+    bar: parts.Bar,
     decoder: str = "",
     space: str = "",
     raw: bool = False,
@@ -51,8 +51,8 @@ def decode_blob(
     data = read_blob(path, space, raw)
     header = read_header(data)
     require_decoder(header, model_named(decoder) if decoder else model_with_id(header.model_id))
-    chosen = decoder or webui.model_name(header)
-    max_pixels = (codec_named or webui.codec)(chosen).max_pixels  # loads the model, which is not part of the time below
+    chosen = decoder or parts.model_name(header)
+    max_pixels = (codec_named or parts.codec)(chosen).max_pixels  # loads the model, which is not part of the time below
     started = time.perf_counter()
     header, symbols, alpha = read(data, max_pixels)
     picture = synthesise(chosen, header, symbols, alpha, legacy_range, bar)
@@ -65,7 +65,7 @@ def read_blob(path: str, space: str, raw: bool) -> bytes:
 
 def stem_of(header: Header, path: str) -> str:
     """The original file's name where the blob holds it, else the blob's own, without endings."""
-    return clean_stem(header.stem or webui.stem_of(path))
+    return clean_stem(header.stem or parts.stem_of(path))
 
 
 def inspect(blob: str | None) -> dict:
@@ -77,8 +77,8 @@ def inspect(blob: str | None) -> dict:
     Returns:
         Model, size in pixels, latents, levels, bytes, bits per pixel.
     """
-    path = webui.required(blob, "Choose a blob first.")
-    with webui.errors_in_the_page():
+    path = parts.required(blob, "Choose a blob first.")
+    with parts.errors_in_the_page():
         return describe(read_header(read_blob(path, "", False)))
 
 
@@ -105,19 +105,19 @@ def decode(
         The picture as a file under its original name; the same for viewing, as PNG; pictures of the latents; the
         header in words.
     """
-    path = webui.required(blob, "Choose a blob first.")
-    bar = webui.Bar("Decoding", 0.2, 0.7)
+    path = parts.required(blob, "Choose a blob first.")
+    bar = parts.Bar("Decoding", 0.2, 0.7)
     progress(bar.begin, desc=bar.text)
-    with webui.errors_in_the_page():
+    with parts.errors_in_the_page():
         header, symbols, picture, seconds = decode_blob(path, bar, decoder, space, raw, legacy_range)
         progress(bar.end, desc="Writing the picture")
-        folder = webui.request_folder()
+        folder = parts.request_folder()
         stem, suffix = stem_of(header, path), FORMATS[picture_format]
-        file = webui.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
-        view = webui.save_view(folder, f"{stem}.view.png", picture)
-        used = {"decoder": decoder or webui.model_name(header), "decode_seconds": round(seconds, 3)}
+        file = parts.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
+        view = parts.save_view(folder, f"{stem}.view.png", picture)
+        used = {"decoder": decoder or parts.model_name(header), "decode_seconds": round(seconds, 3)}
         found = {**describe(header), **used}
-        return file, view, webui.save_latent_views(folder, header, symbols), found
+        return file, view, parts.save_latent_views(folder, header, symbols), found
 
 
 def decode_batch(
@@ -132,24 +132,24 @@ def decode_batch(
     Returns:
         A ZIP of pictures, or nothing when no blob could be decoded; a table that says what happened to each.
     """
-    paths = webui.required(blobs, "Choose some blobs first.")
+    paths = parts.required(blobs, "Choose some blobs first.")
     suffix = FORMATS[picture_format]
-    with webui.errors_in_the_page():
-        folder, taken = webui.request_folder(), set[str]()
+    with parts.errors_in_the_page():
+        folder, taken = parts.request_folder(), set[str]()
     rows: list[list] = []
-    codec_named = failing_once(webui.codec)
-    with webui.errors_in_the_page(), webui.ZipWriter(folder / "pictures.zip") as archive:
-        for blob, bar in webui.one_by_one(paths, "Blob", folder, progress):
+    codec_named = failing_once(parts.codec)
+    with parts.errors_in_the_page(), parts.ZipWriter(folder / "pictures.zip") as archive:
+        for blob, bar in parts.one_by_one(paths, "Blob", folder, progress):
             name = Path(blob).name
             try:
                 header, _, picture, _ = decode_blob(blob, bar, codec_named=codec_named)
                 data = picture_bytes(picture.image(), suffix)  # not every format takes every size
             except (Latent8Error, gr.Error) as error:
-                rows.append([name, webui.message(error), None, None, None])
+                rows.append([name, parts.message(error), None, None, None])
                 continue
-            picture_name = webui.unique_name(stem_of(header, blob), suffix, taken)
+            picture_name = parts.unique_name(stem_of(header, blob), suffix, taken)
             archive.add(picture_name, data)
-            rows.append([name, picture_name, header.width, header.height, webui.model_name(header)])
+            rows.append([name, picture_name, header.width, header.height, parts.model_name(header)])
     return archive.path_if_filled(), rows
 
 
@@ -171,8 +171,8 @@ def compare(
     Returns:
         Both pictures as PNG; maps of where they differ; for each decoder its seconds, PSNR, SSIM, MAE and MSE.
     """
-    path = webui.required(blob, "Choose a blob first.")
-    with webui.errors_in_the_page():
+    path = parts.required(blob, "Choose a blob first.")
+    with parts.errors_in_the_page():
         header = read_header(read_blob(path, "", False))
         made_with = model_with_id(header.model_id)
         right = right or made_with.name
@@ -186,14 +186,14 @@ def compare(
         truth = original_of(header, original, DEFAULT_MAX_PIXELS) if original else None
         decoded = []
         for index, name in enumerate(decoders):
-            bar = webui.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
+            bar = parts.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
             progress(bar.begin, desc=bar.text)
             _, _, picture, seconds = decode_blob(path, bar, name)
             decoded.append(measured(name, picture, seconds, truth))
-        found, folder, stem = Comparison(decoded, truth), webui.request_folder(), stem_of(header, path)
-        views = {one.decoder: webui.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
+        found, folder, stem = Comparison(decoded, truth), parts.request_folder(), stem_of(header, path)
+        views = {one.decoder: parts.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
         if truth:
-            views[ORIGINAL] = webui.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
+            views[ORIGINAL] = parts.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
         maps = []
         for one in found.differences():
             file = folder / f"{stem}.{one.first}-{one.second}.difference.png"

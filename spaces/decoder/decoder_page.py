@@ -8,21 +8,21 @@ from typing import Any
 import gradio as gr
 from decoder_api import BATCH_COLUMNS, compare, decode, decode_batch, inspect, read_blob
 
-from latent8 import webui
-from latent8.comparison import COLUMNS, ORIGINAL
-from latent8.contents import decoders_for
-from latent8.contents import inspect as read_header
+from latent8.apps import parts
 from latent8.errors import Latent8Error
+from latent8.evaluation.comparison import COLUMNS, ORIGINAL
 from latent8.exchange import SPACE_NAMES
-from latent8.files import FORMATS
-from latent8.models import models
+from latent8.file_format.reader import decoders_for
+from latent8.file_format.reader import inspect as read_header
+from latent8.pictures.output import FORMATS
+from latent8.zoo.registry import models
 
 AS_NAMED = "the blob's own"
 
 
 def build() -> gr.Blocks:
     tabs = {"One blob": build_single, "Many blobs": build_batch, "Compare": build_comparison}
-    return webui.page("latent8 decoder", "Drop a .l8 file, or other tools' latents: get the picture.", tabs)
+    return parts.page("latent8 decoder", "Drop a .l8 file, or other tools' latents: get the picture.", tabs)
 
 
 def build_single() -> None:
@@ -31,7 +31,7 @@ def build_single() -> None:
             blob = gr.File(label="Blob", type="filepath", elem_id="blob", height=140)
             picture_format = gr.Radio(list(FORMATS), value="PNG", label="Download as", elem_id="format")
             decoder = gr.Dropdown(
-                [(AS_NAMED, ""), *((webui.size_of_model(m.name), m.name) for m in models())],
+                [(AS_NAMED, ""), *((parts.size_of_model(m.name), m.name) for m in models())],
                 value="",
                 label="Decoder",
                 info="Those of the blob's latent space.",
@@ -41,13 +41,13 @@ def build_single() -> None:
                 space = gr.Dropdown(
                     [("as the file says", ""), *SPACE_NAMES], value="", label="Latent space", elem_id="space"
                 )
-                raw = webui.raw_switch()
+                raw = parts.raw_switch()
                 legacy_range = gr.Checkbox(
                     label="Legacy range",
                     info="For PNGs of early Spaces, which look pale and bright otherwise.",
                     elem_id="legacy-range",
                 )
-                converted = webui.conversion(blob, space, raw)
+                converted = parts.conversion(blob, space, raw)
             button = gr.Button("Decode", variant="primary", elem_id="decode")
             file = gr.DownloadButton("Download picture", interactive=False, elem_id="file")
             facts_view = gr.HTML(elem_id="facts")
@@ -57,18 +57,18 @@ def build_single() -> None:
                 format="png",
                 type="filepath",
                 interactive=False,
-                buttons=["download", "fullscreen"],  # as in webui.gallery
+                buttons=["download", "fullscreen"],  # as in parts.gallery
                 elem_id="picture",
             )
-            latents = webui.gallery("Latents", 5, "latents")
+            latents = parts.gallery("Latents", 5, "latents")
     found = gr.JSON(visible=False, label="Header")
     header = gr.JSON(visible=False, label="Header")
 
     inputs, outputs = [blob, picture_format, decoder, space, raw, legacy_range], [file, view, latents, found]
     inspect_button = gr.Button("Inspect", visible=False)  # the endpoint for programs; the page shows more
     inspect_button.click(inspect, [blob], [header], api_name="inspect")
-    clicked = button.click(decode, inputs, outputs, api_name="decode", **webui.TAKE_TURNS)
-    private: dict[str, Any] = {"api_visibility": "private", **webui.TAKE_TURNS}
+    clicked = button.click(decode, inputs, outputs, api_name="decode", **parts.TAKE_TURNS)
+    private: dict[str, Any] = {"api_visibility": "private", **parts.TAKE_TURNS}
     fitted = gr.on(
         [blob.change, space.input, raw.input],
         fitting_decoders,
@@ -94,7 +94,7 @@ def fitting_decoders(blob: str | None, space: str, raw: bool):
     if blob:
         with suppress(Latent8Error, OSError):  # what is wrong with it is said when it is decoded
             for name in decoders_for(read_header(read_blob(blob, space, raw))):
-                choices.append((webui.size_of_model(name), name))
+                choices.append((parts.size_of_model(name), name))
         if len(choices) > 1:
             choices[:2] = [(choices[1][0], "")]
     return gr.Dropdown(choices, value="")
@@ -124,7 +124,7 @@ def facts(found: dict | None) -> str:
         ("Latent space", found["space"]),
         ("Picture", f"{found['width']} x {found['height']} pixels"),
         ("Latents", latents_text(found)),
-        ("Blob", f"{webui.size_text(found['bytes'])}, {found['coding']}"),
+        ("Blob", f"{parts.size_text(found['bytes'])}, {found['coding']}"),
         ("Bits per pixel", f"{found['bpp']:.3f}"),
         ("Transparency", found["alpha"]),
     ]
@@ -132,7 +132,7 @@ def facts(found: dict | None) -> str:
         rows.append(("Name", found["name"]))
     if "decode_seconds" in found:
         rows.append(("Decoded", f"by {found['decoder']} in {found['decode_seconds']:.2f} s"))
-    return webui.facts_table(rows)
+    return parts.facts_table(rows)
 
 
 def latents_text(found: dict) -> str:
@@ -151,13 +151,13 @@ def build_batch() -> None:
     picture_format = gr.Radio(list(FORMATS), value="PNG", label="Pictures as")
     button = gr.Button("Decode all", variant="primary", elem_id="decode-all")
     archive = gr.File(label="Pictures in one ZIP", elem_id="zip", interactive=False)
-    table = webui.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "str"])
+    table = parts.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "str"])
     button.click(
         decode_batch,
         [blobs, picture_format],
         [archive, table],
         api_name="decode_batch",
-        **webui.TAKE_TURNS,
+        **parts.TAKE_TURNS,
     )
 
 
@@ -175,11 +175,11 @@ def build_comparison() -> None:
             sides = gr.ImageSlider(
                 label="Left | right", format="png", type="filepath", interactive=False, elem_id="sides"
             )
-            maps = webui.gallery("Where they differ", 3, "differences")
+            maps = parts.gallery("Where they differ", 3, "differences")
     found = gr.JSON(visible=False, label="Figures")
 
     inputs, outputs = [blob, left, right, original], [sides, maps, found]
-    clicked = button.click(compare, inputs, outputs, api_name="compare", **webui.TAKE_TURNS)
+    clicked = button.click(compare, inputs, outputs, api_name="compare", **parts.TAKE_TURNS)
     blob.change(
         fitting_sides,
         [blob],
@@ -201,14 +201,14 @@ def figures(rows: list[dict] | None) -> str:
         for name, (title, form) in COLUMNS.items()
         if rows[0][name] is not None
     ]
-    return webui.figures_table(["", *(row["decoder"] for row in rows)], lines)
+    return parts.figures_table(["", *(row["decoder"] for row in rows)], lines)
 
 
 def fitting_sides(blob: str | None):
     """Choices for both sides of the slider, of the decoders that fit the blob; the last results go."""
     fitting = []
     if blob:
-        with webui.errors_in_the_page():
+        with parts.errors_in_the_page():
             fitting = decoders_for(read_header(read_blob(blob, "", False)))
     left = gr.Dropdown([*fitting, ORIGINAL], value=fitting[1] if len(fitting) > 1 else ORIGINAL)
     return left, gr.Dropdown(fitting, value=fitting[0] if fitting else None), None, [], None

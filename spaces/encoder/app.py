@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from encoder_page import EXAMPLES_FOLDER, build
 
-from latent8 import webui
+from latent8.apps import parts
 
 demo = build()
 
 if __name__ == "__main__":
-    webui.launch(demo, served=EXAMPLES_FOLDER)
+    parts.launch(demo, served=EXAMPLES_FOLDER)

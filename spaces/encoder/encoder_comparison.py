@@ -5,13 +5,14 @@ from __future__ import annotations
 import gradio as gr
 import pandas as pd
 
-from latent8 import rivals, webui
-from latent8.comparison import MAX_PSNR
-from latent8.contents import pack
-from latent8.metrics import psnr
-from latent8.models import HYPERPRIOR, model_named
-from latent8.pictures import Picture, open_picture
-from latent8.settings import Settings
+from latent8.apps import parts
+from latent8.evaluation import baselines
+from latent8.evaluation.comparison import MAX_PSNR
+from latent8.evaluation.metrics import psnr
+from latent8.file_format.reader import pack
+from latent8.pictures.intake import Picture, open_picture
+from latent8.zoo.registry import HYPERPRIOR, model_named
+from latent8.zoo.settings import Settings
 
 CURVE_QUALITIES = (1, 15, 30, 45, 60, 75, 90)
 CURVE_SIDE = 768  # pixels: larger pictures are shrunk to it for the curves, so that they take a second or two
@@ -29,15 +30,15 @@ def compare(
     """
     if not found or not pictures:
         return "", [], {}, {}
-    with webui.errors_in_the_page():
+    with parts.errors_in_the_page():
         original = open_picture(pictures[0], 1 << 30).rgb
         n_bytes = found["blob_bytes"] - found["alpha_bytes"]
         name = "latent8, without its alpha plane" if found["alpha_bytes"] else "latent8"
         rows = [[name, f"{n_bytes:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
         gallery, missing = [], {}
         files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
-        folder = webui.request_folder()
-        compared = rivals.at_most(n_bytes, original) if original[..., 0].size <= MAX_COMPARED else []
+        folder = parts.request_folder()
+        compared = baselines.at_most(n_bytes, original) if original[..., 0].size <= MAX_COMPARED else []
         if not compared:
             not_tried = f"pictures over {MAX_COMPARED // 10**6} megapixels are not tried"
             rows.append([f"WebP, AVIF: {not_tried}", "", "", ""])
@@ -54,7 +55,7 @@ def compare(
             gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
             files[rival.name] = str(path)
     gallery.insert(0, (pictures[1], f"{name} in {n_bytes:,} bytes"))
-    return webui.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, missing
+    return parts.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, missing
 
 
 def put_beside(against: str, files: dict[str, str], missing: dict[str, str]):
@@ -76,21 +77,21 @@ def curves(found: dict | None, files: dict[str, str]) -> pd.DataFrame | None:
     """Size and PSNR of this picture at several settings: the model's, WebP's and AVIF's."""
     if not found or not files:
         return None
-    with webui.errors_in_the_page():
+    with parts.errors_in_the_page():
         picture = open_picture(files[ORIGINAL], 1 << 30, CURVE_SIDE)
         opaque = Picture(picture.rgb)
-        slow = model_named(found["model"]).kind in webui.MAX_PIXELS
-        points = ([] if slow else own_curve(opaque, found["model"])) + rivals.curve(opaque.rgb)
+        slow = model_named(found["model"]).kind in parts.MAX_PIXELS
+        points = ([] if slow else own_curve(opaque, found["model"])) + baselines.curve(opaque.rgb)
     columns = ["codec", "setting", "KB", "PSNR dB"]
     rows = [(name, setting, n_bytes / 1000, min(distance, MAX_PSNR)) for name, setting, n_bytes, distance in points]
     return pd.DataFrame(rows, columns=columns)
 
 
-@webui.gpu(duration=lambda *_: 15)
+@parts.gpu(duration=lambda *_: 15)
 def own_curve(picture: Picture, model: str) -> list[tuple[str, int, int, float]]:
     """(model, quality or levels, bytes, PSNR in dB)."""
-    with webui.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec, hyperprior = webui.codec(model), model_named(model).kind == HYPERPRIOR
+    with parts.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec, hyperprior = parts.codec(model), model_named(model).kind == HYPERPRIOR
         points = []
         for value in CURVE_QUALITIES if hyperprior else (16, 64, 256):
             settings = Settings(quality=value) if hyperprior else Settings(levels=value)

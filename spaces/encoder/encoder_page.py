@@ -9,9 +9,9 @@ import gradio as gr
 from encoder_api import BATCH_COLUMNS, encode, encode_batch
 from encoder_comparison import CURVE_SIDE, ORIGINAL, compare, curves, put_beside, slider_label
 
-from latent8 import webui
-from latent8.models import DEFAULT_MODEL, HYPERPRIOR, model_named, models
-from latent8.settings import DEFAULT_QUALITY
+from latent8.apps import parts
+from latent8.zoo.registry import DEFAULT_MODEL, HYPERPRIOR, model_named, models
+from latent8.zoo.settings import DEFAULT_QUALITY
 
 EXAMPLES_FOLDER = Path(__file__).resolve().parent / "examples"
 EXAMPLES = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
@@ -23,7 +23,7 @@ EXAMPLE_CREDITS = (
 
 def build() -> gr.Blocks:
     purpose = "Drop a photo: get a small file of 8-bit latents, and see what comes back."
-    return webui.page("latent8 encoder", purpose, {"One photo": build_single, "Many photos": build_batch})
+    return parts.page("latent8 encoder", purpose, {"One photo": build_single, "Many photos": build_batch})
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Controls:
 
 
 def controls() -> Controls:
-    names = [(webui.size_of_model(m.name), m.name) for m in models() if m.encodes]
+    names = [(parts.size_of_model(m.name), m.name) for m in models() if m.encodes]
     hyperprior = model_named(DEFAULT_MODEL).kind == HYPERPRIOR
     quality = gr.Slider(1, 100, value=DEFAULT_QUALITY, step=1, label="Quality", visible=hyperprior, elem_id="quality")
     with gr.Accordion("More settings", open=False):
@@ -89,8 +89,8 @@ def build_single() -> None:
                 png = gr.DownloadButton("Latents as PNG", interactive=False, elem_id="png", min_width=120, size="md")
             facts_view = gr.HTML(elem_id="facts")
             with gr.Accordion("Latents for other tools", open=False):
-                raw = webui.raw_switch()
-                converted = webui.conversion(blob, gr.State(""), raw)
+                raw = parts.raw_switch()
+                converted = parts.conversion(blob, gr.State(""), raw)
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
                 label=slider_label(ORIGINAL),
@@ -107,10 +107,10 @@ def build_single() -> None:
                 info="WebP and AVIF in the same number of bytes.",
                 elem_id="against",
             )
-            latents = webui.gallery("Latents", 5, "latents")
+            latents = parts.gallery("Latents", 5, "latents")
             with gr.Accordion("WebP and AVIF in the same number of bytes", open=False):
                 rivals_view = gr.HTML(elem_id="rivals")
-                rivals_gallery = webui.gallery("In the same bytes", 3, "rival-pictures")
+                rivals_gallery = parts.gallery("In the same bytes", 3, "rival-pictures")
             with gr.Accordion("Size and PSNR of this picture at other qualities", open=False):
                 plot = gr.LinePlot(
                     x="KB",
@@ -145,7 +145,7 @@ def build_single() -> None:
     )
 
     outputs = [blob, png, slider, latents, found]
-    clicked = button.click(encode, inputs, outputs, api_name="encode", **webui.TAKE_TURNS)
+    clicked = button.click(encode, inputs, outputs, api_name="encode", **parts.TAKE_TURNS)
     changed = gr.on(
         [
             photo.change,
@@ -161,7 +161,7 @@ def build_single() -> None:
         api_visibility="private",
         show_progress="full",
         trigger_mode="always_last",
-        **webui.TAKE_TURNS,
+        **parts.TAKE_TURNS,
     )
     for event in (clicked, changed):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
@@ -190,7 +190,7 @@ def build_single() -> None:
             api_visibility="private",
             show_progress="hidden",
             trigger_mode="always_last",
-            **webui.TAKE_TURNS,
+            **parts.TAKE_TURNS,
         )
 
 
@@ -199,9 +199,9 @@ def facts(found: dict | None) -> str:
     if not found:
         return ""
     rows = [
-        ("Upload", webui.size_text(found["upload_bytes"])),
+        ("Upload", parts.size_text(found["upload_bytes"])),
         ("Pixels", f"{found['width']} x {found['height']}"),
-        ("Blob", webui.size_text(found["blob_bytes"]) + (f", quality {found['quality']}" if found["quality"] else "")),
+        ("Blob", parts.size_text(found["blob_bytes"]) + (f", quality {found['quality']}" if found["quality"] else "")),
         ("Bits per pixel", f"{found['bpp']:.3f}"),
         ("Smaller than the upload", f"{found['ratio_to_upload']:g} times"),
         ("Smaller than raw RGB", f"{found['ratio_to_raw_rgb']:g} times"),
@@ -211,7 +211,7 @@ def facts(found: dict | None) -> str:
     ]
     larger = found["blob_bytes"] > found["upload_bytes"]
     warning = "The blob is larger than the upload: for this picture the upload itself is the better file."
-    return webui.facts_table(rows, warning if larger else "")
+    return parts.facts_table(rows, warning if larger else "")
 
 
 def encode_if_any(
@@ -249,11 +249,11 @@ def build_batch() -> None:
     control = controls()
     button = gr.Button("Encode all", variant="primary", elem_id="encode-all")
     archive = gr.File(label="Blobs in one ZIP", elem_id="zip", interactive=False)
-    table = webui.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "number"])
+    table = parts.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "number"])
     button.click(
         encode_batch,
         [photos, *control.all()],
         [archive, table],
         api_name="encode_batch",
-        **webui.TAKE_TURNS,
+        **parts.TAKE_TURNS,
     )

@@ -1,0 +1,140 @@
+"""A folder of files -> a mirrored folder of what they convert to: resumable, and a bad file does not stop the rest."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TextIO, TypeVar
+
+from latent8.errors import Latent8Error
+from latent8.file_format.blob import Header
+from latent8.machine.parallel import map_in_order
+from latent8.pictures.output import delete_partial_files, write_file
+
+WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
+REPORT_COLUMNS = ["source", "target", "result", "source_bytes", "bytes", "width", "height", "bpp", "message"]
+AnyPath = TypeVar("AnyPath", bound=PurePath)
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True)
+class Job:
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: data is what was written, error says why nothing was."""
+
+    job: Job
+    result: str
+    data: bytes = b""
+    error: Exception | None = None
+
+
+def files_below(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
+    """All files below a folder in name order, and folders that cannot be read.
+
+    Hidden folders and an output folder inside it are left out; links are not followed.
+    """
+    unreadable: list[Path] = []
+    found, left_out = [], output.resolve() if output.resolve() != folder.resolve() else None
+    for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
+        shown = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in shown if (Path(parent) / name).resolve() != left_out)
+        found += [Path(parent) / name for name in sorted(names)]
+    return found, unreadable
+
+
+def plan(
+    folder: Path, output: Path, wanted: Callable[[Path], bool], stem_of: Callable[[Path], str], suffix: str
+) -> tuple[list[Job], int]:
+    """-> a Job for each file that is wanted, at the same place below the output; how many other files there are.
+
+    A target's name is the stem with the suffix; files that would share one (photo.jpg and photo.png) keep their own
+    endings in it (photo.jpg.l8, photo.png.l8), so a name does not depend on which is converted first. Hidden files
+    are others. Folders that cannot be read are jobs too, which will fail.
+    """
+    found, unreadable = files_below(folder, output)
+    sources = [path for path in found if wanted(path) and not path.name.startswith(".")]
+    names = distinct_names({path: path.with_name(stem_of(path)) for path in sources})
+    jobs = [Job(path, output / f"{name.relative_to(folder)}{suffix}") for path, name in names.items()]
+    others = len(found) - len(jobs)
+    return jobs + [Job(path, output / f"{path.relative_to(folder)}{suffix}") for path in unreadable], others
+
+
+def distinct_names(names: dict[AnyPath, AnyPath]) -> dict[AnyPath, AnyPath]:
+    """Path -> its name without ending; where several share one, even but for case, it becomes the whole path."""
+    names = dict(names)
+    while True:
+        taken = Counter(str(name).lower() for name in names.values())
+        shared = [path for path, name in names.items() if taken[str(name).lower()] > 1 and name != path]
+        if not shared:
+            return names
+        names |= {path: path for path in shared}
+
+
+def convert_all(
+    jobs: Iterable[Job],
+    convert: Callable[[Path], bytes],
+    is_large: Callable[[Path], bool],
+    skip_existing: bool = False,
+    keep_existing: bool = False,
+) -> Iterator[Outcome]:
+    """Convert and write each job's file, several at a time; first those that are skipped, then the others in order.
+
+    skip_existing: leave out what has a target already. keep_existing: such a target is an error instead, else it is
+    overwritten. Every file is written under a temporary name and renamed, so a run that is killed leaves whole files
+    only; what it left of one more goes with the next run. Raises OSError when the disk is full.
+    """
+    todo = []
+    for job in jobs:
+        exists = (skip_existing or keep_existing) and job.target.exists()
+        if exists and skip_existing:
+            yield Outcome(job, SKIPPED)
+        elif exists:
+            text = f"{job.target} exists: leave it out with --skip-existing, or overwrite it with --force."
+            yield Outcome(job, FAILED, error=Latent8Error(text))
+        else:
+            todo.append(job)
+    for folder in {job.target.parent for job in todo}:
+        delete_partial_files(folder)
+    results = map_in_order(lambda job: convert(job.source), todo, lambda job: is_large(job.source))
+    for job, data in zip(todo, results, strict=True):
+        yield Outcome(job, FAILED, error=data) if isinstance(data, Exception) else _written(job, data)
+
+
+def _written(job: Job, data: bytes) -> Outcome:
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_file(job.target, data)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        return Outcome(job, FAILED, error=error)
+    return Outcome(job, WRITTEN, data)
+
+
+class Report:
+    """A CSV file with a row for each outcome, written as they come."""
+
+    def __init__(self, file: TextIO):
+        self._file, self._rows = file, csv.DictWriter(file, REPORT_COLUMNS)
+        self._rows.writeheader()
+
+    def add(self, outcome: Outcome, header: Header | None, message: str) -> None:
+        """header: of the blob, where there is one. Sizes in bytes and pixels, bpp in bits per pixel."""
+        job = outcome.job
+        row = {"source": job.source, "target": job.target, "result": outcome.result, "message": message}
+        row["source_bytes"] = job.source.stat().st_size if job.source.exists() else ""
+        row["bytes"] = len(outcome.data) or ""
+        if header:
+            row |= {"width": header.width, "height": header.height, "bpp": round(header.bpp, 4)}
+        self._rows.writerow(row)
+        self._file.flush()

@@ -1,0 +1,159 @@
+"""One blob, several decoders: how long each takes, how far it is from the original, and where they differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from latent8.codec import Codec
+from latent8.errors import Latent8Error, PictureError
+from latent8.evaluation import metrics
+from latent8.file_format import reader
+from latent8.file_format.blob import Header
+from latent8.pictures import drawing
+from latent8.pictures.intake import Picture, Source, open_picture
+from latent8.zoo.registry import Model, model_named, model_with_id
+
+MAX_PSNR = 99.0  # dB: what is shown for equal pictures, whose PSNR is infinite
+ORIGINAL = "original"
+# of the table: title and format of each figure
+COLUMNS = {
+    "seconds": ("Seconds", ".2f"),
+    "psnr_db": ("PSNR dB", ".2f"),
+    "ssim": ("SSIM", ".4f"),
+    "mae": ("MAE", ".2f"),
+    "mse": ("MSE", ".2f"),
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What one decoder made of the blob. seconds: without loading the model. Distances are None without an original:
+    psnr in dB, mae in units of 1/255, mse in units of 1/255 squared.
+    """
+
+    decoder: str
+    picture: Picture
+    seconds: float
+    psnr: float | None = None
+    ssim: float | None = None
+    mae: float | None = None
+    mse: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A map of where two pictures differ; `greatest` is in units of 1/255."""
+
+    first: str
+    second: str
+    greatest: int
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` gives; printed, it is a table."""
+
+    decoded: list[Decoded]
+    original: Picture | None = None
+
+    def rows(self) -> list[dict[str, str | float | None]]:
+        """The table, ready for JSON: decoder, seconds, psnr_db, ssim, mae, mse; the last four None without original."""
+        return [
+            {
+                "decoder": one.decoder,
+                "seconds": round(one.seconds, 3),
+                "psnr_db": None if one.psnr is None else round(min(one.psnr, MAX_PSNR), 2),
+                "ssim": None if one.ssim is None else round(one.ssim, 4),
+                "mae": None if one.mae is None else round(one.mae, 3),
+                "mse": None if one.mse is None else round(one.mse, 2),
+            }
+            for one in self.decoded
+        ]
+
+    def differences(self) -> list[Difference]:
+        """Between the first decoder and each other; then, where it is given, between the original and each decoder.
+
+        From black at 0 to white at what one pixel in 200 reaches; those with the original share one scale, and so do
+        the others.
+        """
+        first, *others = self.decoded
+        found = _maps(first.decoder, first.picture, others)
+        return found + (_maps(ORIGINAL, self.original, self.decoded) if self.original else [])
+
+    def __str__(self) -> str:
+        shown = COLUMNS if self.original else {"seconds": COLUMNS["seconds"]}
+        lines = [["Decoder", *(title for title, _ in shown.values())]]
+        for row in self.rows():
+            lines.append([str(row["decoder"]), *(format(row[name], form) for name, (_, form) in shown.items())])
+        width = max(len(line[0]) for line in lines)
+        return "\n".join(line[0].ljust(width) + "".join(cell.rjust(10) for cell in line[1:]) for line in lines)
+
+
+def compare(
+    blob: reader.Blob,
+    decoders: Sequence[str | Model] = (),
+    original: Source | None = None,
+    *,
+    device: str | None = None,
+    max_pixels: int = reader.DEFAULT_MAX_PIXELS,
+) -> Comparison:
+    """Decode a blob, or latents as RGBA PNG, as bytes or the path of a file, with several decoders.
+
+    decoders: names of `models()`, or what `own_model` gives, of the blob's latent space; by default the model that it
+    was made with. original: the picture that it was made from, as `encode` takes it; a larger one is shrunk as
+    `longest_side` does. Raises BlobError, ModelError, or PictureError for an original of another shape; decoders are
+    checked before any is loaded.
+    """
+    blob = reader.blob_bytes(blob)
+    header = reader.inspect(blob)
+    models = [model_named(d) if isinstance(d, str) else d for d in decoders] or [model_with_id(header.model_id)]
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise Latent8Error(f"The decoder {name} is named twice: name each once.")
+    for model in models:
+        reader.require_decoder(header, model)
+    truth = None if original is None else original_of(header, original, max_pixels)
+
+    decoded = []
+    for model in models:
+        loaded = Codec(model, device, max_pixels=max_pixels)
+        started = time.perf_counter()
+        picture = loaded.synthesise(*reader.read(blob, max_pixels))
+        decoded.append(measured(model.name, picture, time.perf_counter() - started, truth))
+    return Comparison(decoded, truth)
+
+
+def original_of(header: Header, source: Source, max_pixels: int) -> Picture:
+    """The picture that a blob was made from, at the blob's size. Raises PictureError where it cannot be that."""
+    picture = open_picture(source, max_pixels, longest_side=max(header.width, header.height))
+    if (picture.width, picture.height) != (header.width, header.height):
+        raise PictureError(
+            f"The original is of another shape ({picture.width} x {picture.height} pixels) than the blob's picture "
+            f"({header.width} x {header.height}): give the picture that the blob was made from."
+        )
+    return picture
+
+
+def measured(decoder: str, picture: Picture, seconds: float, original: Picture | None) -> Decoded:
+    """A picture with its distances from the original, which is of the same size."""
+    if original is None:
+        return Decoded(decoder, picture, seconds)
+    a, b = original.rgb, picture.rgb
+    return Decoded(
+        decoder, picture, seconds, metrics.psnr(a, b), metrics.ssim(a, b), metrics.mae(a, b), metrics.mse(a, b)
+    )
+
+
+def _maps(name: str, picture: Picture, others: Sequence[Decoded]) -> list[Difference]:
+    planes = [drawing.greatest_difference(picture.rgb, other.picture.rgb) for other in others]
+    white = max((drawing.percentile(plane, 99.5) for plane in planes), default=0)
+    return [
+        Difference(name, other.decoder, int(plane.max()), drawing.difference_map(plane, white))
+        for other, plane in zip(others, planes, strict=True)
+    ]

@@ -1,0 +1,111 @@
+"""Payload of coding 2: the symbols of a mean-scale hyperprior, under tables that are frozen in the model's weights.
+
+    offset  size  field
+    0       1     quality, 1 ... 100
+    1       4     CRC-32 of the hyper-latents z and then the latents q, one signed byte each, in [C, h, w] order
+    5       .     words of a range coder, 32 bits, little-endian
+
+z is [64, ceil(h / 4), ceil(w / 4)] and q is [240, h, w], whole numbers in [-127, 127]. The range coder holds five
+groups: z; then q at even rows and columns; at odd rows and columns; at even rows and odd columns; at odd rows and even
+columns. In a group come the symbols of the first table first, then those of the next, and so on, those of one table in
+[C, h, w] order. The table of an element of z follows from its channel and the quality, that of an element of q from the
+quality, z and the elements of q in earlier passes (the last two groups are one pass), by integer networks
+(latent8/l8_photo/model.py). So every machine decodes the same symbols.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+import constriction
+import numpy as np
+
+from latent8.errors import BlobError
+
+HEAD_BYTES = 5
+MAX_SYMBOL = 127
+# The likeliest symbol of any table has at most 2^20 - 254 of 2^20 counts, which is 0.00034 bits.
+MAX_SYMBOLS_PER_BYTE = 8 / 0.00034
+_DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the picture again."
+
+
+class Tables:
+    """Probability tables, int [n, 255] counts of the symbols -127 ... 127, each row with the same power of 2 as sum."""
+
+    def __init__(self, counts: np.ndarray):
+        self._counts = counts
+        self._models: dict[int, constriction.stream.model.Categorical] = {}
+
+    def _model(self, index: int) -> constriction.stream.model.Categorical:
+        if index not in self._models:
+            row = self._counts[index].astype(np.float64)
+            # exact in binary; the coder turns it into its own integers by the same few operations everywhere
+            self._models[index] = constriction.stream.model.Categorical(row / row.sum(), perfect=False)
+        return self._models[index]
+
+    def bits(self) -> np.ndarray:
+        """What each symbol costs under each table: float32 [n, 255]."""
+        return (np.log2(self._counts.sum(axis=1, keepdims=True)) - np.log2(self._counts)).astype(np.float32)
+
+    def encode(self, groups: Iterable[tuple[np.ndarray, np.ndarray]], quality: int, checksum: bytes) -> bytes:
+        """Groups of int8 symbols and the table of each, in one shape -> payload."""
+        coder = constriction.stream.queue.RangeEncoder()
+        for symbols, table in groups:
+            flat = symbols.ravel().astype(np.int32) + MAX_SYMBOL
+            for index, places in _by_table(table):
+                coder.encode(flat[places], self._model(index))
+        return bytes([quality]) + checksum + coder.get_compressed().astype("<u4").tobytes()
+
+    def decoder(self, payload: bytes) -> Decoder:
+        return Decoder(self._model, payload)
+
+
+class Decoder:
+    """Gives the groups of a payload in the order in which they were encoded; `quality` is known at once."""
+
+    def __init__(self, model: Callable[[int], constriction.stream.model.Categorical], payload: bytes):
+        self._model = model
+        self.quality, self._checksum = payload[0], payload[1:HEAD_BYTES]
+        words = np.frombuffer(payload, "<u4", offset=HEAD_BYTES).astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def decode(self, table: np.ndarray) -> np.ndarray:
+        """Table of each symbol of a group -> int8 symbols, in its shape. Raises BlobError."""
+        flat = np.empty(table.size, np.int8)
+        try:
+            for index, places in _by_table(table):
+                flat[places] = self._coder.decode(self._model(index), len(places)) - MAX_SYMBOL
+        except AssertionError:  # constriction, of words that no encoder writes
+            raise BlobError(_DAMAGED) from None
+        return flat.reshape(table.shape)
+
+    def check(self, z: np.ndarray, q: np.ndarray) -> None:
+        """Raise BlobError where these are not the symbols that were encoded."""
+        if checksum(z, q) != self._checksum:
+            raise BlobError(_DAMAGED)
+
+
+def check_payload(payload: bytes, n_symbols: int) -> None:
+    """Raise BlobError where no such number of symbols can be in so few bytes, before anything is allocated."""
+    coded = len(payload) - HEAD_BYTES
+    if coded < 0 or coded % 4 or not 1 <= payload[0] <= 100:
+        raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot be coded latents.")
+    if n_symbols > (coded + 4) * MAX_SYMBOLS_PER_BYTE:
+        raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot hold {n_symbols} latents.")
+
+
+def checksum(z: np.ndarray, q: np.ndarray) -> bytes:
+    return zlib.crc32(q.tobytes(), zlib.crc32(z.tobytes())).to_bytes(4, "little")
+
+
+def _by_table(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(table, places of its symbols in [C, h, w] order) for each table that is used, in order."""
+    flat = table.ravel()
+    if not flat.size:
+        return
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    edges = np.flatnonzero(np.diff(ordered)) + 1
+    for places in np.split(order, edges):
+        yield int(flat[places[0]]), places

@@ -1,0 +1,190 @@
+"""A loaded model: pictures -> latents -> pictures, on one device, as fast as it goes there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latent8.errors import ModelError
+from latent8.machine.memory import free_bytes
+from latent8.networks.folding import folded_decoder, folded_encoder
+from latent8.networks.tiling import Demand, Tile, demand, scaled, tiles
+from latent8.zoo.registry import Model
+from latent8.zoo.weights import load_autoencoder, require_factors, weights_hash
+
+MAX_ACTIVATION_BYTES = 2 << 30  # pictures that take more, or more than half of what is free, are run in tiles
+Progress = Callable[[float], object]  # told the share that is done, 0 ... 1, after each tile
+
+
+class Network:
+    """The two halves of a model, run whole or in tiles.
+
+    analysis: RGB [B, 3, H, W] in [0, 1] -> latents; synthesis: latents, and what else it takes -> RGB. Both in
+    float32. On a device with fast half precision the layers run in it; where that gives anything but finite numbers,
+    the call is repeated in float32, and raises ModelError if that does not help.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        halves: tuple[nn.Module, nn.Module],
+        demands: tuple[Demand, Demand],
+        weights_hash: bytes,
+    ):
+        self.model, self.device = model, device
+        self.dtype = dtype or fast_dtype(device)
+        self.max_bytes = MAX_ACTIVATION_BYTES
+        self.weights_hash = weights_hash
+        self._exact = halves
+        self._halves = [self._prepared(half, self.dtype) for half in halves]
+        self._demands = demands
+        self.bytes_per_pixel = max(half.bytes_per_pixel for half in demands)  # of a picture that is run whole
+
+    def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+        """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
+        stride, faded = self.model.stride, self._demands[0].faded
+        rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
+        latents = np.zeros((self.model.channels, rows, columns), np.float32)
+        for tile in reported(progress, self._tiles(self._demands[0], rows, columns)):
+            part = self.analysis(self._pixels(rgb, tile))[0].cpu().numpy()
+            if faded:
+                before = latents[:, *tile.outer]
+                latents[:, *tile.outer] = before + (part - before) * tile.fade(1)
+            else:
+                latents[:, *tile.inner] = part[:, *tile.crop(1)]
+        return latents
+
+    def decode_latents(
+        self,
+        latents: np.ndarray,
+        *conditions: Tensor,
+        legacy_range: bool = False,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3].
+
+        legacy_range: the latents are of pixels in [0, 1] where the model takes [-1, 1], so that they stand for a
+        picture of half the contrast: what the model gives in [-1, 1] is clipped to [0, 1].
+        """
+        stride, faded = self.model.stride, self._demands[1].faded
+        _, rows, columns = latents.shape
+        rgb = np.zeros((rows * stride, columns * stride, 3), np.uint8)
+        for tile, output in self._synthesised(latents, conditions, progress):
+            if legacy_range:
+                output = (output * 2 - 1).clamp_(0, 1)
+            output = output.mul(255)
+            if faded:
+                before, part = rgb[scaled(tile.outer, stride)], output.permute(1, 2, 0).cpu().numpy()
+                mixed = before + (part - before) * tile.fade(stride)[..., None]
+                rgb[scaled(tile.outer, stride)] = np.rint(mixed)
+            else:
+                output = output.round_().to(torch.uint8).permute(1, 2, 0)
+                rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
+        return rgb
+
+    def _synthesised(
+        self, latents: np.ndarray, conditions: Sequence[Tensor], progress: Progress | None
+    ) -> Iterator[tuple[Tile, Tensor]]:
+        """Each tile, and the pixels that it is run on: [3, h, w] in [0, 1]."""
+        for tile in reported(progress, self._tiles(self._demands[1], *latents.shape[1:])):
+            yield tile, self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
+
+    def _tiles(self, wanted: Demand, rows: int, columns: int, most: int | None = None) -> list[Tile]:
+        """Tiles that are run in at most so many bytes, `max_bytes` by default, or half of what is free."""
+        max_bytes = min(most or self.max_bytes, free_bytes(self.device) // 2)
+        return tiles(rows, columns, wanted, self.model.stride, max_bytes)
+
+    def _pixels(self, rgb: np.ndarray, tile: Tile) -> Tensor:
+        """uint8 [H, W, 3] -> what a tile is run on, [1, 3, h, w] in [0, 1]."""
+        pixels = torch.tensor(rgb[scaled(tile.outer, self.model.stride)], device=self.device)
+        return pixels.permute(2, 0, 1)[None].float().div_(255)
+
+    @torch.inference_mode()
+    def analysis(self, rgb: Tensor) -> Tensor:
+        """RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w], float32."""
+        return self._run(0, rgb)[0]
+
+    @torch.inference_mode()
+    def synthesis(self, latents: Tensor, *conditions: Tensor) -> Tensor:
+        """Latents [B, C, h, w] -> RGB [B, 3, H, W] in [0, 1], float32."""
+        return self._run(1, latents, *conditions)[0].clamp_(0, 1)
+
+    def _prepared(self, half: nn.Module, dtype: torch.dtype) -> nn.Module:
+        as_it_is = dtype == torch.float32 and self.device.type == "cpu"
+        prepared = half if as_it_is else copy.deepcopy(half)  # the original is kept for float32
+        prepared = prepared.eval().requires_grad_(False)
+        for layer in prepared.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = True  # all follow a convolution or a sum, which nothing else reads
+        return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def _run(self, index: int, *inputs: Tensor, method: str = "forward") -> tuple[Tensor, ...]:
+        """What a method of one of the halves gives, as float32."""
+        try:
+            inputs = tuple(x.to(self.device) for x in inputs)
+            outputs = _outputs(self._halves[index], method, inputs, self.dtype)
+            if not _all_finite(outputs) and self.dtype != torch.float32:
+                outputs = _outputs(self._prepared(self._exact[index], torch.float32), method, inputs, torch.float32)
+        except torch.OutOfMemoryError:
+            raise ModelError(f"The memory of {self.device} is full: end what else uses it, or take the CPU.") from None
+        if not _all_finite(outputs):
+            raise ModelError(f"{self.model.name} gave numbers that are not finite: its weights do not fit this input.")
+        return outputs
+
+
+def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile]:
+    """The tiles of all parts, one after another; `progress` is told when the caller is done with each."""
+    found = list(chain(*parts))
+    for number, tile in enumerate(found, 1):
+        yield tile
+        if progress:
+            progress(number / len(found))
+
+
+def _outputs(half: nn.Module, method: str, inputs: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Pictures and latents are given in this type; other inputs, of fewer dimensions, as they are."""
+    given = [x.to(dtype, memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs]
+    found = half(*given) if method == "forward" else getattr(half, method)(*given)
+    return tuple(y.float() for y in (found if isinstance(found, tuple) else (found,)))
+
+
+def _all_finite(outputs: Sequence[Tensor]) -> bool:
+    """By the extremes, which NaN makes NaN: one pass in place of several."""
+    return all(bool(torch.isfinite(torch.stack(y.aminmax())).all()) for y in outputs)
+
+
+class TinyNetwork(Network):
+    """An AutoencoderTiny, its ends folded; its latents are quantised evenly."""
+
+    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
+        autoencoder = load_autoencoder(model)
+        require_factors(model, autoencoder.config, 1.0, 0.0)  # its latents are z already
+        halves = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
+        n_bytes = (dtype or fast_dtype(device)).itemsize
+        demands = demand(halves[0], model.stride, n_bytes, 1), demand(halves[1], model.stride, n_bytes, model.stride)
+        super().__init__(model, device, dtype, halves, demands, weights_hash(autoencoder))
+
+
+def best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Half precision where the device multiplies faster in it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16"):
+        return torch.bfloat16  # on CPUs with AVX-512's bf16 alone, float32 is faster
+    return torch.float32

@@ -1,0 +1,85 @@
+"""Autoencoders that a user brings, by explicit choice: never because a blob asks for one."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from latent8.errors import ModelError
+from latent8.file_format.blob import MAX_CHANNELS, MAX_STRIDE
+from latent8.zoo.latent_spaces import space_named
+from latent8.zoo.registry import KL, OWN, TINY, Model, model_named, models
+
+
+def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
+    """An AutoencoderTiny or AutoencoderKL in a folder, or in a repository "owner/name" of the Hugging Face Hub.
+
+    space: its latent space, where it has one of `latent_spaces.SPACES`. Any decoder of that space then decodes its
+    blobs, and it theirs; without, only it decodes its own. Reads config.json alone, which is downloaded where needed.
+    Raises ModelError.
+    """
+    folder = Path(location)
+    config = _read(folder / "config.json", location) if folder.is_dir() else _download(str(location))
+    kind = config.get("_class_name")
+    if kind not in (TINY, KL):
+        raise ModelError(f"{location} holds {kind or 'no autoencoder'}: {TINY} and {KL} can be used.")
+    # what config.json leaves out has the defaults of diffusers' classes
+    channels = config.get("latent_channels", 4)
+    stages = config.get("num_encoder_blocks", (1, 3, 3, 3)) if kind == TINY else config.get("block_out_channels", (64,))
+    if not (isinstance(channels, int) and isinstance(stages, (list, tuple))):
+        raise ModelError(f"The config.json of {location} makes no sense: its latent_channels or stages are no numbers.")
+    stride = 2 ** (len(stages) - 1) if 1 <= len(stages) < 16 else 0
+    if not (1 <= channels <= MAX_CHANNELS and 1 <= stride <= MAX_STRIDE):
+        raise ModelError(f"{location} has {channels} latent channels in {len(stages)} stages, which no blob can hold.")
+    name, source = str(location), str(folder.resolve()) if folder.is_dir() else str(location)
+    model = replace(OWN, name=name, kind=kind, source=source, channels=channels, stride=stride)
+    if space is None:
+        return model
+    known = space_named(space)
+    if (channels, stride) != (known.channels, known.stride):
+        raise ModelError(
+            f"{location} has {channels} latent channels at 1/{stride}, and latents in {space} have {known.channels} "
+            f"at 1/{known.stride}."
+        )
+    return replace(model, space=space, id=model_named(known.default_model).id)
+
+
+def chosen_model(text: str, space: str | None = None) -> Model:
+    """A name from the registry, else the location of a user's own model. Raises ModelError."""
+    registered = text in {model.name for model in models()}
+    if not registered and (os.path.isdir(text) or text.count("/") == 1):
+        return own_model(text, space)
+    model = model_named(text)
+    if space is not None and space != model.space:
+        raise ModelError(f"{text} is of the latent space {model.space}, not of {space}.")
+    return model
+
+
+def _download(repository: str) -> dict[str, Any]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        path = hf_hub_download(repository, "config.json")
+    except HFValidationError:
+        raise ModelError(f"There is no folder {repository}, and the Hugging Face Hub has no such names.") from None
+    except Exception as error:  # also the HTTP client's own errors: no name resolution, refused, timed out
+        reason = type(error).__name__
+        raise ModelError(
+            f"There is no folder {repository}, and no config.json could be had from a repository of that name on the "
+            f"Hugging Face Hub ({reason})."
+        ) from None
+    return _read(Path(path), repository)
+
+
+def _read(path: Path, location: str | os.PathLike) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raise ModelError(f"{location} holds no readable config.json.") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"The config.json of {location} makes no sense: it is no object.")
+    return config
