@@ -15,7 +15,7 @@ from gradio_client import Client
 from PIL import Image
 
 import latent8
-from latent8.apps import parts
+from latent8.apps import work
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -42,7 +42,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Blocks
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        patch.setattr(parts, "gpu", gpu)
+        patch.setattr(work, "gpu", gpu)
         found = {}
         for name in ("encoder", "decoder"):
             patch.syspath_prepend(SPACES / name)
@@ -74,7 +74,7 @@ def shown(
         return dict(steps)
 
     monkeypatch.setattr(Queue, "set_progress", record)
-    monkeypatch.setattr(parts.codec("l8-tiny").network, "max_bytes", 1)
+    monkeypatch.setattr(work.codec("l8-tiny").network, "max_bytes", 1)
     return call
 
 
@@ -125,6 +125,6 @@ def test_progress_of_a_decoding_moves_with_its_tiles(
 
 
 def test_bar_does_nothing_outside_of_an_event() -> None:
-    bar = parts.Bar("Photo 1 of 2", 0, 0.5)
-    assert bar.part("Encoding", 0, 0.5) == parts.Bar("Photo 1 of 2: encoding", 0, 0.25)
+    bar = work.Bar("Photo 1 of 2", 0, 0.5)
+    assert bar.part("Encoding", 0, 0.5) == work.Bar("Photo 1 of 2: encoding", 0, 0.25)
     assert bar(0.5) is None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from latent8.machine.disk import write_file
 from latent8.pictures import output
-from latent8.pictures.output import write_file
 
 
 def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from latent8 import ModelError, inspect
-from latent8.networks.base import TinyNetwork
+from latent8.networks.tiny import TinyNetwork
 from latent8.zoo.registry import Model, model_named
 from latent8.zoo.weights import weights_hash
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import latent8
 from benchmarks import load
-from latent8.apps import housekeeping, parts
+from latent8.apps import files, housekeeping, work
 
 pytest_plugins = ["app_servers"]
 
@@ -58,7 +58,7 @@ def test_blobs_that_differ_in_a_symbol_are_of_the_same_picture() -> None:
 
 def test_old_results_are_deleted(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    old, new, upload = parts.request_folder(), parts.request_folder(), tmp_path / ("a" * 64)
+    old, new, upload = files.request_folder(), files.request_folder(), tmp_path / ("a" * 64)
     upload.mkdir()
     (old / "photo.l8").write_bytes(b"of a request that failed")
     for folder in (old, upload):
@@ -71,12 +71,12 @@ def test_old_results_are_deleted(tmp_path: Path, monkeypatch) -> None:
 def test_a_batch_keeps_what_it_still_needs(tmp_path: Path, monkeypatch) -> None:
     """However long it lasts; Gradio, too, goes by when a file was last changed, as far as its inode tells."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    folder, uploads = parts.request_folder(), [tmp_path / f"{number}.jpg" for number in range(3)]
+    folder, uploads = files.request_folder(), [tmp_path / f"{number}.jpg" for number in range(3)]
     for upload in uploads:
         upload.touch()
     paths = [*map(str, uploads), str(tmp_path / "gone.jpg")]
     begun = time.time()
-    for index, (path, _) in enumerate(parts.one_by_one(paths, "Photo", folder, lambda *_, **__: None)):
+    for index, (path, _) in enumerate(work.one_by_one(paths, "Photo", folder, lambda *_, **__: None)):
         assert path == paths[index]
         assert all(kept.stat().st_mtime >= begun - 1 for kept in (folder, *uploads[index:]))
         for old in (folder, *uploads):
@@ -97,7 +97,7 @@ def test_temporary_files_of_other_programs_are_left(tmp_path: Path, monkeypatch)
 
 
 def test_an_archive_that_is_cut_off_is_deleted(tmp_path: Path) -> None:
-    with pytest.raises(OSError), parts.ZipWriter(tmp_path / "pictures.zip") as archive:
+    with pytest.raises(OSError), files.ZipWriter(tmp_path / "pictures.zip") as archive:
         archive.add("one", b"1")
         raise OSError(28, "No space left on device")
     assert not any(tmp_path.iterdir())

@@ -17,7 +17,6 @@ from latent8.file_format import blob as l8
 from latent8.file_format.blob import Header
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import (
-    DEFAULT_MAX_PIXELS,
     Blob,
     blob_bytes,
     blob_pixels,
@@ -29,6 +28,8 @@ from latent8.file_format.reader import (
     require_size,
 )
 from latent8.file_format.rgba_png import require_four_channels, write_rgba_png
+from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.machine.disk import write_file
 from latent8.machine.memory import free_bytes
 from latent8.machine.parallel import large, map_in_order
 from latent8.pictures.intake import (
@@ -40,7 +41,7 @@ from latent8.pictures.intake import (
     pad_to_multiple,
     pixel_count,
 )
-from latent8.pictures.output import picture_bytes, write_file
+from latent8.pictures.output import picture_bytes
 from latent8.zoo.registry import (
     CONSISTENCY,
     DEFAULT_MODEL,
@@ -295,7 +296,7 @@ def _network(model: Model, device: torch.device, dtype: torch.dtype | None):
         from latent8.l8_photo.network import HyperpriorNetwork
 
         return HyperpriorNetwork(model, device, dtype)
-    from latent8.networks.base import TinyNetwork
+    from latent8.networks.tiny import TinyNetwork
     from latent8.networks.vae import ConsistencyNetwork, KLNetwork
 
     network = {KL: KLNetwork, CONSISTENCY: ConsistencyNetwork}.get(model.kind, TinyNetwork)

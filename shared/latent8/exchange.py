@@ -29,9 +29,9 @@ from latent8.errors import BlobError, ModelError, PictureError
 from latent8.file_format import blob as l8
 from latent8.file_format.blob import Header
 from latent8.file_format.quantiser import Quantiser
-from latent8.file_format.reader import DEFAULT_MAX_PIXELS, Blob, blob_bytes, read
+from latent8.file_format.reader import Blob, blob_bytes, read
 from latent8.file_format.rgba_png import is_png, with_model, write_rgba_png
-from latent8.pictures.intake import check_size
+from latent8.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE, check_size
 from latent8.zoo.latent_spaces import SPACES, LatentSpace
 from latent8.zoo.registry import HYPERPRIOR, OWN_SPACE, TINY, Model, model_named, model_with_id, models
 
@@ -258,7 +258,7 @@ def _facts(text: str) -> dict[str, Any]:
     try:
         facts = json.loads(text)
         space, width, height, raw, name = (facts[key] for key in ("space", "width", "height", "raw", "name"))
-        sides_fit = all(type(side) is int and 1 <= side <= l8.MAX_SIDE for side in (width, height))
+        sides_fit = all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height))
         known = space in {*SPACE_NAMES, OWN_SPACE, *(model.space for model in models())}
         if not known or not sides_fit or not isinstance(raw, bool) or not isinstance(name, str):
             raise ValueError
@@ -274,7 +274,7 @@ def _shape_of_one(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 4 and shape[0] > 1:
         raise BlobError(f"The file holds a batch of {shape[0]}: save one picture's latents at a time.")
     one = shape[1:] if len(shape) == 4 else shape
-    if len(one) != 3 or not all(type(side) is int and 1 <= side <= l8.MAX_SIDE for side in one):
+    if len(one) != 3 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in one):
         raise BlobError(f"The file holds an array of shape {list(shape)[:8]}: latents are [C, h, w] or [1, C, h, w].")
     return one[0], one[1], one[2]
 
@@ -291,7 +291,7 @@ def _named(space: str | None, shape: tuple[int, ...]) -> str:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     try:
-        check_size(width, height, min(max_pixels, l8.MAX_PIXELS))
+        check_size(width, height, min(max_pixels, MAX_PIXELS))
     except PictureError as error:
         raise BlobError(str(error)) from None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decoder_page import build
 
-from latent8.apps import parts
+from latent8.apps import server
 
 demo = build()
 
 if __name__ == "__main__":
-    parts.launch(demo)
+    server.launch(demo)

@@ -9,14 +9,15 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from latent8.apps import parts
+from latent8.apps import files, work
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL, Comparison, measured, original_of
 from latent8.exchange import as_blob
 from latent8.file_format.blob import Header, clean_stem
-from latent8.file_format.reader import DEFAULT_MAX_PIXELS, describe, read, require_decoder
+from latent8.file_format.reader import describe, read, require_decoder
 from latent8.file_format.reader import inspect as read_header
+from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import failing_once
 from latent8.pictures.intake import Picture
 from latent8.pictures.output import FORMATS, picture_bytes
@@ -26,21 +27,21 @@ BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
 
 
 def gpu_seconds(decoder: str, header: Header, *_: object) -> int:
-    return parts.gpu_seconds(decoder, header.width * header.height)
+    return work.gpu_seconds(decoder, header.width * header.height)
 
 
-@parts.gpu(duration=gpu_seconds)
+@work.gpu(duration=gpu_seconds)
 def synthesise(
-    decoder: str, header: Header, symbols: np.ndarray, alpha: bytes, legacy_range: bool, bar: parts.Bar
+    decoder: str, header: Header, symbols: np.ndarray, alpha: bytes, legacy_range: bool, bar: work.Bar
 ) -> Picture:
-    with parts.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec = parts.codec(decoder)
+    with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec = work.codec(decoder)
         return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range, progress=bar)
 
 
 def decode_blob(
     path: str,
-    bar: parts.Bar,
+    bar: work.Bar,
     decoder: str = "",
     space: str = "",
     raw: bool = False,
@@ -51,8 +52,8 @@ def decode_blob(
     data = read_blob(path, space, raw)
     header = read_header(data)
     require_decoder(header, model_named(decoder) if decoder else model_with_id(header.model_id))
-    chosen = decoder or parts.model_name(header)
-    max_pixels = (codec_named or parts.codec)(chosen).max_pixels  # loads the model, which is not part of the time below
+    chosen = decoder or files.model_name(header)
+    max_pixels = (codec_named or work.codec)(chosen).max_pixels  # loads the model, which is not part of the time below
     started = time.perf_counter()
     header, symbols, alpha = read(data, max_pixels)
     picture = synthesise(chosen, header, symbols, alpha, legacy_range, bar)
@@ -65,7 +66,7 @@ def read_blob(path: str, space: str, raw: bool) -> bytes:
 
 def stem_of(header: Header, path: str) -> str:
     """The original file's name where the blob holds it, else the blob's own, without endings."""
-    return clean_stem(header.stem or parts.stem_of(path))
+    return clean_stem(header.stem or files.stem_of(path))
 
 
 def inspect(blob: str | None) -> dict:
@@ -77,8 +78,8 @@ def inspect(blob: str | None) -> dict:
     Returns:
         Model, size in pixels, latents, levels, bytes, bits per pixel.
     """
-    path = parts.required(blob, "Choose a blob first.")
-    with parts.errors_in_the_page():
+    path = work.required(blob, "Choose a blob first.")
+    with work.errors_in_the_page():
         return describe(read_header(read_blob(path, "", False)))
 
 
@@ -105,19 +106,19 @@ def decode(
         The picture as a file under its original name; the same for viewing, as PNG; pictures of the latents; the
         header in words.
     """
-    path = parts.required(blob, "Choose a blob first.")
-    bar = parts.Bar("Decoding", 0.2, 0.7)
+    path = work.required(blob, "Choose a blob first.")
+    bar = work.Bar("Decoding", 0.2, 0.7)
     progress(bar.begin, desc=bar.text)
-    with parts.errors_in_the_page():
+    with work.errors_in_the_page():
         header, symbols, picture, seconds = decode_blob(path, bar, decoder, space, raw, legacy_range)
         progress(bar.end, desc="Writing the picture")
-        folder = parts.request_folder()
+        folder = files.request_folder()
         stem, suffix = stem_of(header, path), FORMATS[picture_format]
-        file = parts.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
-        view = parts.save_view(folder, f"{stem}.view.png", picture)
-        used = {"decoder": decoder or parts.model_name(header), "decode_seconds": round(seconds, 3)}
+        file = files.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
+        view = files.save_view(folder, f"{stem}.view.png", picture)
+        used = {"decoder": decoder or files.model_name(header), "decode_seconds": round(seconds, 3)}
         found = {**describe(header), **used}
-        return file, view, parts.save_latent_views(folder, header, symbols), found
+        return file, view, files.save_latent_views(folder, header, symbols), found
 
 
 def decode_batch(
@@ -132,24 +133,24 @@ def decode_batch(
     Returns:
         A ZIP of pictures, or nothing when no blob could be decoded; a table that says what happened to each.
     """
-    paths = parts.required(blobs, "Choose some blobs first.")
+    paths = work.required(blobs, "Choose some blobs first.")
     suffix = FORMATS[picture_format]
-    with parts.errors_in_the_page():
-        folder, taken = parts.request_folder(), set[str]()
+    with work.errors_in_the_page():
+        folder, taken = files.request_folder(), set[str]()
     rows: list[list] = []
-    codec_named = failing_once(parts.codec)
-    with parts.errors_in_the_page(), parts.ZipWriter(folder / "pictures.zip") as archive:
-        for blob, bar in parts.one_by_one(paths, "Blob", folder, progress):
+    codec_named = failing_once(work.codec)
+    with work.errors_in_the_page(), files.ZipWriter(folder / "pictures.zip") as archive:
+        for blob, bar in work.one_by_one(paths, "Blob", folder, progress):
             name = Path(blob).name
             try:
                 header, _, picture, _ = decode_blob(blob, bar, codec_named=codec_named)
                 data = picture_bytes(picture.image(), suffix)  # not every format takes every size
             except (Latent8Error, gr.Error) as error:
-                rows.append([name, parts.message(error), None, None, None])
+                rows.append([name, work.message(error), None, None, None])
                 continue
-            picture_name = parts.unique_name(stem_of(header, blob), suffix, taken)
+            picture_name = files.unique_name(stem_of(header, blob), suffix, taken)
             archive.add(picture_name, data)
-            rows.append([name, picture_name, header.width, header.height, parts.model_name(header)])
+            rows.append([name, picture_name, header.width, header.height, files.model_name(header)])
     return archive.path_if_filled(), rows
 
 
@@ -171,8 +172,8 @@ def compare(
     Returns:
         Both pictures as PNG; maps of where they differ; for each decoder its seconds, PSNR, SSIM, MAE and MSE.
     """
-    path = parts.required(blob, "Choose a blob first.")
-    with parts.errors_in_the_page():
+    path = work.required(blob, "Choose a blob first.")
+    with work.errors_in_the_page():
         header = read_header(read_blob(path, "", False))
         made_with = model_with_id(header.model_id)
         right = right or made_with.name
@@ -186,14 +187,14 @@ def compare(
         truth = original_of(header, original, DEFAULT_MAX_PIXELS) if original else None
         decoded = []
         for index, name in enumerate(decoders):
-            bar = parts.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
+            bar = work.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
             progress(bar.begin, desc=bar.text)
             _, _, picture, seconds = decode_blob(path, bar, name)
             decoded.append(measured(name, picture, seconds, truth))
-        found, folder, stem = Comparison(decoded, truth), parts.request_folder(), stem_of(header, path)
-        views = {one.decoder: parts.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
+        found, folder, stem = Comparison(decoded, truth), files.request_folder(), stem_of(header, path)
+        views = {one.decoder: files.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
         if truth:
-            views[ORIGINAL] = parts.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
+            views[ORIGINAL] = files.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
         maps = []
         for one in found.differences():
             file = folder / f"{stem}.{one.first}-{one.second}.difference.png"

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from decoder_api import BATCH_COLUMNS, compare, decode, decode_batch, inspect, read_blob
 
-from latent8.apps import parts
+from latent8.apps import parts, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import COLUMNS, ORIGINAL
 from latent8.exchange import SPACE_NAMES
@@ -67,8 +67,8 @@ def build_single() -> None:
     inputs, outputs = [blob, picture_format, decoder, space, raw, legacy_range], [file, view, latents, found]
     inspect_button = gr.Button("Inspect", visible=False)  # the endpoint for programs; the page shows more
     inspect_button.click(inspect, [blob], [header], api_name="inspect")
-    clicked = button.click(decode, inputs, outputs, api_name="decode", **parts.TAKE_TURNS)
-    private: dict[str, Any] = {"api_visibility": "private", **parts.TAKE_TURNS}
+    clicked = button.click(decode, inputs, outputs, api_name="decode", **work.TAKE_TURNS)
+    private: dict[str, Any] = {"api_visibility": "private", **work.TAKE_TURNS}
     fitted = gr.on(
         [blob.change, space.input, raw.input],
         fitting_decoders,
@@ -157,7 +157,7 @@ def build_batch() -> None:
         [blobs, picture_format],
         [archive, table],
         api_name="decode_batch",
-        **parts.TAKE_TURNS,
+        **work.TAKE_TURNS,
     )
 
 
@@ -179,7 +179,7 @@ def build_comparison() -> None:
     found = gr.JSON(visible=False, label="Figures")
 
     inputs, outputs = [blob, left, right, original], [sides, maps, found]
-    clicked = button.click(compare, inputs, outputs, api_name="compare", **parts.TAKE_TURNS)
+    clicked = button.click(compare, inputs, outputs, api_name="compare", **work.TAKE_TURNS)
     blob.change(
         fitting_sides,
         [blob],
@@ -208,7 +208,7 @@ def fitting_sides(blob: str | None):
     """Choices for both sides of the slider, of the decoders that fit the blob; the last results go."""
     fitting = []
     if blob:
-        with parts.errors_in_the_page():
+        with work.errors_in_the_page():
             fitting = decoders_for(read_header(read_blob(blob, "", False)))
     left = gr.Dropdown([*fitting, ORIGINAL], value=fitting[1] if len(fitting) > 1 else ORIGINAL)
     return left, gr.Dropdown(fitting, value=fitting[0] if fitting else None), None, [], None

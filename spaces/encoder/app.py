@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from encoder_page import EXAMPLES_FOLDER, build
 
-from latent8.apps import parts
+from latent8.apps import server
 
 demo = build()
 
 if __name__ == "__main__":
-    parts.launch(demo, served=EXAMPLES_FOLDER)
+    server.launch(demo, served=EXAMPLES_FOLDER)

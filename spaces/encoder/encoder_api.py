@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from latent8.apps import parts
+from latent8.apps import files, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr, ssim
@@ -47,9 +47,9 @@ def settings_of(model: str, quality: int, fit_kb: float, levels: int) -> Setting
     return Settings(target_bytes=max(1, int(1000 * fit_kb))) if fit_kb else Settings(quality=int(quality))
 
 
-def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: parts.Bar) -> Encoded:
+def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: work.Bar) -> Encoded:
     """Raises Latent8Error for a photo or model that does not work, gr.Error from the GPU part."""
-    max_pixels = parts.codec(model).max_pixels  # loads the model, which is not part of the time below
+    max_pixels = work.codec(model).max_pixels  # loads the model, which is not part of the time below
     started = time.perf_counter()
     picture = open_picture(photo, max_pixels, longest_side or None)
     opened = time.perf_counter()
@@ -61,16 +61,16 @@ def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, 
 
 
 def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
-    return 2 * parts.gpu_seconds(model, picture.width * picture.height)
+    return 2 * work.gpu_seconds(model, picture.width * picture.height)
 
 
-@parts.gpu(duration=gpu_seconds)
+@work.gpu(duration=gpu_seconds)
 def round_trip(
-    picture: Picture, model: str, settings: Settings, bar: parts.Bar
+    picture: Picture, model: str, settings: Settings, bar: work.Bar
 ) -> tuple[Header, np.ndarray, bytes, Picture, float, float]:
     """Picture -> header, symbols, alpha plane, reconstruction, seconds of analysis and synthesis."""
-    with parts.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec = parts.codec(model)
+    with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec = work.codec(model)
         encoding, decoding = bar.part("Encoding", 0, 0.5), bar.part("Decoding", 0.5, 1)
         started = time.perf_counter()
         header, symbols, alpha = codec.analyse(picture, settings, progress=encoding)
@@ -104,23 +104,23 @@ def encode(
         The blob; the latents as RGBA PNG, of models with 4 channels; original and reconstruction as PNG; pictures of
         the latents; numbers.
     """
-    path = parts.required(photo, "Choose a photo first.")
+    path = work.required(photo, "Choose a photo first.")
     progress(0.1, desc="Encoding")
-    with parts.errors_in_the_page():
+    with work.errors_in_the_page():
         settings = settings_of(model, quality, fit_kb, levels)
-        done = encode_photo(path, model, settings, int(longest_side or 0), parts.Bar("", 0.1, 0.7))
+        done = encode_photo(path, model, settings, int(longest_side or 0), work.Bar("", 0.1, 0.7))
         progress(0.7, desc="Measuring")
-        folder = parts.request_folder()
-        blob_file = parts.save_bytes(folder, f"{done.stem}.l8", done.blob)
+        folder = files.request_folder()
+        blob_file = files.save_bytes(folder, f"{done.stem}.l8", done.blob)
         png_file = None
         if done.header.channels == 4:
             png = write_rgba_png(done.header, done.symbols)
-            png_file = parts.save_bytes(folder, f"{done.stem}.encoded.png", png)
+            png_file = files.save_bytes(folder, f"{done.stem}.encoded.png", png)
         pictures = (
-            parts.save_view(folder, f"{done.stem}.original.png", done.picture),
-            parts.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
+            files.save_view(folder, f"{done.stem}.original.png", done.picture),
+            files.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
         )
-        views = parts.save_latent_views(folder, done.header, done.symbols)
+        views = files.save_latent_views(folder, done.header, done.symbols)
         return blob_file, png_file, pictures, views, numbers(path, done)
 
 
@@ -131,7 +131,7 @@ def numbers(photo: str, done: Encoded) -> dict:
     distance = psnr(done.picture.rgb, done.reconstruction.rgb)
     return {
         "file": f"{done.stem}.l8",
-        "model": parts.model_name(done.header),
+        "model": files.model_name(done.header),
         "quality": done.header.quality,
         "levels": None if done.header.quality else done.header.quantiser.levels,
         "width": done.picture.width,
@@ -171,21 +171,21 @@ def encode_batch(
     Returns:
         A ZIP of blobs, or nothing when no photo could be encoded; a table that says what happened to each.
     """
-    paths = parts.required(photos, "Choose some photos first.")
-    with parts.errors_in_the_page():
+    paths = work.required(photos, "Choose some photos first.")
+    with work.errors_in_the_page():
         settings = settings_of(model, quality, fit_kb, levels)
-        parts.codec(model)  # a model that cannot be loaded is one error, not one for each photo
-        folder, taken = parts.request_folder(), set[str]()
+        work.codec(model)  # a model that cannot be loaded is one error, not one for each photo
+        folder, taken = files.request_folder(), set[str]()
     rows: list[list] = []
-    with parts.errors_in_the_page(), parts.ZipWriter(folder / "latents.zip") as archive:
-        for photo, bar in parts.one_by_one(paths, "Photo", folder, progress):
+    with work.errors_in_the_page(), files.ZipWriter(folder / "latents.zip") as archive:
+        for photo, bar in work.one_by_one(paths, "Photo", folder, progress):
             name = Path(photo).name
             try:
                 done = encode_photo(photo, model, settings, int(longest_side or 0), bar)
             except (Latent8Error, gr.Error) as error:
-                rows.append([name, parts.message(error), None, None, None])
+                rows.append([name, work.message(error), None, None, None])
                 continue
-            blob_name = parts.unique_name(done.stem, ".l8", taken)
+            blob_name = files.unique_name(done.stem, ".l8", taken)
             archive.add(blob_name, done.blob)
             distance = min(psnr(done.picture.rgb, done.reconstruction.rgb), MAX_PSNR)
             rows.append([name, blob_name, len(done.blob), round(done.header.bpp, 3), round(distance, 2)])

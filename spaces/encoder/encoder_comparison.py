@@ -5,7 +5,8 @@ from __future__ import annotations
 import gradio as gr
 import pandas as pd
 
-from latent8.apps import parts
+from latent8.apps import parts, work
+from latent8.apps.files import request_folder
 from latent8.evaluation import baselines
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr
@@ -30,14 +31,14 @@ def compare(
     """
     if not found or not pictures:
         return "", [], {}, {}
-    with parts.errors_in_the_page():
+    with work.errors_in_the_page():
         original = open_picture(pictures[0], 1 << 30).rgb
         n_bytes = found["blob_bytes"] - found["alpha_bytes"]
         name = "latent8, without its alpha plane" if found["alpha_bytes"] else "latent8"
         rows = [[name, f"{n_bytes:,}", f"{found['psnr_db']:.2f}", f"{found['ssim']:.4f}"]]
         gallery, missing = [], {}
-        files = {"decoded": pictures[1], ORIGINAL: pictures[0]}
-        folder = parts.request_folder()
+        shown = {"decoded": pictures[1], ORIGINAL: pictures[0]}
+        folder = request_folder()
         compared = baselines.at_most(n_bytes, original) if original[..., 0].size <= MAX_COMPARED else []
         if not compared:
             not_tried = f"pictures over {MAX_COMPARED // 10**6} megapixels are not tried"
@@ -53,9 +54,9 @@ def compare(
             path = folder / f"{rival.name.lower()}-quality-{rival.quality}.png"
             rival.image.save(path, "PNG", compress_level=1)
             gallery.append((str(path), f"{rival.name} in {rival.n_bytes:,} bytes"))
-            files[rival.name] = str(path)
+            shown[rival.name] = str(path)
     gallery.insert(0, (pictures[1], f"{name} in {n_bytes:,} bytes"))
-    return parts.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, files, missing
+    return parts.figures_table(["", "Bytes", "PSNR dB", "SSIM"], rows), gallery, shown, missing
 
 
 def put_beside(against: str, files: dict[str, str], missing: dict[str, str]):
@@ -77,21 +78,21 @@ def curves(found: dict | None, files: dict[str, str]) -> pd.DataFrame | None:
     """Size and PSNR of this picture at several settings: the model's, WebP's and AVIF's."""
     if not found or not files:
         return None
-    with parts.errors_in_the_page():
+    with work.errors_in_the_page():
         picture = open_picture(files[ORIGINAL], 1 << 30, CURVE_SIDE)
         opaque = Picture(picture.rgb)
-        slow = model_named(found["model"]).kind in parts.MAX_PIXELS
+        slow = model_named(found["model"]).kind in work.MAX_PIXELS
         points = ([] if slow else own_curve(opaque, found["model"])) + baselines.curve(opaque.rgb)
     columns = ["codec", "setting", "KB", "PSNR dB"]
     rows = [(name, setting, n_bytes / 1000, min(distance, MAX_PSNR)) for name, setting, n_bytes, distance in points]
     return pd.DataFrame(rows, columns=columns)
 
 
-@parts.gpu(duration=lambda *_: 15)
+@work.gpu(duration=lambda *_: 15)
 def own_curve(picture: Picture, model: str) -> list[tuple[str, int, int, float]]:
     """(model, quality or levels, bytes, PSNR in dB)."""
-    with parts.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec, hyperprior = parts.codec(model), model_named(model).kind == HYPERPRIOR
+    with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
+        codec, hyperprior = work.codec(model), model_named(model).kind == HYPERPRIOR
         points = []
         for value in CURVE_QUALITIES if hyperprior else (16, 64, 256):
             settings = Settings(quality=value) if hyperprior else Settings(levels=value)

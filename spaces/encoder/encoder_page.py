@@ -9,7 +9,7 @@ import gradio as gr
 from encoder_api import BATCH_COLUMNS, encode, encode_batch
 from encoder_comparison import CURVE_SIDE, ORIGINAL, compare, curves, put_beside, slider_label
 
-from latent8.apps import parts
+from latent8.apps import parts, work
 from latent8.zoo.registry import DEFAULT_MODEL, HYPERPRIOR, model_named, models
 from latent8.zoo.settings import DEFAULT_QUALITY
 
@@ -145,7 +145,7 @@ def build_single() -> None:
     )
 
     outputs = [blob, png, slider, latents, found]
-    clicked = button.click(encode, inputs, outputs, api_name="encode", **parts.TAKE_TURNS)
+    clicked = button.click(encode, inputs, outputs, api_name="encode", **work.TAKE_TURNS)
     changed = gr.on(
         [
             photo.change,
@@ -161,7 +161,7 @@ def build_single() -> None:
         api_visibility="private",
         show_progress="full",
         trigger_mode="always_last",
-        **parts.TAKE_TURNS,
+        **work.TAKE_TURNS,
     )
     for event in (clicked, changed):
         shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
@@ -190,7 +190,7 @@ def build_single() -> None:
             api_visibility="private",
             show_progress="hidden",
             trigger_mode="always_last",
-            **parts.TAKE_TURNS,
+            **work.TAKE_TURNS,
         )
 
 
@@ -255,5 +255,5 @@ def build_batch() -> None:
         [photos, *control.all()],
         [archive, table],
         api_name="encode_batch",
-        **parts.TAKE_TURNS,
+        **work.TAKE_TURNS,
     )

@@ -13,8 +13,8 @@ from typing import TextIO, TypeVar
 
 from latent8.errors import Latent8Error
 from latent8.file_format.blob import Header
+from latent8.machine.disk import delete_partial_files, write_file
 from latent8.machine.parallel import map_in_order
-from latent8.pictures.output import delete_partial_files, write_file
 
 WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
 REPORT_COLUMNS = ["source", "target", "result", "source_bytes", "bytes", "width", "height", "bpp", "message"]

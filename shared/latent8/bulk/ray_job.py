@@ -46,10 +46,11 @@ from latent8.bulk.folders import distinct_names
 from latent8.codec import Codec
 from latent8.errors import BlobError, Latent8Error
 from latent8.evaluation.metrics import psnr
-from latent8.file_format.reader import DEFAULT_MAX_PIXELS, inspect, pack, read, require_encoder
+from latent8.file_format.reader import inspect, pack, read, require_encoder
+from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.machine.disk import write_file
 from latent8.machine.parallel import map_in_order
 from latent8.pictures.intake import SUFFIXES, open_picture, pixel_count
-from latent8.pictures.output import write_file
 from latent8.zoo.registry import DEFAULT_MODEL, model_named
 from latent8.zoo.settings import DEFAULTS, Settings
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from latent8 import __version__
 from latent8.exchange import SPACE_NAMES, SUFFIXES
-from latent8.file_format.reader import DEFAULT_MAX_PIXELS
+from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.zoo.latent_spaces import SPACES
 from latent8.zoo.registry import DEFAULT_MODEL
 from latent8.zoo.settings import DEFAULT_QUALITY

@@ -27,10 +27,11 @@ from latent8.exchange import convert as convert_latents
 from latent8.file_format.blob import Header, clean_stem
 from latent8.file_format.reader import blob_bytes, describe, inspect, require_decoder, require_encoder
 from latent8.file_format.rgba_png import require_four_channels
+from latent8.machine.disk import write_file
 from latent8.machine.parallel import failing_once
 from latent8.pictures.intake import SUFFIXES as PICTURE_SUFFIXES
 from latent8.pictures.intake import pixel_count
-from latent8.pictures.output import picture_bytes, write_file
+from latent8.pictures.output import picture_bytes
 from latent8.zoo.own_models import chosen_model
 from latent8.zoo.registry import DEFAULT_MODEL, Model, model_with_id, models
 from latent8.zoo.settings import Settings

@@ -13,6 +13,7 @@ from latent8.errors import Latent8Error, PictureError
 from latent8.evaluation import metrics
 from latent8.file_format import reader
 from latent8.file_format.blob import Header
+from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures import drawing
 from latent8.pictures.intake import Picture, Source, open_picture
 from latent8.zoo.registry import Model, model_named, model_with_id
@@ -100,7 +101,7 @@ def compare(
     original: Source | None = None,
     *,
     device: str | None = None,
-    max_pixels: int = reader.DEFAULT_MAX_PIXELS,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Comparison:
     """Decode a blob, or latents as RGBA PNG, as bytes or the path of a file, with several decoders.
 

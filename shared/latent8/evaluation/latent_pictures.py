@@ -10,6 +10,7 @@ from latent8 import codec
 from latent8.file_format import reader
 from latent8.file_format.blob import HYPERPRIOR_CODED, Header
 from latent8.l8_photo import bit_cost
+from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures import drawing
 from latent8.pictures.drawing import View
 from latent8.zoo.registry import HYPERPRIOR, model_with_id
@@ -21,7 +22,7 @@ FEW_CHANNELS = 16  # of more, only a mosaic shows all
 
 
 def latent_pictures(
-    blob: reader.Blob, *, device: str | None = None, max_pixels: int = reader.DEFAULT_MAX_PIXELS
+    blob: reader.Blob, *, device: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> list[View]:
     """Blob, or latents as RGBA PNG, as bytes or the path of a file -> pictures with captions.
 

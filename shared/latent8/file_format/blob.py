@@ -49,13 +49,12 @@ import numpy as np
 from latent8.errors import BlobError
 from latent8.file_format import hyperprior_coding, neighbour_coding
 from latent8.file_format.quantiser import Quantiser
+from latent8.limits import MAX_CHANNELS, MAX_PIXELS, MAX_SIDE, MAX_STRIDE
 
 MAGIC = b"\x89L8\n"
 VERSION = 1
 FLAG_STEM, FLAG_ALPHA = 1, 2
 RAW, ENTROPY_CODED, HYPERPRIOR_CODED = 0, 1, 2
-MAX_SIDE, MAX_PIXELS = 1 << 20, 1 << 30
-MAX_CHANNELS, MAX_STRIDE = 255, 64
 MAX_STEM_BYTES = 200
 MAX_ALPHA_BYTES = 1 << 31
 UNKNOWN_WEIGHTS = bytes(4)

@@ -12,11 +12,9 @@ from latent8.errors import BlobError, ModelError, PictureError
 from latent8.file_format import blob as l8
 from latent8.file_format.blob import Header
 from latent8.file_format.rgba_png import is_png, open_rgba_png, read_rgba_png, symbols_of
-from latent8.pictures.intake import check_size
+from latent8.limits import DEFAULT_MAX_PIXELS, MIN_LATENTS, check_size
 from latent8.zoo.registry import HYPERPRIOR, OWN_ID, OWN_SPACE, Model, decoders_of, model_with_id
 
-DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
-MIN_LATENTS = 1_000_000  # that are taken under any limit of pixels
 Blob = bytes | bytearray | memoryview | str | os.PathLike  # of the last two, the path of a file
 CODINGS = {l8.RAW: "raw", l8.ENTROPY_CODED: "entropy-coded", l8.HYPERPRIOR_CODED: "entropy-coded, hyperprior"}
 

@@ -19,8 +19,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latent8.errors import BlobError, ModelError
-from latent8.file_format.blob import MAX_PIXELS, MAX_SIDE, Header
+from latent8.file_format.blob import Header
 from latent8.file_format.quantiser import Quantiser
+from latent8.limits import MAX_PIXELS, MAX_SIDE
 from latent8.zoo.registry import OWN_ID, model_named, model_with_id
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from latent8.errors import ModelError
 from latent8.machine.memory import free_bytes
-from latent8.networks.folding import folded_decoder, folded_encoder
-from latent8.networks.tiling import Demand, Tile, demand, scaled, tiles
+from latent8.networks.tiling import Demand, Tile, scaled, tiles
 from latent8.zoo.registry import Model
-from latent8.zoo.weights import load_autoencoder, require_factors, weights_hash
 
 MAX_ACTIVATION_BYTES = 2 << 30  # pictures that take more, or more than half of what is free, are run in tiles
 Progress = Callable[[float], object]  # told the share that is done, 0 ... 1, after each tile
@@ -159,18 +157,6 @@ def _outputs(half: nn.Module, method: str, inputs: Sequence[Tensor], dtype: torc
 def _all_finite(outputs: Sequence[Tensor]) -> bool:
     """By the extremes, which NaN makes NaN: one pass in place of several."""
     return all(bool(torch.isfinite(torch.stack(y.aminmax())).all()) for y in outputs)
-
-
-class TinyNetwork(Network):
-    """An AutoencoderTiny, its ends folded; its latents are quantised evenly."""
-
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
-        autoencoder = load_autoencoder(model)
-        require_factors(model, autoencoder.config, 1.0, 0.0)  # its latents are z already
-        halves = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
-        n_bytes = (dtype or fast_dtype(device)).itemsize
-        demands = demand(halves[0], model.stride, n_bytes, 1), demand(halves[1], model.stride, n_bytes, model.stride)
-        super().__init__(model, device, dtype, halves, demands, weights_hash(autoencoder))
 
 
 def best_device() -> torch.device:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from latent8.errors import BlobError, PictureError
-from latent8.file_format.blob import MAX_SIDE
+from latent8.limits import check_size
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
 _TURNS = {  # by EXIF orientation
@@ -82,18 +82,6 @@ def open_picture(source: Source, max_pixels: int, longest_side: int | None = Non
         return Picture(np.asarray(image.convert("RGB")), None, stem)
     rgb = np.asarray(image.convert("RGB"))
     return Picture(_filled_under(rgb, alpha == 0), alpha, stem)
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises PictureError for a size over the limit, or over what a blob can hold."""
-    if max(width, height) > MAX_SIDE:
-        raise PictureError(f"The picture has a side of {max(width, height)} pixels, over {MAX_SIDE}: cut it up.")
-    if width * height > max_pixels:
-        megapixels = width * height / 1e6
-        raise PictureError(
-            f"The picture has {megapixels:.1f} megapixels ({width} x {height}), over the limit of "
-            f"{max_pixels / 1e6:.1f}: shrink it, or raise the limit if there is memory for it."
-        )
 
 
 def size_of(source: Source) -> tuple[int, int]:

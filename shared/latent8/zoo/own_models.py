@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latent8.errors import ModelError
-from latent8.file_format.blob import MAX_CHANNELS, MAX_STRIDE
+from latent8.limits import MAX_CHANNELS, MAX_STRIDE
 from latent8.zoo.latent_spaces import space_named
 from latent8.zoo.registry import KL, OWN, TINY, Model, model_named, models
 

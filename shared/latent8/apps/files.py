@@ -1,0 +1,95 @@
+"""Files of a request: its folder, pictures, archives, names."""
+
+from __future__ import annotations
+
+import uuid
+import zipfile
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from latent8 import exchange
+from latent8.apps.work import codec
+from latent8.evaluation.latent_pictures import pictures_of
+from latent8.file_format.blob import HYPERPRIOR_CODED, Header, clean_stem
+from latent8.pictures import drawing
+from latent8.pictures.intake import Picture
+from latent8.zoo.registry import model_with_id
+
+
+def request_folder() -> Path:
+    """A new folder that is served as it is and deleted with the rest of the cache after an hour."""
+    folder = Path(gr.utils.get_upload_folder()) / f"latent8-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def save_bytes(folder: Path, name: str, data: bytes) -> str:
+    path = folder / name
+    path.write_bytes(data)
+    return str(path)
+
+
+def save_view(folder: Path, name: str, picture: Picture) -> str:
+    """A lossless PNG for the page: written fast, not small."""
+    path = folder / name
+    picture.image().save(path, "PNG", compress_level=1)
+    return str(path)
+
+
+def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
+    """Symbols as `contents.read` gives them -> (file, caption) of each picture of the latents."""
+    saved, hyperprior = [], header.coding == HYPERPRIOR_CODED
+    for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)) if hyperprior else None)):
+        path = folder / f"latents-{index}.png"
+        image = view.image if view.wide else drawing.enlarged(view.image)
+        image.save(path, "PNG", compress_level=1)
+        saved.append((str(path), view.caption))
+    return saved
+
+
+def unique_name(stem: str, suffix: str, taken: set[str]) -> str:
+    """stem + suffix, or stem-2 + suffix and so on; remembers it in `taken`."""
+    name, number = f"{stem}{suffix}", 2
+    while name.lower() in taken:
+        name, number = f"{stem}-{number}{suffix}", number + 1
+    taken.add(name.lower())
+    return name
+
+
+class ZipWriter:
+    """A ZIP that grows file by file on disk, and is dropped when nothing went into it."""
+
+    def __init__(self, path: Path):
+        self.path, self.count = path, 0
+        self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)  # the contents are compressed already
+
+    def __enter__(self) -> ZipWriter:
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._archive.close()
+        finally:
+            if failed or not self.count:
+                self.path.unlink()
+
+    def add(self, name: str, data: bytes) -> None:
+        self._archive.writestr(name, data)
+        self.count += 1
+
+    def path_if_filled(self) -> str | None:
+        return str(self.path) if self.count else None
+
+
+def stem_of(path: str) -> str:
+    """Of a file of latents, without its endings."""
+    name = Path(path).name
+    for suffix in exchange.SUFFIXES.values():
+        name = name.removesuffix(suffix)
+    return clean_stem(name.removesuffix(".png"))
+
+
+def model_name(header: Header) -> str:
+    return model_with_id(header.model_id).name

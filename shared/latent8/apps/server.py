@@ -1,0 +1,52 @@
+"""Launch of both apps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import gradio as gr
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from latent8.apps import housekeeping
+from latent8.apps.parts import CSS
+from latent8.apps.work import codec
+from latent8.zoo.registry import DEFAULT_MODEL
+
+MAX_UPLOAD = "64mb"
+
+
+async def storage_error(request: Request, error: Exception) -> JSONResponse:
+    """The answer where an upload cannot be kept, in place of an internal error."""
+    reason = getattr(error, "strerror", None) or "the file cannot be written"
+    return JSONResponse({"detail": f"The server could not do this: {reason}."}, 507)
+
+
+def launch(demo: gr.Blocks, served: Path | None = None) -> None:
+    """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
+
+    `served` is a folder whose files the page shows, wherever the app is started from.
+    """
+    housekeeping.keep_heap_small()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: requests, then the server
+    threading.Thread(target=housekeeping.tidy_for_ever, args=(Path(gr.utils.get_upload_folder()),), daemon=True).start()
+    codec(DEFAULT_MODEL)
+    demo.queue(max_size=32, default_concurrency_limit=4)
+    demo.launch(
+        theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        css=CSS,
+        allowed_paths=[str(served)] if served else None,
+        max_file_size=MAX_UPLOAD,
+        mcp_server=True,
+        ssr_mode=False,
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=["api"],
+        app_kwargs={"exception_handlers": {OSError: storage_error}},
+    )
+    if not demo.is_running or demo.server.should_exit:  # stopped, and not in an interactive session
+        os._exit(0)  # to take apart what is loaded would last seconds more, over what a container is given

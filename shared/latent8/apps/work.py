@@ -1,0 +1,122 @@
+"""Work of a request: loaded models, the GPU, progress, errors in the page."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no network at start-up; read when gradio is imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# isort: off
+try:
+    import spaces  # on ZeroGPU it must come before torch
+except ImportError:  # the apps run without it wherever ZeroGPU is not meant
+    spaces = None  # type: ignore[assignment]
+
+import gradio as gr
+
+from latent8.apps import housekeeping
+from latent8.codec import Codec
+from latent8.errors import Latent8Error
+from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.zoo.registry import CONSISTENCY, KL, model_named
+
+# isort: on
+
+
+T = TypeVar("T")
+
+
+TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
+
+
+# Slow models would keep everyone waiting with a large picture.
+MAX_PIXELS = {KL: 4_000_000, CONSISTENCY: 1_000_000}
+
+
+PIXELS_PER_GPU_SECOND = {KL: 500_000, CONSISTENCY: 50_000}  # cautious
+
+
+LOADED_MODELS = 3  # the largest takes gigabytes
+
+
+def gpu(duration: Callable[..., int]) -> Callable:
+    """Decorator for the one function that needs a GPU; `duration` gets the same arguments, gives seconds."""
+    if spaces is None:
+        return lambda function: function
+    return spaces.GPU(duration=duration)  # type: ignore[attr-defined]
+
+
+def gpu_seconds(model: str, n_pixels: int) -> int:
+    return 10 + n_pixels // PIXELS_PER_GPU_SECOND.get(model_named(model).kind, 4_000_000)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of the page's progress bar, called with the share of it that is done, 0 ... 1.
+
+    It can be given to a GPU function, which ZeroGPU runs in another process. Outside of an event it does nothing.
+    """
+
+    text: str
+    begin: float
+    end: float
+
+    def __call__(self, share: float) -> None:
+        gr.Progress()(self._at(share), desc=self.text)  # made here: it looks up the event that it runs in
+
+    def part(self, text: str, begin: float, end: float) -> Bar:
+        """From one share of this stretch to another; its text goes after this one's."""
+        return Bar(f"{self.text}: {text.lower()}" if self.text else text, self._at(begin), self._at(end))
+
+    def _at(self, share: float) -> float:
+        return self.begin + share * (self.end - self.begin)
+
+
+def one_by_one(paths: list[str], noun: str, folder: Path, progress: gr.Progress) -> Iterator[tuple[str, Bar]]:
+    """Each file of a batch, with its stretch of the progress bar, whose text counts them.
+
+    `folder`, of the request, and the files to come are kept for as long as it lasts.
+    """
+    for index, path in enumerate(paths):
+        housekeeping.keep(folder, *paths[index:])
+        bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
+        progress(bar.begin, desc=bar.text)
+        yield path, bar
+
+
+@lru_cache(maxsize=LOADED_MODELS)
+def codec(model: str) -> Codec:
+    """One codec per model, shared by all requests. Raises ModelError."""
+    return Codec(model, max_pixels=MAX_PIXELS.get(model_named(model).kind, DEFAULT_MAX_PIXELS))
+
+
+@contextmanager
+def errors_in_the_page():
+    """Turn the library's errors into a message in the page (and for API clients)."""
+    try:
+        yield
+    except Latent8Error as error:
+        raise gr.Error(html.escape(str(error)), print_exception=False) from None
+    except OSError as error:
+        reason = error.strerror or "the file cannot be read or written"
+        raise gr.Error(f"The server could not do this: {html.escape(reason)}.", print_exception=False) from None
+
+
+def required(value: T | None, message: str) -> T:
+    """What the user has to choose first; an empty choice is an error in the page."""
+    if not value:
+        raise gr.Error(message, print_exception=False)
+    return value
+
+
+def message(error: Exception) -> str:
+    """The sentence in an error, for a table."""
+    return error.message if isinstance(error, gr.Error) else str(error)
