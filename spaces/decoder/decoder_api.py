@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from latent8.apps import files, work
+from latent8.apps import files, jobs, work
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL, Comparison, measured, original_of
@@ -140,11 +140,13 @@ def decode_batch(
     rows: list[list] = []
     codec_named = failing_once(work.codec)
     with work.errors_in_the_page(), files.ZipWriter(folder / "pictures.zip") as archive:
-        for blob, bar in work.one_by_one(paths, "Blob", folder, progress):
+        for blob, bar in work.one_by_one(paths, "Blob", folder):
             name = Path(blob).name
             try:
                 header, _, picture, _ = decode_blob(blob, bar, codec_named=codec_named)
                 data = picture_bytes(picture.image(), suffix)  # not every format takes every size
+            except jobs.Cancelled:
+                raise
             except (Latent8Error, gr.Error) as error:
                 rows.append([name, work.message(error), None, None, None])
                 continue

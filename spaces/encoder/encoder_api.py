@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from latent8.apps import files, work
+from latent8.apps import files, jobs, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr, ssim
@@ -178,10 +178,12 @@ def encode_batch(
         folder, taken = files.request_folder(), set[str]()
     rows: list[list] = []
     with work.errors_in_the_page(), files.ZipWriter(folder / "latents.zip") as archive:
-        for photo, bar in work.one_by_one(paths, "Photo", folder, progress):
+        for photo, bar in work.one_by_one(paths, "Photo", folder):
             name = Path(photo).name
             try:
                 done = encode_photo(photo, model, settings, int(longest_side or 0), bar)
+            except jobs.Cancelled:
+                raise
             except (Latent8Error, gr.Error) as error:
                 rows.append([name, work.message(error), None, None, None])
                 continue

@@ -22,7 +22,7 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 
 import gradio as gr
 
-from latent8.apps import housekeeping
+from latent8.apps import housekeeping, jobs
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.limits import DEFAULT_MAX_PIXELS
@@ -62,25 +62,29 @@ def gpu_seconds(model: str, n_pixels: int) -> int:
 class Bar:
     """A stretch of the page's progress bar, called with the share of it that is done, 0 ... 1.
 
-    It can be given to a GPU function, which ZeroGPU runs in another process. Outside of an event it does nothing.
+    It can be given to a GPU function, which ZeroGPU runs in another process. Outside of an event it shows nothing.
+    Where the work is no longer wanted, it raises `jobs.Cancelled`: the codec calls it after each tile.
     """
 
     text: str
     begin: float
     end: float
+    job: jobs.Job | None = None
 
     def __call__(self, share: float) -> None:
+        jobs.check(self.job)
         gr.Progress()(self._at(share), desc=self.text)  # made here: it looks up the event that it runs in
 
     def part(self, text: str, begin: float, end: float) -> Bar:
         """From one share of this stretch to another; its text goes after this one's."""
-        return Bar(f"{self.text}: {text.lower()}" if self.text else text, self._at(begin), self._at(end))
+        title = f"{self.text}: {text.lower()}" if self.text else text
+        return Bar(title, self._at(begin), self._at(end), self.job)
 
     def _at(self, share: float) -> float:
         return self.begin + share * (self.end - self.begin)
 
 
-def one_by_one(paths: list[str], noun: str, folder: Path, progress: gr.Progress) -> Iterator[tuple[str, Bar]]:
+def one_by_one(paths: list[str], noun: str, folder: Path) -> Iterator[tuple[str, Bar]]:
     """Each file of a batch, with its stretch of the progress bar, whose text counts them.
 
     `folder`, of the request, and the files to come are kept for as long as it lasts.
@@ -88,7 +92,7 @@ def one_by_one(paths: list[str], noun: str, folder: Path, progress: gr.Progress)
     for index, path in enumerate(paths):
         housekeeping.keep(folder, *paths[index:])
         bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
-        progress(bar.begin, desc=bar.text)
+        bar(0)
         yield path, bar
 
 
