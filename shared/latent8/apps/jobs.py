@@ -11,17 +11,12 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import gradio as gr
-from gradio.context import LocalContext
+from latent8.apps import budget
+from latent8.apps.budget import Cancelled
+
+__all__ = ["Cancelled", "Job", "begin", "check"]
 
 REMEMBERED = 10_000  # pages; an older one's job counts as wanted
-
-
-class Cancelled(gr.Error):
-    """Nobody waits for the result any more."""
-
-    def __init__(self) -> None:
-        super().__init__("This was stopped.", print_exception=False, visible=False)
 
 
 @dataclass(frozen=True)
@@ -53,17 +48,7 @@ def begin(page: str, name: str) -> Job:
 
 
 def check(job: Job | None = None) -> None:
-    """Raise Cancelled where the job, or the event that this runs in, is no longer wanted."""
+    """Raise Cancelled where the job, or the event that this runs in, is no longer wanted; OutOfTime by its budget."""
     if job is not None and not job.wanted():
         raise Cancelled
-    if _event_was_cancelled():
-        raise Cancelled
-
-
-def _event_was_cancelled() -> bool:
-    """Of an event in Gradio's queue: its client has gone, or has cancelled it, upon which Gradio forgets it."""
-    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    if blocks is None or event_id is None:
-        return False
-    event = blocks._queue.event_ids_to_events.get(event_id)
-    return event is None or not event.alive
+    budget.check()

@@ -11,7 +11,7 @@ import gradio as gr
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from latent8.apps import housekeeping
+from latent8.apps import budget, housekeeping
 from latent8.apps.parts import CSS
 from latent8.apps.work import codec
 from latent8.zoo.registry import DEFAULT_MODEL
@@ -34,7 +34,10 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: requests, then the server
     threading.Thread(target=housekeeping.tidy_for_ever, args=(Path(gr.utils.get_upload_folder()),), daemon=True).start()
     codec(DEFAULT_MODEL)
-    demo.queue(max_size=32, default_concurrency_limit=4)
+    for event in demo.fns.values():
+        if event.fn:
+            event.fn = budget.bounded(event.fn)
+    demo.queue(api_open=False, max_size=32, default_concurrency_limit=4)
     demo.launch(
         theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
         css=CSS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 
 import gradio as gr
 
-from latent8.apps import housekeeping, jobs
+from latent8.apps import budget, housekeeping, jobs
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.limits import DEFAULT_MAX_PIXELS
@@ -63,7 +63,8 @@ class Bar:
     """A stretch of the page's progress bar, called with the share of it that is done, 0 ... 1.
 
     It can be given to a GPU function, which ZeroGPU runs in another process. Outside of an event it shows nothing.
-    Where the work is no longer wanted, it raises `jobs.Cancelled`: the codec calls it after each tile.
+    Where the work is no longer wanted, it raises `jobs.Cancelled`, and where its time is over, `budget.OutOfTime`: the
+    codec calls it after each tile.
     """
 
     text: str
@@ -87,12 +88,14 @@ class Bar:
 def one_by_one(paths: list[str], noun: str, folder: Path) -> Iterator[tuple[str, Bar]]:
     """Each file of a batch, with its stretch of the progress bar, whose text counts them.
 
-    `folder`, of the request, and the files to come are kept for as long as it lasts.
+    `folder`, of the request, and the files to come are kept for as long as it lasts. When the time of the request is
+    over, the files go on to come: what is tried with each then raises `budget.OutOfTime`, which is the file's row.
     """
     for index, path in enumerate(paths):
         housekeeping.keep(folder, *paths[index:])
         bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
-        bar(0)
+        with suppress(budget.OutOfTime):
+            bar(0)
         yield path, bar
 
 

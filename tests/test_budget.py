@@ -1,0 +1,117 @@
+"""What one request of an app may take, and that it ends where nobody waits for it."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gradio.context import LocalContext
+
+from latent8.apps import budget, work
+from latent8.apps.budget import Cancelled, OutOfTime, bounded, check
+
+
+class Messages(list):
+    def empty(self) -> bool:
+        return not self
+
+
+@pytest.fixture
+def event(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An event of Gradio's queue, at work."""
+    event = SimpleNamespace(alive=True, session_hash="session", messages=Messages())
+    queue = SimpleNamespace(event_ids_to_events={"id": event}, pending_messages_per_session={"session": event.messages})
+    tokens = LocalContext.blocks.set(SimpleNamespace(_queue=queue)), LocalContext.event_id.set("id")  # type: ignore
+    event.queue = queue
+    yield event
+    LocalContext.blocks.reset(tokens[0])
+    LocalContext.event_id.reset(tokens[1])
+
+
+def test_outside_of_an_event_nothing_is_bounded() -> None:
+    check()
+    work.Bar("Encoding", 0, 1)(0.5)
+
+
+@pytest.mark.parametrize("gone", ["left", "stopped", "forgotten", "never listened"])
+def test_work_ends_where_nobody_waits_for_it(event: Any, gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def tiles() -> None:
+        for tile in range(3):
+            check()
+            done.append(tile)
+            if gone == "left":
+                event.alive = False
+            elif gone == "stopped":
+                event.queue.event_ids_to_events.clear()
+            elif gone == "forgotten":
+                event.queue.pending_messages_per_session.clear()
+            else:
+                event.messages.append("progress")
+                monkeypatch.setattr(budget, "UNHEARD_SECONDS", -1)
+
+    with pytest.raises(Cancelled):
+        bounded(tiles)()
+    assert done == [0]
+
+
+def test_slow_listeners_are_waited_for(event: Any) -> None:
+    event.messages.append("progress")
+    bounded(check)()
+
+
+def test_work_ends_when_its_time_is_over(event: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "REQUEST_SECONDS", 0.05)
+
+    def work_long() -> None:
+        for _ in range(100):
+            check()
+            time.sleep(0.01)
+
+    started = time.monotonic()
+    with pytest.raises(OutOfTime, match=r"Not done within the 0 seconds"):
+        bounded(work_long)()
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_batch_gives_what_it_has_when_time_is_over(event: Any, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(budget, "REQUEST_SECONDS", -1)
+    left_out = []
+
+    def batch() -> None:
+        for path, _ in work.one_by_one(["a", "b"], "Photo", tmp_path):
+            with pytest.raises(OutOfTime):
+                check()
+            left_out.append(path)
+
+    bounded(batch)()
+    assert left_out == ["a", "b"]
+
+
+def test_the_steps_of_a_generator_share_one_budget(event: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "REQUEST_SECONDS", 0.05)
+
+    def steps():
+        for number in range(3):
+            check()
+            yield number
+
+    found = bounded(steps)()
+    assert next(found) == 0
+    time.sleep(0.1)
+    with pytest.raises(OutOfTime):
+        next(found)
+
+
+def test_names_and_parameters_stay() -> None:
+    """Gradio reads them: of `progress`, and of the tools for MCP."""
+
+    def encode(photo: str, quality: int = 50) -> str:
+        """Turn a photo into a blob."""
+        return photo * quality
+
+    wrapped = bounded(encode)
+    assert (wrapped.__name__, wrapped.__doc__, wrapped("a", quality=2)) == ("encode", encode.__doc__, "aa")
