@@ -126,8 +126,8 @@ def flop_calls(codec: Codec, side: int) -> tuple[Callable[[], Any], Callable[[],
     """The analysis and the synthesis of a picture of side x side pixels, to count their operations."""
     stride = codec.model.stride
     latents = torch.zeros(1, codec.model.channels, side // stride, side // stride)
-    levels = [] if codec.model.kind == TINY else [torch.zeros(1)]
+    conditions = [] if codec.model.kind == TINY else [torch.zeros(1), torch.zeros(1)]  # level and realism
     return (
         lambda: codec.network.analysis(torch.zeros(1, 3, side, side)),
-        lambda: codec.network.synthesis(latents, *levels),
+        lambda: codec.network.synthesis(latents, *conditions),
     )

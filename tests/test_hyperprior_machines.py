@@ -186,7 +186,7 @@ def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
     analysis, synthesis = (copy.deepcopy(half).float() for half in network._halves)
     for parameter in (*analysis.parameters(), *synthesis.parameters()):
         nn.init.constant_(parameter, 0.01)
-    n, level = 2 * 16 + 1, torch.zeros(1)  # latents in a row
+    n, at = 2 * 16 + 1, (torch.zeros(1), torch.zeros(1))  # latents in a row; level and realism
 
     def reach(run: Callable[[Tensor], Tensor], channels: int, cell: int) -> int:
         """Latents to each side of the middle one; `run` takes so many values in a row for each latent."""
@@ -201,9 +201,9 @@ def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
         (network._parts[0][0], lambda x: analysis.quarter(x)[1], 3, 16),
         (network._parts[0][1], analysis.eighth, hp.WIDTHS[1], 2),
         (network._parts[0][2], analysis.sixteenth, hp.WIDTHS[2], 1),
-        (network._parts[1][0], lambda x: synthesis.quarter(x, latents, level), hp.WIDTHS[1], 2),
-        (network._parts[1][1], lambda x: synthesis.eighth(x, level), hp.WIDTHS[2], 1),
-        (network._parts[1][2], lambda y: synthesis.sixteenth(y, level), hp.N_LATENTS, 1),
+        (network._parts[1][0], lambda x: synthesis.quarter(x, latents, *at), hp.WIDTHS[1], 2),
+        (network._parts[1][1], lambda x: synthesis.eighth(x, *at), hp.WIDTHS[2], 1),
+        (network._parts[1][2], lambda y: synthesis.sixteenth(y, *at), hp.N_LATENTS, 1),
     ]
     for demand, run, channels, cell in runs:
         assert reach(run, channels, cell) == demand.halo

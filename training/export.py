@@ -2,6 +2,8 @@
 
 python -m training.export runs/tiny/checkpoint.pt shared/latent8/weights/l8-tiny
 python -m training.export runs/photo/checkpoint.pt shared/latent8/weights/l8-photo --model l8-photo
+
+With --model l8-photo --only-synthesis FOLDER, all but the synthesis comes from that folder's weights as it is.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +27,14 @@ from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
 from training.photos import open_rgb, photo_files
 
 TRAINED = ("l8-tiny", "l8-photo")  # names in the registry
+DEFAULT_REALISM = 0.5
 PRIOR_WEIGHT = 30.0  # symbols that the assumed distribution counts for beside those found
+FROM_FOLDER: dict[str, Any] = {  # for from_pretrained
+    "use_safetensors": True,
+    "local_files_only": True,
+    "low_cpu_mem_usage": False,
+    "torch_dtype": torch.float32,
+}
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
 
@@ -51,36 +61,42 @@ def export(checkpoint: Path, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, limit: int = 120) -> None:
+def export_synthesis(checkpoint: Path, folder: Path, bits: Path, realism: float = DEFAULT_REALISM) -> None:
+    """Write the EMA synthesis of an l8-photo checkpoint beside all else, unchanged, of the weights in `bits`.
+
+    Blobs do not change by it, and all that were made with `bits` decode. Raises OSError where `bits` has no weights.
+    """
+    from latent8.l8_photo.model import L8Photo
+
+    model = L8Photo(default_realism=realism)
+    model.load_state_dict(L8Photo.from_pretrained(bits, **FROM_FOLDER).state_dict(), strict=False)
+    new = {name: tensor for name, tensor in ema_weights(checkpoint).items() if name.startswith("synthesis.")}
+    _, unexpected = model.load_state_dict(new, strict=False)
+    assert not unexpected and set(new) == {name for name in model.state_dict() if name.startswith("synthesis.")}
+    model.half().save_pretrained(folder)
+
+
+def export_photo(
+    checkpoint: Path, folder: Path, photos: Path | None = None, limit: int = 120, realism: float = DEFAULT_REALISM
+) -> None:
     """Write the EMA weights of an l8-photo checkpoint, with all that decides on probabilities frozen as integers.
 
-    With a folder of photos, the tables are counted from the symbols of up to `limit` of them: the distributions that
-    training assumes are smooth, those of whole symbols are not.
+    realism: which reading is taken where no other is asked for. With a folder of photos, the tables are counted from
+    the symbols of up to `limit` of them: the distributions that training assumes are smooth, those of whole symbols are
+    not.
     """
     from latent8.l8_photo.model import ACTIVATION_BITS, MAX_QUALITY, N_BANDS, WEIGHT_BITS, L8Photo, level_of
 
     layers = hp.Hyperprior()
     layers.load_state_dict(ema_weights(checkpoint))
-    model = L8Photo()
+    model = L8Photo(default_realism=realism)
     shared = {name: tensor for name, tensor in layers.state_dict().items() if name in dict(model.named_parameters())}
     missing, _ = model.load_state_dict(shared, strict=False)
     assert set(missing) == set(dict(model.named_buffers())), missing
 
     levels = torch.tensor([level_of(quality) for quality in range(1, MAX_QUALITY + 1)])
-    scale = layers.scale
-    layers_of_scales: list[tuple[str, nn.Conv2d | hp.OfNeighbours, hp.LevelTable | None]] = [
-        ("scale_first", scale.first, scale.condition),
-        ("scale_second", scale.second, None),
-        ("scale_third", scale.third, None),
-    ]
-    for number, context in enumerate(layers.scale_contexts):
-        assert isinstance(context, hp.Context)
-        layers_of_scales += [
-            (f"scale_context_{number}_first", context.first, context.condition),
-            (f"scale_context_{number}_second", context.second, None),
-        ]
     with torch.no_grad():
-        for name, layer, condition in layers_of_scales:
+        for name, layer, condition in scale_layers(layers):
             model.get_buffer(name).copy_(fixed_point(layer.weight, WEIGHT_BITS, torch.int16))
             bias = layer.bias + condition(levels).flatten(1) if condition else layer.bias
             model.get_buffer(f"{name}_bias").copy_(fixed_point(bias, WEIGHT_BITS + ACTIVATION_BITS, torch.int32))
@@ -95,6 +111,23 @@ def export_photo(checkpoint: Path, folder: Path, photos: Path | None = None, lim
         model.tables.copy_(symmetric_table_counts(found + PRIOR_WEIGHT * assumed))
         model.hyper_tables.copy_(table_counts(hyper_found + PRIOR_WEIGHT * hyper_assumed))
         model.save_pretrained(folder)
+
+
+def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.OfNeighbours, hp.LevelTable | None]]:
+    """The layers that give scales: the name that `L8Photo` has for each, and the table that its bias depends on."""
+    scale = layers.scale
+    found: list[tuple[str, nn.Conv2d | hp.OfNeighbours, hp.LevelTable | None]] = [
+        ("scale_first", scale.first, scale.condition),
+        ("scale_second", scale.second, None),
+        ("scale_third", scale.third, None),
+    ]
+    for number, context in enumerate(layers.scale_contexts):
+        assert isinstance(context, hp.Context)
+        found += [
+            (f"scale_context_{number}_first", context.first, context.condition),
+            (f"scale_context_{number}_second", context.second, None),
+        ]
+    return found
 
 
 def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
@@ -178,5 +211,21 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", choices=TRAINED, default="l8-tiny")
     parser.add_argument("--photos", type=Path, help="of l8-photo: count the entropy tables from this folder's symbols")
+    parser.add_argument(
+        "--only-synthesis",
+        type=Path,
+        metavar="FOLDER",
+        help="of l8-photo: all but the synthesis from this folder's weights",
+    )
+    parser.add_argument("--default-realism", type=float, default=DEFAULT_REALISM, help="of l8-photo, 0 to 1")
     args = parser.parse_args()
-    export_as(args.model, args.checkpoint, args.folder, args.photos)
+    if args.model != "l8-photo" and args.only_synthesis:
+        parser.error("--only-synthesis is for l8-photo")
+    if not 0 <= args.default_realism <= 1:
+        parser.error(f"--default-realism must be from 0 to 1, not {args.default_realism:g}")
+    if args.only_synthesis:
+        export_synthesis(args.checkpoint, args.folder, args.only_synthesis, args.default_realism)
+    elif args.model == "l8-photo":
+        export_photo(args.checkpoint, args.folder, args.photos, realism=args.default_realism)
+    else:
+        export(args.checkpoint, args.folder)

@@ -48,9 +48,16 @@ class LPIPS(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """What is compared: the outputs of five layers, each position's vector at length 1."""
-        x = (x * 2 - 1 - self.shift) / self.scale
-        taps, index = [], 0
+        return [_unit(tap) for tap in self.outputs(x)]
+
+    def outputs(self, x: Tensor, count: int = 5) -> list[Tensor]:
+        """What the first of these layers give."""
+        x = ((x * 2 - 1 - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
+        taps: list[Tensor] = []
+        index = 0
         for layer in self.layers:
+            if len(taps) == count:
+                break
             if isinstance(layer, str):
                 x = F.max_pool2d(x, kernel_size=int(layer[-1]), stride=2)
             else:
@@ -58,7 +65,7 @@ class LPIPS(nn.Module):
                 weight, bias = getattr(self, f"conv{index}_weight"), getattr(self, f"conv{index}_bias")
                 x = torch.relu(F.conv2d(x, weight, bias, stride, padding))
                 if index in self.taps:
-                    taps.append(_unit(x.float()))
+                    taps.append(x.float())
                 index += 1
         return taps
 

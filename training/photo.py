@@ -11,7 +11,8 @@ place of rounding, and the synthesis sees latents rounded as the codec does, gra
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +42,12 @@ SHARES = {
     "hyper_scale.": 50.0,
     "scale.third.": 10.0,
     "scale_contexts.": 5.0,
+    "readings.": 10.0,
     ".rows": 3.0,
     "reconstruction_shift": 3.0,
     "": 1.0,
 }
+BitsSaved = Callable[[Tensor, Tensor, Tensor], Tensor]
 COARSE_WEIGHT = 2.0  # of the squared errors at 1/4 and at 1/8 size
 
 
@@ -61,15 +64,13 @@ class PhotoTask:
         # The uniform step at which one more bit lowers lambda 255^2 MSE by as much as it costs: with D = step^2 / 12
         # for each of 3 coefficients a pixel, dD/dR = -2 ln 2 D.
         steps = (18 / (lambdas * 255**2 * math.log(2))).sqrt()
-        return Hyperprior(log_gains=-steps.log())
+        model = Hyperprior(log_gains=-steps.log())
+        assert model.synthesis.readings is not None
+        model.synthesis.readings.requires_grad_(False)  # this trains realism 0; `ReadingsTask` trains the others
+        return model
 
     def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-        groups: dict[float, list[Tensor]] = {}
-        for name, parameter in model.named_parameters():
-            share = next(share for part, share in SHARES.items() if part in f".{name}")
-            groups.setdefault(share, []).append(parameter)
-        settings: list[dict[str, Any]] = [{"params": group, "share": share} for share, group in groups.items()]
-        return [torch.optim.Adam(settings, rate, betas=(0.9, 0.99), fused=True)]
+        return photo_optimisers(model, rate)
 
     def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
         """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
@@ -109,6 +110,17 @@ class PhotoTask:
         return rows
 
 
+def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """For all parameters that ask for gradients."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            share = next(share for part, share in SHARES.items() if part in f".{name}")
+            groups.setdefault(share, []).append(parameter)
+    settings: list[dict[str, Any]] = [{"params": group, "share": share} for share, group in groups.items()]
+    return [torch.optim.Adam(settings, rate, betas=(0.9, 0.99), fused=True)]
+
+
 def shifted(*pictures: Tensor) -> list[Tensor]:
     """All less the same few rows and columns, drawn anew each time.
 
@@ -134,28 +146,56 @@ def trade(level: Tensor) -> Tensor:
     return LOWEST_LAMBDA * (HIGHEST_LAMBDA / LOWEST_LAMBDA) ** (level / (N_LEVELS - 1))
 
 
-def forward(model: nn.Module, photos: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures [B, 3, S, S], levels [B] -> reconstructions, bits of the latents [B], bits of the hyper-latents [B]."""
+def forward(
+    model: nn.Module, photos: Tensor, level: Tensor, realism: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures [B, 3, S, S], levels [B], realism [B], by default 0 -> reconstructions, bits of the latents [B], bits of
+    the hyper-latents [B].
+    """
     assert isinstance(model, Hyperprior)
+    coded = latents(model, photos, level)
+    hyper_scale = model.hyper_scale(level).expand_as(coded.z)
+    synthesis: Synthesis = model.synthesis
+    output = synthesis(coded.y, level, torch.zeros_like(level) if realism is None else realism)
+    return output, n_bits(noisy(coded.residual), coded.scale), n_bits(noisy(coded.z), hyper_scale)
+
+
+class Coded(NamedTuple):
+    y: Tensor  # latents as the synthesis gets them
+    residual: Tensor  # latents before rounding, in steps, less what is foretold
+    scale: Tensor  # of the residual
+    z: Tensor  # hyper-latents before rounding
+
+
+def latents(model: Hyperprior, photos: Tensor, level: Tensor, bits_saved: BitsSaved | None = None) -> Coded:
+    """Pictures [B, 3, S, S], levels [B] -> what the codec makes of them.
+
+    bits_saved: symbols n, their scales, levels [B] -> what n costs more than n - 1, for the rule that the codec rounds
+    by; by default as the distributions of the scales have it.
+    """
     log_gain = model.log_gain(level)
     v, gain = (model.analysis(photos) * log_gain.exp()).float(), residual_gain(log_gain)
-    z = model.hyper_analysis(v).float()
+    with torch.autocast(v.device.type, enabled=False):  # the codec runs what follows in float32
+        return _coded(model, v, gain, level, bits_saved or bits_assumed)
+
+
+def _coded(model: Hyperprior, v: Tensor, gain: Tensor, level: Tensor, bits_saved: BitsSaved) -> Coded:
+    """From latents in steps on, [B, 240, h, w]."""
+    z = model.hyper_analysis(v)
     z_rounded = rounded(z)
-    mean, scale = model.mean(z_rounded, level).float(), model.scale(z_rounded, level).float()
+    mean, scale = model.mean(z_rounded, level), model.scale(z_rounded, level)
     q = torch.zeros_like(v)
     for number, phases in enumerate(PASSES):
         mask = torch.zeros(v.shape[-2:], dtype=torch.bool, device=v.device)
         for row, column in phases:
             mask[row::2, column::2] = True
         if number:
-            mean = torch.where(mask, mean + model.mean_contexts[number - 1](q, level).float(), mean)
-            scale = torch.where(mask, scale + model.scale_contexts[number - 1](q.abs(), level).float(), scale)
-        q = torch.where(mask, rounded_as_coded(gain * (v - mean), scale), q)
+            mean = torch.where(mask, mean + model.mean_contexts[number - 1](q, level), mean)
+            scale = torch.where(mask, scale + model.scale_contexts[number - 1](q.abs(), level), scale)
+        q = torch.where(mask, rounded_as_coded(gain * (v - mean), scale, level, bits_saved), q)
     shift = model.reconstruction_shift[scale.detach().nan_to_num().clamp(0, N_SCALES - 1).round().long()]
     y = dequantised(q, mean, shift, gain) * model.log_inverse_gain(level).exp()
-    hyper_scale = model.hyper_scale(level).expand_as(z)
-    synthesis: Synthesis = model.synthesis
-    return synthesis(y, level), n_bits(noisy(gain * (v - mean)), scale), n_bits(noisy(z), hyper_scale)
+    return Coded(y, gain * (v - mean), scale, z)
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -164,16 +204,18 @@ def rounded(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def rounded_as_coded(residual: Tensor, scale: Tensor) -> Tensor:
+def rounded_as_coded(residual: Tensor, scale: Tensor, level: Tensor, bits_saved: BitsSaved) -> Tensor:
     """As `rounded`, with the rule that the codec rounds by."""
-
-    def bits_saved(n: Tensor) -> Tensor:
-        return bits_of(n, scale) - bits_of(n - 1, scale)
-
     x = residual.clamp(-MAX_SYMBOL, MAX_SYMBOL)
     with torch.no_grad():
-        change = rounded_towards_zero(x, bits_saved, distortion_bits().to(x.device)) - x
+        worth = distortion_bits().to(x.device)
+        change = rounded_towards_zero(x, lambda n: bits_saved(n, scale, level), worth) - x
     return x + change
+
+
+def bits_assumed(n: Tensor, scale: Tensor, level: Tensor) -> Tensor:
+    """What symbols n cost more than n - 1."""
+    return bits_of(n, scale) - bits_of(n - 1, scale)
 
 
 def noisy(x: Tensor) -> Tensor:

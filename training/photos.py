@@ -12,6 +12,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from training.drawn import drawn_crop
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
 
 
@@ -32,7 +34,8 @@ class CropSource:
 
     A photo is shrunk by a factor drawn from `shrink` when it is read: that averages away the 8x8 block
     artefacts of a JPEG. It then stays in memory while `cache_bytes` last. A crop covers 1 to `zoom_out` times
-    its own side and is mirrored at random.
+    its own side and is mirrored at random. A share of `drawn` crops holds text, lines or screenshots in place of
+    photos.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class CropSource:
         shrink: tuple[float, float] = (0.5, 0.75),
         zoom_out: float = 1.5,
         cache_bytes: int = 4 << 30,
+        drawn: float = 0.0,
     ):
         self.files, self.size, self.batch = files, size, batch
-        self.shrink, self.zoom_out = shrink, zoom_out
+        self.shrink, self.zoom_out, self.drawn = shrink, zoom_out, drawn
         self._random = random.Random(seed)
         self._cache: dict[Path, Image.Image] = {}
         self._cache_left = cache_bytes
@@ -83,6 +87,8 @@ class CropSource:
         return photo
 
     def _crop(self) -> np.ndarray:
+        if self._random.random() < self.drawn:
+            return np.asarray(drawn_crop(self._random, self.size))
         while True:
             path = self._random.choice(self.files)
             try:

@@ -17,7 +17,8 @@ is 1 but for three channels at high levels, see `residual_gain`.
 DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 192 luma and 2 x 24 chroma
 coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (small
 files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels, and extrapolated to
-still smaller files.
+still smaller files. One bitstream has several readings (after Agustsson et al., "Multi-realism image compression with a
+conditional generator", 2023): g_s and IDCT also take `realism`, from 0, faithful, to 1, vivid.
 
 This module needs torch alone, so that training does too.
 """
@@ -25,7 +26,7 @@ This module needs torch alone, so that training does too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -35,6 +36,7 @@ STRIDE, HYPER_STRIDE = 16, 64  # pixels per latent and per hyper-latent
 N_LUMA, N_CHROMA = 192, 24
 N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
 N_LEVELS = 8
+REALISMS = (0.0, 0.5, 1.0)  # that tables are learned at, evenly spaced; between them they are interpolated
 WIDTHS, N_BLOCKS = (64, 128, 192), (2, 3, 3)  # of g_a at 1/4, 1/8, 1/16 size; g_s is its mirror
 ENDS = 4 + N_BLOCKS[0], 6 + N_BLOCKS[0] + N_BLOCKS[1]  # of the layers of g_a at 1/4 and at 1/8 size
 HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
@@ -64,8 +66,12 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(n, n, 3, padding=1)
         _start_at_zero(self.second)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x).relu_()).add_(x)
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """`shift`, [B, n, 1, 1], is added to what the first convolution gives."""
+        inner = self.first(x)
+        if shift is not None:
+            inner = inner.add_(shift)
+        return self.second(inner.relu_()).add_(x)
 
 
 class Analysis(nn.Module):
@@ -107,9 +113,12 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Latents [B, 240, h, w] and levels [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1]."""
+    """Latents [B, 240, h, w], levels [B] and realism [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1].
 
-    def __init__(self) -> None:
+    readings: whether it has tables for the realism; without them, or when new, every realism gives the same picture.
+    """
+
+    def __init__(self, readings: bool = True) -> None:
         super().__init__()
         self.linear = nn.Conv2d(N_LATENTS, 3 * STRIDE**2, 1)
         with torch.no_grad():
@@ -126,24 +135,60 @@ class Synthesis(nn.Module):
         last = nn.Conv2d(widths[-1], 48, 3, padding=1)
         _start_at_zero(last)
         self.exit = nn.Sequential(last, nn.PixelShuffle(4))
+        self.readings = Readings(widths, blocks) if readings else None
 
-    def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        return self.quarter(self.eighth(self.sixteenth(y, level), level), y, level)
+    def forward(self, y: Tensor, level: Tensor, realism: Tensor) -> Tensor:
+        return self.quarter(self.eighth(self.sixteenth(y, level, realism), level, realism), y, level, realism)
 
-    def sixteenth(self, y: Tensor, level: Tensor) -> Tensor:
+    def sixteenth(self, y: Tensor, level: Tensor, realism: Tensor) -> Tensor:
         """Latents -> features [B, 192, h, w]."""
-        return self._stage(0, y, level)
+        return self._stage(0, self._read(y, level, realism), level, realism)
 
-    def eighth(self, features: Tensor, level: Tensor) -> Tensor:
+    def eighth(self, features: Tensor, level: Tensor, realism: Tensor) -> Tensor:
         """-> features [B, 128, 2 h, 2 w]."""
-        return self._stage(1, features, level)
+        return self._stage(1, features, level, realism)
 
-    def quarter(self, features: Tensor, y: Tensor, level: Tensor) -> Tensor:
+    def quarter(self, features: Tensor, y: Tensor, level: Tensor, realism: Tensor) -> Tensor:
         """Features and latents -> pictures."""
-        return nn.functional.pixel_shuffle(self.linear(y), STRIDE) + self.exit(self._stage(2, features, level))
+        coarse = nn.functional.pixel_shuffle(self.linear(self._read(y, level, realism)), STRIDE)
+        return coarse + self.exit(self._stage(2, features, level, realism))
 
-    def _stage(self, number: int, x: Tensor, level: Tensor) -> Tensor:
-        return self.stages[number](self.entries[number](x) + self.conditions[number](level).to(x.dtype))
+    def _read(self, y: Tensor, level: Tensor, realism: Tensor) -> Tensor:
+        if self.readings is None:
+            return y
+        return y * (1 + self.readings.gain(level, realism)).to(y.dtype)
+
+    def _stage(self, number: int, x: Tensor, level: Tensor, realism: Tensor) -> Tensor:
+        condition = self.conditions[number](level)
+        if self.readings is None:
+            return self.stages[number](self.entries[number](x) + condition.to(x.dtype))
+        entry, *shifts = (table.to(x.dtype) for table in self.readings.of_stage(number, level, realism))
+        features = self.entries[number](x) + (condition.to(x.dtype) + entry)
+        blocks = self.stages[number]
+        assert isinstance(blocks, nn.Sequential)
+        for block, shift in zip(blocks, shifts, strict=True):
+            features = block(features, shift)
+        return features
+
+
+class Readings(nn.Module):
+    """What the realism changes in a synthesis of such widths and numbers of blocks: tables that are 0 when new.
+
+    One scales the latents; of each stage, the first is added to what enters it, the others inside of its blocks.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.gain = RealismTable(N_LATENTS)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(RealismTable(width) for _ in range(1 + n)) for width, n in zip(widths, blocks, strict=True)
+        )
+
+    def of_stage(self, number: int, level: Tensor, realism: Tensor) -> list[Tensor]:
+        """What its tables give, [1, n, 1, 1] each."""
+        tables = self.stages[number]
+        assert isinstance(tables, nn.ModuleList)
+        return [table(level, realism) for table in tables]
 
 
 class HyperAnalysis(nn.Module):
@@ -233,10 +278,29 @@ class LevelTable(nn.Module):
         self.rows = nn.Parameter(torch.zeros(N_LEVELS, n) if start is None else start.clone())
 
     def forward(self, level: Tensor) -> Tensor:
-        below = level.floor().clamp(0, N_LEVELS - 2)
-        index = below.long()
-        rows = torch.lerp(self.rows[index], self.rows[index + 1], (level - below)[:, None].to(self.rows.dtype))
-        return rows[:, :, None, None]
+        return at_levels(self.rows, level)[:, :, None, None]
+
+
+class RealismTable(nn.Module):
+    """Levels [B] and realism [B] in [0, 1] -> [B, n, 1, 1]: 0 for realism 0, else interpolated between learned rows."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(N_LEVELS, len(REALISMS) - 1, n))
+
+    def forward(self, level: Tensor, realism: Tensor) -> Tensor:
+        steps = realism[:, None] * (len(REALISMS) - 1)
+        numbers = torch.arange(1, len(REALISMS), device=realism.device)
+        shares = (1 - (steps - numbers).abs()).clamp(min=0).to(self.rows.dtype)
+        return (at_levels(self.rows, level) * shares[:, :, None]).sum(1)[:, :, None, None]
+
+
+def at_levels(rows: Tensor, level: Tensor) -> Tensor:
+    """Rows [N_LEVELS, ...] and levels [B] up to N_LEVELS - 1 -> [B, ...], interpolated, extrapolated below 0."""
+    below = level.floor().clamp(0, N_LEVELS - 2)
+    index = below.long()
+    share = (level - below).to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
+    return torch.lerp(rows[index], rows[index + 1], share)
 
 
 class Hyperprior(nn.Module):
@@ -246,7 +310,7 @@ class Hyperprior(nn.Module):
         super().__init__()
         start = torch.zeros(N_LEVELS) if log_gains is None else log_gains
         rows = start[:, None].expand(N_LEVELS, N_LATENTS)
-        self.analysis, self.synthesis = Analysis(), Synthesis()
+        self.analysis, self.synthesis = Analysis(), Synthesis(readings=True)
         self.log_gain, self.log_inverse_gain = LevelTable(N_LATENTS, rows), LevelTable(N_LATENTS, -rows)
         self.hyper_analysis = HyperAnalysis()
         self.mean, self.scale = HyperSynthesis(), HyperSynthesis(start=20.0)

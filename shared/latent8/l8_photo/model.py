@@ -17,6 +17,9 @@ Means come from a floating-point network: they shift what a symbol stands for, b
 
 from __future__ import annotations
 
+import hashlib
+
+import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -31,17 +34,26 @@ N_BANDS = hp.N_LEVELS  # of qualities: each has its own tables
 TABLE_BITS = 20
 WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer network
 MAX_ACTIVATION = 1 << 20
+FREE = ("analysis.", "hyper_analysis.", "synthesis.")  # parts that can change without any blob's meaning
+# The hash of the bitstream -> what blobs state in its place: those of the first weights state the hash of them all.
+EARLIER_HASHES = {bytes.fromhex("800283ba"): bytes.fromhex("fbfe6188")}
 MAX_SCALE = (1 << 14) - (1 << ACTIVATION_BITS)  # sums of two fit an int16, rounding included
 
 
 class L8Photo(ModelMixin, ConfigMixin):
-    """Analysis, synthesis, hyperprior and entropy tables. Configured by nothing: all sizes are in `hyperprior`."""
+    """Analysis, synthesis, hyperprior and entropy tables; all sizes are in `hyperprior`.
+
+    default_realism: how the synthesis reads a bitstream where nothing else is asked for, 0 to 1; None where it has one
+    reading only.
+    """
 
     @register_to_config
-    def __init__(self, latent_channels: int = hp.N_LATENTS, stride: int = hp.STRIDE):
+    def __init__(
+        self, latent_channels: int = hp.N_LATENTS, stride: int = hp.STRIDE, default_realism: float | None = None
+    ):
         super().__init__()
         layers = hp.Hyperprior()
-        self.analysis, self.synthesis = layers.analysis, layers.synthesis
+        self.analysis, self.synthesis = layers.analysis, hp.Synthesis(readings=default_realism is not None)
         self.log_gain, self.log_inverse_gain = layers.log_gain, layers.log_inverse_gain
         self.hyper_analysis, self.mean = layers.hyper_analysis, layers.mean
         self.mean_contexts = layers.mean_contexts
@@ -65,6 +77,21 @@ class L8Photo(ModelMixin, ConfigMixin):
         for name, layer, of_quality in layers_of_scales:
             self.register_buffer(name, torch.zeros(layer.weight.shape, dtype=torch.int16))
             self.register_buffer(f"{name}_bias", torch.zeros(*of_quality, len(layer.weight), dtype=torch.int32))
+
+
+def bitstream_hash(model: L8Photo) -> bytes:
+    """Four bytes that tell apart what decides on the meaning of a blob, and that blobs state: [4].
+
+    Analysis, hyper-analysis and synthesis have no part in it: what is trained anew of them reads every earlier blob.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith(FREE):
+            digest.update(name.encode())
+            kind = "<f4" if tensor.is_floating_point() else "<i4"
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy(), kind).tobytes())
+    found = digest.digest()[:4]
+    return EARLIER_HASHES.get(found, found)
 
 
 def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:

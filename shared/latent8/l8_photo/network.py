@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from latent8.file_format.hyperprior_coding import Tables, checksum
 from latent8.l8_photo import layers as hp
-from latent8.l8_photo.model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, level_of
+from latent8.l8_photo.model import MAX_QUALITY, N_BANDS, L8Photo, all_tables, band_of, bitstream_hash, level_of
 from latent8.l8_photo.passes import Passes, hyper_latents, hyper_shape
 from latent8.networks.base import Network, Progress, fast_dtype, reported
 from latent8.networks.tiling import Demand, Tile, demand, scaled, tiles
 from latent8.zoo.registry import Model
-from latent8.zoo.weights import load_autoencoder, weights_hash
+from latent8.zoo.weights import load_autoencoder
 
 QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # of layers at 1/4 size, and at smaller ones
 SECTION_PIXELS = 40_000_000
@@ -35,8 +35,9 @@ class HyperpriorNetwork(Network):
         n_bytes = (dtype or fast_dtype(device)).itemsize
         self._parts = demands_of_parts(layers, n_bytes)
         largest = self._parts[0][0], self._parts[1][0]  # a half that is run whole needs no more
-        super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), largest, weights_hash(layers))
+        super().__init__(model, device, dtype, (layers.analysis, layers.synthesis), largest, bitstream_hash(layers))
         self.max_bytes = MAX_ACTIVATION_BYTES
+        self.default_realism: float | None = layers.config.default_realism  # None: there is one reading only
         self._layers = layers.eval().requires_grad_(False)
         self._tables = Tables(all_tables(layers).numpy())
         self.bits = self._tables.bits()  # what each symbol -127 ... 127 costs under each table: float32 [n, 255]
@@ -202,16 +203,23 @@ class HyperpriorNetwork(Network):
             torch.mul(y, inverse_gain[channels], out=passes.means[channels])
         return passes.means.numpy()
 
-    def render(self, y: np.ndarray, quality: int, progress: Progress | None = None) -> np.ndarray:
-        """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3]."""
-        level, (rows, columns) = torch.tensor([level_of(quality)]), y.shape[1:]
+    def render(
+        self, y: np.ndarray, quality: int, progress: Progress | None = None, realism: float | None = None
+    ) -> np.ndarray:
+        """Latents as `unpack` gives them -> uint8 [16 h, 16 w, 3].
+
+        realism: from 0, faithful, to 1, vivid; by default `default_realism`.
+        """
+        rows, columns = y.shape[1:]
+        level = torch.tensor([level_of(quality)])
+        reading = torch.tensor([(self.default_realism or 0.0) if realism is None else realism])
         sections = self._sections(1, rows, columns)
         if len(sections) == 1:
-            return self.decode_latents(y, level, progress=progress)
+            return self.decode_latents(y, level, reading, progress=progress)
         rgb = np.empty((rows * hp.STRIDE, columns * hp.STRIDE, 3), np.uint8)
         for number, tile in enumerate(sections):
             of_section = _share(progress, number, len(sections))
-            found = self.decode_latents(y[:, *tile.outer], level, progress=of_section)
+            found = self.decode_latents(y[:, *tile.outer], level, reading, progress=of_section)
             rgb[scaled(tile.inner, hp.STRIDE)] = found[tile.crop(hp.STRIDE)]
         return rgb
 

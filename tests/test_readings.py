@@ -1,0 +1,246 @@
+"""One bitstream, several readings: training the synthesis alone, on bits that stay as they are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN, gradient
+from photo_symbols import MODEL, decoded
+from PIL import Image
+
+from latent8 import Codec
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.model import EARLIER_HASHES, L8Photo, bitstream_hash
+from training import train
+from training.drawn import drawn_crop
+from training.export import export_photo, export_synthesis, logistic, table_counts
+from training.photos import CropSource
+from training.readings import ReadingsTask, drawn_realism
+from training.wasserstein import wasserstein_distortion
+from training.weights import likeliest_scales, photo_weights
+
+BUNDLED = Path(MODEL.location)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> L8Photo:
+    return L8Photo.from_pretrained(BUNDLED, low_cpu_mem_usage=False, torch_dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of no step, from the bundled weights."""
+    path = tmp_path_factory.mktemp("start") / "checkpoint.pt"
+    torch.save({"ema": photo_weights(BUNDLED).state_dict()}, path)
+    return path
+
+
+def loaded(folder: Path) -> L8Photo:
+    return L8Photo.from_pretrained(folder, low_cpu_mem_usage=False, torch_dtype=torch.float32)
+
+
+def test_float_networks_come_back_from_exported_weights(bundled: L8Photo, checkpoint: Path, tmp_path: Path) -> None:
+    export_photo(checkpoint, tmp_path / "weights")
+    found = loaded(tmp_path / "weights").state_dict()
+    for name, wanted in bundled.state_dict().items():
+        if name.endswith("_bias"):  # in units of 2^-20
+            assert (found[name] - wanted).abs().max() <= 1, name
+        elif "tables" not in name:  # those are counted from photos, here there are none
+            assert torch.equal(found[name], wanted), name
+
+
+def test_distributions_come_back_from_their_tables() -> None:
+    scales = torch.arange(5.0, 60.0, 2.5).view(2, -1)
+    torch.testing.assert_close(likeliest_scales(table_counts(logistic(scales))), scales, atol=0.25, rtol=0)
+
+
+def test_synthesis_of_no_steps_reads_blobs_as_today(photo_codec: Codec, checkpoint: Path, tmp_path: Path) -> None:
+    export_synthesis(checkpoint, tmp_path / "weights", BUNDLED, realism=0.25)
+    codec = Codec(replace(MODEL, source=str(tmp_path / "weights")), "cpu", torch.float32)
+    assert codec.network.default_realism == 0.25
+    blob = (GOLDEN / "photo.l8").read_bytes()
+    np.testing.assert_array_equal(decoded(codec, blob), decoded(photo_codec, blob))
+    assert codec.network.weights_hash == photo_codec.network.weights_hash
+    picture = gradient(70, 50)
+    assert codec.encode(picture, quality=40) == photo_codec.encode(picture, quality=40)
+    before, after = (loaded(folder).state_dict() for folder in (BUNDLED, tmp_path / "weights"))
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items() if name[:9] != "synthesis")
+
+
+def test_hash_is_of_what_decides_on_the_meaning_of_a_blob(bundled: L8Photo) -> None:
+    stated = bytes.fromhex("fbfe6188")  # in every blob of these weights so far
+    assert bitstream_hash(bundled) == stated and stated in EARLIER_HASHES.values()
+    model = loaded(BUNDLED)
+    for name, tensor in model.state_dict().items():
+        before = tensor.flatten()[-1].clone()
+        tensor.flatten()[-1:] += 1
+        free = name.split(".")[0] in ("analysis", "hyper_analysis", "synthesis")
+        assert (bitstream_hash(model) == stated) == free, name
+        tensor.flatten()[-1:] = before
+
+
+def busy_synthesis() -> hp.Synthesis:
+    """Every table of readings does something."""
+    torch.manual_seed(0)
+    synthesis = photo_weights(BUNDLED).synthesis.requires_grad_(False)
+    assert synthesis.readings is not None
+    for rows in synthesis.readings.parameters():
+        rows += 0.05 * torch.randn(rows.shape)
+    return synthesis
+
+
+def test_realism_runs_between_learned_readings() -> None:
+    synthesis, y, level = busy_synthesis(), torch.randn(1, hp.N_LATENTS, 2, 3), torch.tensor([2.3])
+    with torch.no_grad():
+        read = {r: synthesis(y, level, torch.tensor([r])) for r in (0.0, 0.499, 0.5, 0.501, 1.0)}
+        faithful = photo_weights(BUNDLED).synthesis(y, level, torch.tensor([0.0]))
+        together = synthesis(y.expand(3, -1, -1, -1), level.expand(3), torch.tensor([0.0, 0.5, 1.0]))
+    assert torch.equal(read[0.0], faithful)
+    ends = (read[0.0] - read[1.0]).abs().mean()
+    assert (read[0.5] - read[0.0]).abs().mean() > 0.01 and ends > 0.01
+    for near in (0.499, 0.501):
+        assert (read[near] - read[0.5]).abs().mean() < 0.02 * ends
+    torch.testing.assert_close(together, torch.cat([read[0.0], read[0.5], read[1.0]]), rtol=1e-4, atol=1e-4)
+
+
+def test_parts_of_the_synthesis_read_alike() -> None:
+    synthesis, y = busy_synthesis(), torch.randn(1, hp.N_LATENTS, 2, 3)
+    at = torch.tensor([4.0]), torch.tensor([0.7])
+    with torch.no_grad():
+        coarse = synthesis.eighth(synthesis.sixteenth(y, *at), *at)
+        torch.testing.assert_close(synthesis.quarter(coarse, y, *at), synthesis(y, *at))
+
+
+# ---- training
+
+
+def crops(count: int) -> torch.Tensor:
+    source = random.Random(0)
+    pictures = [np.asarray(drawn_crop(source, 192)) for _ in range(count)]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def test_only_the_synthesis_is_trained(lpips_file: Callable[[str], Path], tmp_path: Path, monkeypatch) -> None:
+    options = [str(tmp_path), "--model", "l8-photo", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    options += ["--only-synthesis", "--start-from-weights", str(BUNDLED), "--crop", "192"]
+    options += ["--lpips", str(lpips_file("alexnet")), "--vgg16", str(lpips_file("vgg16"))]
+    trainer = train.Trainer(train.parse_args(options))
+    monkeypatch.setattr("training.readings.drawn_realism", lambda count: torch.tensor([0.0, 0.4, 1.0])[:count])
+    start = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    for _ in range(2):  # the Wasserstein distortion counts in every second step
+        figures = trainer.train_step(crops(3))
+    assert all(np.isfinite(value) for value in figures.values()) and trainer.guard.skipped == 0
+    for name, tensor in trainer.model.state_dict().items():
+        assert torch.equal(tensor, start[name]) != name.startswith("synthesis."), name
+
+
+def test_every_part_of_the_loss_counts_by_its_realism(lpips_file: Callable[[str], Path], monkeypatch) -> None:
+    from training.lpips import LPIPS
+
+    model, photos = photo_weights(BUNDLED), crops(2)
+
+    def loss(realism: float, **networks: LPIPS | None) -> tuple[float, dict[str, float]]:
+        monkeypatch.setattr("training.readings.drawn_realism", lambda count: torch.full((count,), realism))
+        task = ReadingsTask(BUNDLED, networks.get("alexnet"), networks.get("vgg16"))
+        task._step = 1
+        torch.manual_seed(1)
+        with torch.no_grad():
+            value, figures = task.loss(model, photos)
+        return value.item(), figures
+
+    networks = {name: LPIPS(lpips_file(name)) for name in ("alexnet", "vgg16")}
+    assert loss(0.0)[0] == loss(0.0, **networks)[0]  # the squared error alone
+    for realism in (0.5, 1.0):
+        without, alexnet, both = loss(realism), loss(realism, alexnet=networks["alexnet"]), loss(realism, **networks)
+        assert without[0] < alexnet[0] < both[0]
+        assert np.isfinite(both[1]["wasserstein"]) and np.isnan(alexnet[1]["wasserstein"])
+        assert np.isfinite(both[1]["ms_ssim"]) == (realism == 0.5)
+
+
+def test_realism_is_drawn_at_the_ends_and_between() -> None:
+    torch.manual_seed(0)
+    drawn = drawn_realism(2000)
+    for learned in hp.REALISMS:
+        assert 0.1 < (drawn == learned).float().mean() < 0.5
+    between = ~torch.isin(drawn, torch.tensor(hp.REALISMS))
+    assert 0.05 < between.float().mean() < 0.3 and drawn.min() >= 0 and drawn.max() <= 1
+
+
+def test_wasserstein_distortion_is_of_textures(lpips_file: Callable[[str], Path]) -> None:
+    """Other grains of the same kind are nearer than none, though they are further off by squared error."""
+    from training.lpips import LPIPS
+
+    vgg = LPIPS(lpips_file("vgg16"))
+    noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.15 + 0.5
+    one, other, smooth = noise[:1], noise[1:], torch.full((1, 3, 64, 64), 0.5)
+    assert (other - one).square().mean() > (smooth - one).square().mean()
+    assert wasserstein_distortion(vgg, one, one).item() == pytest.approx(0, abs=1e-5)
+    assert wasserstein_distortion(vgg, other, one) < 0.5 * wasserstein_distortion(vgg, smooth, one)
+    both = wasserstein_distortion(vgg, torch.cat([other, smooth]), one.expand(2, -1, -1, -1))
+    assert both[0] < both[1]
+    smooth.requires_grad_()
+    wasserstein_distortion(vgg, smooth, one).sum().backward()
+    assert smooth.grad is not None and torch.isfinite(smooth.grad).all() and smooth.grad.abs().max() > 0
+
+
+def test_drawn_crops_have_edges_and_even_ground() -> None:
+    source = random.Random(3)
+    pictures = [np.asarray(drawn_crop(source, 96)) for _ in range(40)]
+    assert {picture.shape for picture in pictures} == {(96, 96, 3)}
+    assert len({picture.tobytes() for picture in pictures}) == 40
+    steps = np.stack([np.abs(np.diff(picture.astype(int), axis=1)).max(-1) for picture in pictures])
+    assert np.median((steps == 0).mean((1, 2))) > 0.3  # even ground
+    assert np.median(steps.max((1, 2))) > 100  # and hard edges
+
+
+def test_a_share_of_the_crops_is_drawn(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 300), (10, 200, 30)).save(tmp_path / "green.png")
+    source = CropSource([tmp_path / "green.png"], 64, 50, drawn=0.3)
+    green = torch.tensor([10, 200, 30])[:, None, None] / 255
+    photos = ((source.next() - green).abs().amax((1, 2, 3)) < 1e-3).sum().item()
+    assert 20 <= photos <= 48
+
+
+def test_a_schedule_of_steps_ends_with_them_and_resumes(tmp_path: Path) -> None:
+    Image.fromarray(gradient(300, 260)).save(tmp_path / "photo.png")
+
+    def run(*more: str) -> train.Trainer:
+        options = [str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu", "--crop", "64", "--batch", "1"]
+        trainer = train.Trainer(train.parse_args([*options, "--schedule-steps", "4", *more]))
+        trainer.run()
+        return trainer
+
+    assert run("--steps", "3").step == 3
+    resumed = run()
+    assert resumed.step == 4 and resumed.progress() == 1.0
+    assert resumed.learning_rate() < 0.02 * resumed.args.lr
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--start-from-weights", "folder"], "--start-from-weights is for l8-photo"),
+        (["--model", "l8-photo", "--only-synthesis"], "--only-synthesis needs --start-from-weights"),
+        (["--vgg16", "vgg16.npz"], "--vgg16 is for --only-synthesis"),
+        (["--drawn", "1.5"], "--drawn must be from 0 to 1, not 1.5"),
+        (
+            ["--model", "l8-photo", "--start-from-weights", "folder", "--only-synthesis", "--crop", "128"],
+            "--only-synthesis needs a --crop of at least 161",
+        ),
+        (
+            ["--model", "l8-photo", "--start-from-weights", "folder", "--start-from", "run"],
+            "give either --start-from or --start-from-weights",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_options_that_do_not_go_together(options: list[str], message: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        train.parse_args(["photos", "--out", "run", *options])
+    assert message in capsys.readouterr().err

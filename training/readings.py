@@ -1,0 +1,136 @@
+"""What is particular to training the synthesis of l8-photo alone: one bitstream, read faithfully or vividly.
+
+All that decides on the bits stays as it is, so no blob changes. Each crop draws a level and a realism r. At r = 0 the
+loss is the squared error; up to r = 1 three quarters of it give way to LPIPS (AlexNet), the Wasserstein distortion, and
+the absolute error at 1/4, 1/8 and 1/16 size, which holds colours and brightness. Around r = 0.5 1 - MS-SSIM of the luma
+counts as well, as for a single reading. Levels are weighed as in `training.photo`. After Agustsson et al.,
+"Multi-realism image compression with a conditional generator" (2023), without its discriminator.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from latent8.l8_photo import layers as hp
+from latent8.l8_photo.model import LOWEST_LEVEL, N_BANDS
+from training import ms_ssim
+from training.lpips import LPIPS
+from training.photo import MIDDLE_LAMBDA, enlarged, latents, photo_optimisers, shifted, trade
+from training.wasserstein import wasserstein_distortion
+from training.weights import bundled_tables
+
+FAITHFUL_SHARE = 0.25  # of the squared error's weight, that stays at realism 1
+LPIPS_WEIGHT, WASSERSTEIN_WEIGHT, COARSE_L1_WEIGHT, MS_SSIM_WEIGHT = 2.5, 1.0, 5.0, 3.0
+COARSE_SIZES = (4, 8, 16)
+WASSERSTEIN_EVERY, WASSERSTEIN_SIDE = 2, 128  # steps, pixels: VGG16 takes most of the time
+
+
+class ReadingsTask:
+    """`tables`: a folder of weights whose entropy tables say how latents are rounded.
+
+    Without the networks of LPIPS their parts of the loss are left out.
+    """
+
+    columns = ("psnr_db", "psnr_vivid_db", "lpips", "wasserstein", "ms_ssim")
+    multiple = 64
+
+    def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None):
+        self.alexnet, self.vgg16 = alexnet, vgg16
+        self.perceptual = True  # as the trainer sets it for other tasks; here the realism says what counts
+        counts = bundled_tables(tables).double()
+        costs = -(counts / counts.sum(-1, keepdim=True)).log2()
+        self._saved = costs.diff(dim=-1, prepend=costs[..., :1]).float()  # [bands, scales, symbols]
+        self._step = 0
+
+    def new_model(self) -> nn.Module:
+        model = hp.Hyperprior().requires_grad_(False)
+        model.synthesis.requires_grad_(True)
+        return model
+
+    def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+        return photo_optimisers(model, rate)
+
+    def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
+        assert isinstance(model, hp.Hyperprior)
+        self._step += 1
+        level = LOWEST_LEVEL + torch.rand(len(photos), device=photos.device) * (hp.N_LEVELS - 1 - LOWEST_LEVEL)
+        realism = drawn_realism(len(photos)).to(photos.device)
+        with torch.no_grad():
+            y = latents(model, photos, level, self.bits_saved).y
+        synthesis: hp.Synthesis = model.synthesis
+        output = synthesis(y, level, realism).float()
+
+        error = output - photos
+        mse = error.square().mean((1, 2, 3))
+        relative = (trade(level) / MIDDLE_LAMBDA).sqrt()
+        loss = trade(level) * 255**2 * mse * (1 - (1 - FAITHFUL_SHARE) * realism)
+        vivid = realism > 0
+        means = {"psnr_db": decibels(mse[~vivid]), "psnr_vivid_db": decibels(mse[realism == 1])}
+        if vivid.any():
+            parts = self.perceptual_loss(output[vivid], photos[vivid], realism[vivid], relative[vivid], means)
+            loss = loss.index_add(0, vivid.nonzero().flatten(), parts)
+        return (loss / relative).mean(), {name: means.get(name, math.nan) for name in self.columns}
+
+    def perceptual_loss(
+        self, output: Tensor, photos: Tensor, realism: Tensor, relative: Tensor, figures: dict[str, float]
+    ) -> Tensor:
+        """What the squared error gives way to, [B]; adds to the figures."""
+        coarse = [nn.functional.avg_pool2d(output - photos, size).abs().mean((1, 2, 3)) for size in COARSE_SIZES]
+        loss = COARSE_L1_WEIGHT * realism * relative * torch.stack(coarse).sum(0)
+        middle = 1 - (2 * realism - 1).abs()
+        if middle.any():
+            some = middle > 0
+            ours, theirs = (255 * ms_ssim.luma(x[some]) for x in (output, photos))
+            similarity = ms_ssim.similarity(ours, theirs, floor=0.01)
+            part = MS_SSIM_WEIGHT * (middle * relative)[some] * (1 - similarity)
+            loss = loss.index_add(0, some.nonzero().flatten(), part)
+            figures["ms_ssim"] = similarity.mean().item()
+        weight = realism * relative.sqrt()
+        if self.alexnet:
+            distance = self.alexnet(*enlarged(*shifted(output, photos)))
+            loss = loss + LPIPS_WEIGHT * weight * distance
+            figures["lpips"] = distance.mean().item()
+        if self.vgg16 and self._step % WASSERSTEIN_EVERY == 0:
+            distance = wasserstein_distortion(self.vgg16, *patch(WASSERSTEIN_SIDE, output, photos))
+            loss = loss + WASSERSTEIN_EVERY * WASSERSTEIN_WEIGHT * weight * distance
+            figures["wasserstein"] = distance.mean().item()
+        return loss
+
+    def bits_saved(self, n: Tensor, scale: Tensor, level: Tensor) -> Tensor:
+        """What symbols n [B, C, h, w] cost more than n - 1, by the entropy tables."""
+        band = level.round().long().clamp(0, N_BANDS - 1).view(-1, 1, 1, 1)
+        index = scale.nan_to_num().clamp(0, hp.N_SCALES - 1).round().long()
+        return self._saved.to(n.device)[band, index, n.long()]
+
+    def grid(self, model: nn.Module, photos: Tensor) -> list[Tensor]:
+        """Originals; at a low and at a high level, the most faithful and the most vivid reading."""
+        assert isinstance(model, hp.Hyperprior)
+        rows = [photos]
+        for t in (1.5, 4.5):
+            level = torch.full((len(photos),), t, device=photos.device)
+            y = latents(model, photos, level, self.bits_saved).y
+            rows += [model.synthesis(y, level, torch.full_like(level, realism)) for realism in (0.0, 1.0)]
+        return rows
+
+
+def patch(side: int, *pictures: Tensor) -> list[Tensor]:
+    """The same square of all, drawn anew each time."""
+    limits = pictures[0].shape[-2] - side + 1, pictures[0].shape[-1] - side + 1
+    top, left = (int(torch.randint(0, limit, ())) for limit in limits)
+    return [picture[..., top : top + side, left : left + side] for picture in pictures]
+
+
+def drawn_realism(count: int) -> Tensor:
+    """[count]: both ends and the middle more often than what lies between them."""
+    places = torch.tensor(hp.REALISMS)[torch.multinomial(torch.tensor([0.35, 0.25, 0.4]), count, replacement=True)]
+    return torch.where(torch.rand(count) < 0.15, torch.rand(count), places)
+
+
+def decibels(mse: Tensor) -> float:
+    """Mean PSNR of pictures with these squared errors; NaN of none."""
+    return -10 * mse.clamp_min(1e-10).log10().mean().item() if len(mse) else math.nan

@@ -1,0 +1,43 @@
+"""A Wasserstein distortion on VGG16's features: pictures are alike where their textures are, wherever the grains lie.
+
+After Qiu et al., "Wasserstein Distortion: Unifying Fidelity and Realism" (2024), and Balle et al., "Good, Cheap, and
+Fast: Overfitted Image Compression with Wasserstein Distortion" (2025): features are compared by their means and
+standard deviations around each place, which is the squared 2-Wasserstein distance of two normal distributions. Here the
+windows are squares of one size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.lpips import LPIPS
+
+WINDOW = 16  # pixels; a quarter of it lies between one window and the next
+MEAN_SQUARES = (1.9, 6.5, 15.0)  # of the features of relu1_2, relu2_2 and relu3_3 on photos: brings them to one size
+
+
+def wasserstein_distortion(vgg: LPIPS, output: Tensor, photos: Tensor) -> Tensor:
+    """Two batches of pictures, [B, 3, S, S] in [0, 1], S >= 16 -> [B]; gradients flow into the first."""
+    count = len(MEAN_SQUARES)
+    with torch.no_grad():
+        wanted = vgg.outputs(photos, count)
+    total = output.new_zeros(len(output))
+    for number, (ours, theirs) in enumerate(zip(vgg.outputs(output, count), wanted, strict=True)):
+        distance = of_normals(statistics(ours, WINDOW >> number), statistics(theirs, WINDOW >> number))
+        total = total + distance / MEAN_SQUARES[number]
+    return total
+
+
+def statistics(features: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """[B, C, h, w] -> mean and standard deviation in each window, [B, C, k, l]."""
+    step = max(1, window // 4)
+    mean = F.avg_pool2d(features, window, step)
+    variance = (F.avg_pool2d(features.square(), window, step) - mean.square()).clamp_min(0)
+    return mean, (variance + 1e-6).sqrt()  # the root's gradient stays finite
+
+
+def of_normals(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
+    """Squared 2-Wasserstein distance of normal distributions with these means and deviations, averaged: [B]."""
+    return sum(((x - y).square() for x, y in zip(a, b, strict=True)), start=torch.zeros(())).mean((1, 2, 3))
