@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 pytest.register_assert_rewrite(
-    "app_calls", "blob_calls", "blobs_by_hand", "drawn_photos", "foreign_files", "picture_files"
+    "app_calls", "blob_calls", "blobs_by_hand", "drawn_photos", "foreign_files", "library_photos", "picture_files"
 )
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"

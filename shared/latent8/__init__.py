@@ -5,8 +5,10 @@
 >>> latent8.decode(blob).save("photo.png")  # PIL image
 """
 
+from typing import TYPE_CHECKING
+
 from latent8.codec import Codec, decode, decode_file, encode, encode_file
-from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.errors import BlobError, Latent8Error, LibraryError, ModelError, PictureError
 from latent8.evaluation.comparison import compare
 from latent8.evaluation.latent_pictures import latent_pictures, latent_sheet
 from latent8.exchange import Latents, convert, read_latents, write_latents
@@ -14,11 +16,16 @@ from latent8.file_format.reader import decoders_for, inspect
 from latent8.zoo.own_models import own_model
 from latent8.zoo.registry import models
 
+if TYPE_CHECKING:
+    from latent8.library.library import Library
+
 __all__ = [
     "BlobError",
     "Codec",
     "Latent8Error",
     "Latents",
+    "Library",
+    "LibraryError",
     "ModelError",
     "PictureError",
     "compare",
@@ -37,3 +44,12 @@ __all__ = [
     "write_latents",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Library is imported when it is first asked for: it brings torch, and the vector engine of the extra `library`."""
+    if name == "Library":
+        from latent8.library.library import Library
+
+        return Library
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,3 +15,7 @@ class PictureError(Latent8Error):
 
 class ModelError(Latent8Error):
     """A model that is unknown, cannot be loaded here, or does not fit the request."""
+
+
+class LibraryError(Latent8Error):
+    """A library of latents that cannot be opened, read or written as asked."""

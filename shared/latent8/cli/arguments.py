@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from latent8 import __version__
+from latent8.cli.library_arguments import add_library
 from latent8.exchange import SPACE_NAMES, SUFFIXES
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.zoo.latent_spaces import SPACES
@@ -62,6 +63,8 @@ def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.
     compare.add_argument("--decoder", action="append", default=[], metavar="MODEL", help="one for each decoder")
     compare.add_argument("--original", type=Path, metavar="PICTURE", help="adds PSNR, SSIM, MAE and MSE")
     compare.add_argument("-o", "--output", type=Path, help="folder for the pictures and their differences")
+
+    add_library(commands, positive)
 
     models = commands.add_parser("models", help="the models that blobs can name")
 

@@ -1,0 +1,60 @@
+"""Where the blobs of a library are: in its own folder, in the record itself, or where they were added from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from pathlib import Path
+
+from latent8.errors import BlobError
+from latent8.library.records import Record, require_blob
+from latent8.machine.disk import write_file
+
+
+class BlobStore:
+    """Blobs as files below `folder`, `ab/<sha256>.l8`; None for a library that has no folder."""
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    def keep(self, blob: bytes, sha256: str) -> None:
+        """Write a blob, all or nothing, unless it is there."""
+        path = self._path(sha256)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, blob)
+
+    def delete(self, sha256: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._path(sha256).unlink()
+
+    def place(self, record: Record) -> Path | None:
+        """The file that the record's blob is in; None where it is in the record."""
+        if record.blob:
+            return None
+        return self._path(record.sha256) if record.kept and self.folder else Path(record.path)
+
+    def missing(self, record: Record) -> bool:
+        """Whether the blob is not where it should be; looks for the file alone."""
+        place = self.place(record)
+        return place is not None and not place.is_file()
+
+    def read(self, record: Record) -> bytes:
+        """Raises BlobError where the blob has gone, or has changed since."""
+        place = self.place(record)
+        if place is None:
+            try:
+                return require_blob(base64.b64decode(record.blob, validate=True), record, "What the record holds")
+            except binascii.Error:
+                raise BlobError(f"The blob of {record.name} is damaged: the record's base64 cannot be read.") from None
+        try:
+            data = place.read_bytes()
+        except OSError:
+            raise BlobError(f"The blob of {record.name} has moved or was deleted ({place}): add it again.") from None
+        return require_blob(data, record, str(place))
+
+    def _path(self, sha256: str) -> Path:
+        if self.folder is None:
+            raise BlobError("This library has no folder of its own for blobs: name one with --blobs.")
+        return self.folder / sha256[:2] / f"{sha256}.l8"

@@ -1,0 +1,95 @@
+"""`latents`: a vector from the latents of l8-photo alone, without its networks of the picture.
+
+The latents keep the order of the discrete cosine transform that they started from. Of a picture of 256 pixels they
+give, in each of 2 x 2 regions and for each of 240 frequencies, a mean and a logarithm of the energy, 1,920 features in
+all. A blob of another size is first drawn at about that size, by the inverse transform alone: averaging blocks of
+pixels is linear, and so it is done on the basis of the transform, before any pixel is made.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from latent8 import read_latents
+from latent8.library.vectors.base import WEIGHTS, Decode, Projection, hash_of, opaque, unit
+
+SIDE = 256  # longest side of the picture that the features are of, in pixels
+STRIDE, N_LATENTS = 16, 240
+REGIONS = 2  # down and across
+SPACE = "l8-photo"
+LARGEST_BLOB = 20_000_000  # pixels; larger ones are decoded
+_PROJECTION = WEIGHTS / "library" / "latents-1.safetensors"
+
+
+class LatentsEmbedder:
+    """See the module. Blobs of other models are decoded, and their pictures transformed."""
+
+    def __init__(self) -> None:
+        self._project = Projection(_PROJECTION)
+        self.name, self.dimensions = "latents-1", self._project.dimensions
+        self.hash = hash_of([_PROJECTION], f"{SIDE} px, {REGIONS} x {REGIONS} regions, means and log energies")
+
+    def view(self, blob: bytes, decode: Decode) -> Image.Image:
+        from latent8 import inspect
+
+        header = inspect(blob)
+        if header.channels != N_LATENTS or header.width * header.height > LARGEST_BLOB:
+            return opaque(decode(blob))
+        latents = read_latents(blob)
+        return linear_picture(latents.values, latents.width, latents.height)
+
+    def vector(self, image: Image.Image) -> np.ndarray:
+        return unit(self._project(features(image)[None])[0])
+
+
+def features(image: Image.Image) -> np.ndarray:
+    """Picture of mode RGB -> float32 [1920]."""
+    scale = SIDE / max(image.size)
+    size = [max(1, round(side * scale)) for side in image.size]
+    resized = image.resize((size[0], size[1]), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    pixels = np.asarray(resized, np.float32) / 255 - 0.5
+    height, width = pixels.shape[:2]
+    margins = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+    return features_of_latents(transform(np.pad(pixels, margins, "edge")))
+
+
+def features_of_latents(values: np.ndarray) -> np.ndarray:
+    """float32 [240, h, w] -> float32 [1920]: for each region means, then log energies."""
+    found = []
+    for rows in np.array_split(values, REGIONS, axis=1):
+        for region in np.array_split(rows if rows.shape[1] else values, REGIONS, axis=2):
+            flat = (region if region.size else values).reshape(len(values), -1)
+            found += [flat.mean(1), np.log((flat**2).mean(1) + 1e-4)]
+    return np.concatenate(found).astype(np.float32)
+
+
+def transform(pixels: np.ndarray) -> np.ndarray:
+    """float32 [H, W, 3], about -0.5 ... 0.5, sides multiples of 16 -> float32 [240, H / 16, W / 16]."""
+    rows, columns = pixels.shape[0] // STRIDE, pixels.shape[1] // STRIDE
+    blocks = pixels.reshape(rows, STRIDE, columns, STRIDE, 3).transpose(4, 1, 3, 0, 2)
+    return (_basis(STRIDE) @ blocks.reshape(3 * STRIDE**2, -1)).reshape(-1, rows, columns)
+
+
+def linear_picture(values: np.ndarray, width: int, height: int) -> Image.Image:
+    """Latents float32 [240, h, w] of a picture of this size -> a picture of mode RGB, at least 256 pixels if it was."""
+    side = STRIDE  # of what a block of 16 x 16 pixels is drawn as
+    while side > 1 and max(width, height) * side // (2 * STRIDE) >= SIDE:
+        side //= 2
+    _, rows, columns = values.shape
+    blocks = _basis(side).T @ values.reshape(len(values), -1)
+    pixels = blocks.reshape(3, side, side, rows, columns).transpose(3, 1, 4, 2, 0)
+    rgb = pixels.reshape(rows * side, columns * side, 3)
+    inside = rgb[: max(1, round(height * side / STRIDE)), : max(1, round(width * side / STRIDE))]
+    return Image.fromarray(np.rint((inside + 0.5).clip(0, 1) * 255).astype(np.uint8))
+
+
+@cache
+def _basis(side: int) -> np.ndarray:
+    """float32 [240, 3 side²]: the basis of the transform, averaged over blocks of 16 / side pixels a side."""
+    from latent8.l8_photo.layers import dct_basis
+
+    basis = dct_basis().numpy().reshape(N_LATENTS, 3, side, STRIDE // side, side, STRIDE // side)
+    return np.ascontiguousarray(basis.mean((3, 5)).reshape(N_LATENTS, -1))
