@@ -76,7 +76,7 @@ def sunset() -> np.ndarray:
 def run(codec, photo_codec, capsys, monkeypatch) -> Run:
     """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
     from latent8 import Codec
-    from latent8.cli import commands
+    from latent8.cli import commands, loading
 
     loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
 
@@ -94,7 +94,7 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err.splitlines()
 
-    monkeypatch.setattr(commands, "Codec", load)
+    monkeypatch.setattr(loading, "Codec", load)
     return run
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from test_metrics import busy
 
 from latent8 import Codec, Latent8Error, inspect
 from latent8.bulk import ray_job
+from latent8.bulk.names import unescaped
 from latent8.bulk.ray_job import SCHEMA, Encoder, Job, Place, todo
 from latent8.cli import commands
 from latent8.evaluation.metrics import psnr
@@ -214,6 +216,41 @@ def test_storage_that_fails_stops_the_part_without_an_index(album: Path, tmp_pat
     with pytest.raises(OSError, match="No space left"):
         encoder(part)
     assert len(index_of(tmp_path / "out")) == 1
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    folder, output = tmp_path / "caf\udce9", tmp_path / "out"
+    try:
+        (folder / "\udcff").mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes only names in Unicode")
+    for name in ("\udce9.png", "\udcff/b.png", "\\xe9.png"):
+        Image.fromarray(gradient(20, 10)).save(folder / name)
+    job = ray_job._anywhere(pickle.loads(pickle.dumps(Job(str(folder), str(output), measure=False))))
+    Encoder(job, 1)(parts(job))
+    index = {unescaped(row["name"]): row["blob"] for row in index_of(output)}
+    assert index == {"\udce9.png": "\\xe9.l8", "\udcff/b.png": "\\xff/b.l8", "\\xe9.png": "\\\\xe9.l8"}
+    assert set(blobs_in(output)) == set(index.values())  # the index's blobs are names as they are
+    assert not len(todo(job))
+
+
+def test_what_is_no_missing_cluster_is_not_called_one(monkeypatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("the object store is too small")
+
+    monkeypatch.setattr(ray_job.ray, "init", failing)
+    with pytest.raises(Latent8Error, match="^Ray cannot be started: the object store is too small.$"):
+        ray_job.connect(None)
+    with pytest.raises(Latent8Error, match="^There is no Ray cluster at nowhere:1: the object store is too small.$"):
+        ray_job.connect("nowhere:1")
+
+
+def test_arguments_that_are_not_utf8_are_escaped_for_ray(monkeypatch) -> None:
+    from ray._private import utils
+
+    monkeypatch.setattr(sys, "argv", ["latent8", "bulk", "caf\udce9"])
+    with ray_job._named_in_utf8():
+        assert utils.get_entrypoint_name() == "latent8 bulk caf\\xe9"
 
 
 def test_any_file_system_that_fsspec_knows(album: Path) -> None:

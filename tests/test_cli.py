@@ -17,6 +17,7 @@ from PIL import Image
 
 from latent8 import __version__, inspect
 from latent8.cli.commands import main
+from latent8.cli.console import size_change
 from latent8.codec import Codec
 from latent8.file_format.blob import unpack
 from latent8.file_format.reader import describe
@@ -36,7 +37,9 @@ def test_there_and_back(run: Run, codec: Codec, photo_codec: Codec, small_photo:
     default = model == photo_codec.model.name
     options = [] if default else ["--model", model]
     codec = photo_codec if default else codec
-    assert run("encode", small_photo, *options) == (0, [f"{small_photo} -> {blob} ({blob.stat().st_size:,} bytes)"], [])
+    told = run("encode", small_photo, *options)
+    sizes = size_change(small_photo.stat().st_size, blob.stat().st_size)
+    assert told == (0, [f"{small_photo} -> {blob} ({sizes})"], [])
     assert blob.read_bytes() == codec.encode(small_photo)
     assert run("decode", blob, "-o", target) == (0, [f"{blob} -> {target} ({target.stat().st_size:,} bytes)"], [])
     with Image.open(target) as image:
@@ -54,7 +57,7 @@ class Terminal(io.StringIO):
 def test_a_bar_shows_the_tiles(small_photo: Path, monkeypatch, terminal: bool) -> None:
     errors = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", errors)
-    monkeypatch.setattr("latent8.cli.commands.BAR_DELAY", 0)
+    monkeypatch.setattr("latent8.cli.console.BAR_DELAY", 0)
     monkeypatch.setattr("latent8.l8_photo.network.MAX_ACTIVATION_BYTES", 1)
     Image.fromarray(gradient(230, 230)).save(small_photo)  # 15 x 15 latents
     for arguments, name in (

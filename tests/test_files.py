@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from latent8.machine.disk import write_file
-from latent8.pictures import output
 
 
 def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch) -> None:
@@ -14,12 +13,12 @@ def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: P
     replace = os.replace
 
     def with_another_run_meanwhile(partial: Path, to: Path) -> None:
-        monkeypatch.setattr(output.os, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
         write_file(target, b"short")
         assert target.read_bytes() == b"short"
         replace(partial, to)
 
-    monkeypatch.setattr(output.os, "replace", with_another_run_meanwhile)
+    monkeypatch.setattr(os, "replace", with_another_run_meanwhile)
     write_file(target, b"a longer one")
     assert target.read_bytes() == b"a longer one"
     assert os.listdir(tmp_path) == ["a.l8"]

@@ -18,6 +18,8 @@ from PIL import Image
 from latent8 import Codec, inspect
 from latent8.bulk import folders
 from latent8.bulk.folders import Job, plan
+from latent8.bulk.names import escaped, unescaped
+from latent8.cli.console import size_change
 from latent8.zoo import weights
 from latent8.zoo.registry import Model, model_named
 
@@ -40,6 +42,19 @@ def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def pictures_in(album: Path) -> list[Path]:
+    """Those that can be read."""
+    return [
+        path for path in album.rglob("*") if path.name in ("one.png", "two.jpg", "same.jpg", "same.png", "last.webp")
+    ]
+
+
+def counts(told: list[str]) -> str:
+    """The summary without what it says of sizes."""
+    (line,) = told
+    return line.partition(";")[0]
+
+
 BLOBS = {"one.l8", "deep/er/two.l8", "deep/same.jpg.l8", "deep/same.png.l8", "last.l8"}
 
 
@@ -52,7 +67,10 @@ def test_there_and_back(run, photo_codec: Codec, album: Path) -> None:
     out, back, report = album.parent / "out", album.parent / "back", album.parent / "report.csv"
     code, told, err = run("encode", album, "-o", out, "--quality", 30, "--report", report)
     assert code == 1
-    assert told == [f"{out}: 5 written, 0 skipped, 1 failed, 3 other files left alone"]
+    sizes = size_change(
+        *(sum(path.stat().st_size for path in paths) for paths in (pictures_in(album), out.rglob("*.l8")))
+    )
+    assert told == [f"{out}: 5 written, 0 skipped, 1 failed, 3 other files left alone; {sizes}"]
     assert len(err) == 1 and err[0].startswith(f"latent8: {album / 'deep/bad.jpg'}: This is not a picture")
     assert tree(out) == BLOBS
     assert (out / "one.l8").read_bytes() == photo_codec.encode(album / "one.png", quality=30)
@@ -118,9 +136,10 @@ def test_skip_existing_goes_on_where_a_run_stopped(run, album: Path) -> None:
     stamps = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
     code, told, err = run("encode", album, "-o", out, "--skip-existing")
     assert (code, err) == (0, [])
-    assert told == [f"{out}: 1 written, 4 skipped, 0 failed, 3 other files left alone"]
+    assert counts(told) == f"{out}: 1 written, 4 skipped, 0 failed, 3 other files left alone"
     assert {name: (out / name).stat().st_mtime_ns for name in stamps} == stamps and tree(out) == BLOBS
-    assert run("encode", album, "-o", out)[1] == [f"{out}: 5 written, 0 skipped, 0 failed, 3 other files left alone"]
+    told = run("encode", album, "-o", out)[1]
+    assert counts(told) == f"{out}: 5 written, 0 skipped, 0 failed, 3 other files left alone"
 
 
 def test_decode_keeps_existing_pictures_unless_forced(run, album: Path) -> None:
@@ -199,6 +218,122 @@ def test_names_are_told_apart_whatever_order_they_come_in(tmp_path: Path) -> Non
     }
 
 
+# ---- names that are not UTF-8, and stems that come to be shared
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain.jpg",
+        "größe 100%.jpg",
+        "a\\b",
+        "\\xe9",
+        "\\\\xe9",
+        "\\",
+        "caf\udce9",
+        "\udcff\\x41",
+        "\ud800.jpg",
+        "\\ud800",
+    ],
+)
+def test_names_can_be_escaped_and_back(name: str) -> None:
+    assert unescaped(escaped(name)) == name
+    escaped(name).encode()
+    assert "\\" in name or not name.isascii() or escaped(name) == name
+
+
+def test_escaped_names_are_told_apart() -> None:
+    assert escaped("caf\udce9.jpg") == "caf\\xe9.jpg" and escaped("caf\\xe9.jpg") == "caf\\\\xe9.jpg"
+
+
+def test_names_that_are_not_utf8(run, tmp_path: Path) -> None:
+    source, out, back, report = tmp_path / "caf\udce9", tmp_path / "\udcff", tmp_path / "back", tmp_path / "report.csv"
+    try:
+        source.mkdir()
+    except OSError:
+        pytest.skip("this file system takes only names in Unicode")
+    for name in ("\udce9.png", "plain.png"):
+        Image.fromarray(gradient(20, 10)).save(source / name)
+    assert run("encode", source, "-o", out, "--report", report)[0] == 0
+    assert tree(out) == {"\udce9.l8", "plain.l8"}
+    assert {unescaped(row["target"]) for row in rows_of(report)} == {str(out / "\udce9.l8"), str(out / "plain.l8")}
+    assert run("decode", out, "-o", back)[0] == 0 and tree(back) == {"\udce9.png", "plain.png"}
+    assert run("encode", source / "\udce9.png")[0] == 0 and inspect(source / "\udce9.l8").stem == "picture"
+
+
+@pytest.mark.parametrize("skip", [["--skip-existing"], []])
+def test_a_stem_that_comes_to_be_shared_leaves_a_blob_for_each(run, tmp_path: Path, skip: list[str]) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    Image.fromarray(gradient(20, 10)).save(photos / "photo.png")
+    assert run("encode", photos, "-o", out)[0] == 0 and tree(out) == {"photo.l8"}
+    first = (out / "photo.l8").read_bytes()
+    time.sleep(0.02)  # file systems count in ticks
+    Image.fromarray(gradient(30, 10)).save(photos / "photo.jpg")
+    for _ in range(2):
+        code, told, _ = run("encode", photos, "-o", out, *skip)
+        assert code == 0 and tree(out) == {"photo.png.l8", "photo.jpg.l8"}
+        assert (out / "photo.png.l8").read_bytes() == first and inspect(out / "photo.jpg.l8").width == 30
+    if skip:
+        assert counts(told) == f"{out}: 0 written, 2 skipped, 0 failed"
+
+
+def test_where_it_is_not_clear_whose_a_blob_is_the_run_says_what_to_do(run, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for name in ("other.png", "photo.jpg", "photo.png"):
+        Image.fromarray(gradient(20, 10)).save(photos / name)
+    out.mkdir()
+    for name in ("photo.l8", "other.l8"):
+        (out / name).write_bytes(build_blob())
+    os.utime(out / "photo.l8", (1, 1))  # older than both, as after a copy
+    code, told, err = run("encode", photos, "-o", out, "--skip-existing")
+    assert code == 1 and told == [f"{out}: 0 written, 1 skipped, 2 failed"]
+    wanted = f"{out / 'photo.l8'} is of one of several files with that stem: rename it to photo.jpg.l8 or photo.png.l8"
+    assert err == [f"latent8: {photos / name}: {wanted}, or delete it." for name in ("photo.jpg", "photo.png")]
+    assert tree(out) == {"photo.l8", "other.l8"}
+    (out / "photo.l8").rename(out / "photo.jpg.l8")
+    assert run("encode", photos, "-o", out, "--skip-existing")[0] == 0
+    assert tree(out) == {"photo.jpg.l8", "photo.png.l8", "other.l8"}
+
+
+def test_a_file_that_is_no_blob_is_kept_unless_forced(run, album: Path) -> None:
+    out = album.parent / "out"
+    (album / "deep" / "bad.jpg").unlink()
+    out.mkdir()
+    (out / "one.l8").write_text("notes of mine")
+    code, _, err = run("encode", album, "-o", out)
+    text = f"{out / 'one.l8'} exists: leave it out with --skip-existing, or overwrite it with --force."
+    assert code == 1 and err == [f"latent8: {album / 'one.png'}: {text}"]
+    assert (out / "one.l8").read_text() == "notes of mine"
+    assert run("encode", album, "-o", out, "--force")[0] == 0 and inspect(out / "one.l8").width == 40
+
+
+def test_a_target_that_is_a_source_is_never_written(run, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for folder in (photos, out):
+        folder.mkdir()
+    Image.fromarray(gradient(20, 10)).save(photos / "photo.png")
+    before = (photos / "photo.png").read_bytes()
+    (out / "photo.l8").symlink_to(photos / "photo.png")
+    code, _, err = run("encode", photos, "-o", out, "--force")
+    assert code == 1 and err == [
+        f"latent8: {photos / 'photo.png'}: {out / 'photo.l8'} is an input itself: name another folder."
+    ]
+    assert (photos / "photo.png").read_bytes() == before
+
+
+def test_a_report_replaces_no_other_file(run, album: Path) -> None:
+    report = album.parent / "notes.csv"
+    report.write_text("mine")
+    command = ["encode", album, "-o", album.parent / "out", "--report", report]
+    code, _, err = run(*command)
+    text = f"{report} exists, and is no such report: name another file, or overwrite it with --force."
+    assert (code, err) == (2, [f"latent8: {text}"]) and report.read_text() == "mine"
+    assert run(*command, "--force")[0] == 1 and len(rows_of(report)) == 6
+    assert run(*command)[0] == 1 and len(rows_of(report)) == 6  # a report is replaced
+
+
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
@@ -219,7 +354,7 @@ def test_hidden_folders_are_left_out_and_unreadable_ones_fail(run, album: Path, 
     monkeypatch.setattr(os, "scandir", refusing)
     out = album.parent / "out"
     code, told, err = run("encode", album, "-o", out)
-    assert code == 1 and told == [f"{out}: 2 written, 0 skipped, 1 failed, 3 other files left alone"]
+    assert code == 1 and counts(told) == f"{out}: 2 written, 0 skipped, 1 failed, 3 other files left alone"
     assert len(err) == 1 and err[0].startswith(f"latent8: {album / 'deep'}: ")
     assert tree(out) == {"one.l8", "last.l8"}
 
@@ -249,6 +384,6 @@ def test_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
 
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{out}: {400 - len(blobs)} written, {len(blobs)} skipped, 0 failed\n"
+    assert counts([done.stdout]) == f"{out}: {400 - len(blobs)} written, {len(blobs)} skipped, 0 failed"
     assert tree(out) == {f"{index:03}.l8" for index in range(400)} | {others.name, new.name}
     assert {blob: blob.stat().st_mtime_ns for blob in blobs} == stamps

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TextIO, TypeVar
 
+from latent8.bulk.names import escaped
 from latent8.errors import Latent8Error
 from latent8.file_format.blob import Header
-from latent8.machine.disk import delete_partial_files, write_file
+from latent8.machine.disk import delete_partial_files, identity, write_file
 from latent8.machine.parallel import map_in_order
 
 WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
@@ -24,8 +25,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @dataclass(frozen=True)
 class Job:
+    """plain: the target that it has while no other file shares its stem; None where that is the target."""
+
     source: Path
     target: Path
+    plain: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,49 @@ def plan(
     """
     found, unreadable = files_below(folder, output)
     sources = [path for path in found if wanted(path) and not path.name.startswith(".")]
-    names = distinct_names({path: path.with_name(stem_of(path)) for path in sources})
-    jobs = [Job(path, output / f"{name.relative_to(folder)}{suffix}") for path, name in names.items()]
-    others = len(found) - len(jobs)
-    return jobs + [Job(path, output / f"{path.relative_to(folder)}{suffix}") for path in unreadable], others
+    stems = {path: path.with_name(stem_of(path)) for path in sources}
+
+    def target(name: Path) -> Path:
+        return output / f"{name.relative_to(folder)}{suffix}"
+
+    jobs = [
+        Job(path, target(name), None if name == stems[path] else target(stems[path]))
+        for path, name in distinct_names(stems).items()
+    ]
+    return jobs + [Job(path, target(path)) for path in unreadable], len(found) - len(jobs)
+
+
+def settle_names(jobs: list[Job], is_ours: Callable[[Path], bool]) -> tuple[list[Job], list[Outcome]]:
+    """Give results of an earlier run, when fewer files shared a stem, the names that they have now.
+
+    photo.l8 is of photo.jpg or of photo.jpeg, which has come since, and it has to become photo.jpg.l8. It is of the
+    one that has not changed since it was written (by ctime, which changes also when a file is copied or moved), if that
+    is one alone; else those files fail with a sentence that says what to do. Gives the jobs that are left, and the
+    failed ones. is_ours: whether a file is a result.
+    """
+    by_target = {job.target: job for job in jobs}
+    earlier: dict[Path, list[Job]] = {}
+    for job in jobs:
+        if job.plain and job.plain.exists() and is_ours(job.plain):
+            earlier.setdefault(job.plain, []).append(job)
+    unclear: dict[Job, str] = {}
+    for plain, sharing in earlier.items():
+        waiting = [job for job in sharing if not job.target.exists()]
+        waiting += [by_target[plain]] if plain in by_target else []
+        before = [job for job in waiting if not _changed_since(job.source, plain)]
+        if len(before) == 1:
+            os.rename(plain, before[0].target)
+        else:
+            names = " or ".join(str(job.target.name) for job in sharing)
+            text = f"{plain} is of one of several files with that stem: rename it to {names}, or delete it."
+            unclear |= dict.fromkeys(waiting or sharing, text)
+    left = [job for job in jobs if job not in unclear]
+    return left, [Outcome(job, FAILED, error=Latent8Error(text)) for job, text in unclear.items()]
+
+
+def _changed_since(source: Path, result: Path) -> bool:
+    found, written = source.stat(), result.stat().st_mtime_ns
+    return max(found.st_ctime_ns, found.st_mtime_ns) > written
 
 
 def distinct_names(names: dict[AnyPath, AnyPath]) -> dict[AnyPath, AnyPath]:
@@ -85,20 +128,24 @@ def convert_all(
     convert: Callable[[Path], bytes],
     is_large: Callable[[Path], bool],
     skip_existing: bool = False,
-    keep_existing: bool = False,
+    replaceable: Callable[[Path], bool] = lambda _: True,
 ) -> Iterator[Outcome]:
     """Convert and write each job's file, several at a time; first those that are skipped, then the others in order.
 
-    skip_existing: leave out what has a target already. keep_existing: such a target is an error instead, else it is
-    overwritten. Every file is written under a temporary name and renamed, so a run that is killed leaves whole files
-    only; what it left of one more goes with the next run. Raises OSError when the disk is full.
+    skip_existing: leave out what has a target already. replaceable: which targets that exist are overwritten; any
+    other is an error, and so is one that is a source itself. Every file is written under a temporary name and renamed,
+    so a run that is killed leaves whole files only; what it left of one more goes with the next run. Raises OSError
+    when the disk is full.
     """
-    todo = []
+    jobs, todo = list(jobs), []
+    sources = {identity(job.source) for job in jobs} - {None}
     for job in jobs:
-        exists = (skip_existing or keep_existing) and job.target.exists()
-        if exists and skip_existing:
+        exists = job.target.exists()
+        if exists and identity(job.target) in sources:
+            yield Outcome(job, FAILED, error=Latent8Error(f"{job.target} is an input itself: name another folder."))
+        elif exists and skip_existing:
             yield Outcome(job, SKIPPED)
-        elif exists:
+        elif exists and not replaceable(job.target) and not job.target.is_dir():
             text = f"{job.target} exists: leave it out with --skip-existing, or overwrite it with --force."
             yield Outcome(job, FAILED, error=Latent8Error(text))
         else:
@@ -121,8 +168,22 @@ def _written(job: Job, data: bytes) -> Outcome:
     return Outcome(job, WRITTEN, data)
 
 
+def n_bytes(path: Path) -> int:
+    """Size of a file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file starts as a Report does."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline(1000).rstrip() == ",".join(REPORT_COLUMNS)
+    except OSError:
+        return False
+
+
 class Report:
-    """A CSV file with a row for each outcome, written as they come."""
+    """A CSV file with a row for each outcome, written as they come; paths as `escaped` gives them."""
 
     def __init__(self, file: TextIO):
         self._file, self._rows = file, csv.DictWriter(file, REPORT_COLUMNS)
@@ -131,9 +192,9 @@ class Report:
     def add(self, outcome: Outcome, header: Header | None, message: str) -> None:
         """header: of the blob, where there is one. Sizes in bytes and pixels, bpp in bits per pixel."""
         job = outcome.job
-        row = {"source": job.source, "target": job.target, "result": outcome.result, "message": message}
-        row["source_bytes"] = job.source.stat().st_size if job.source.exists() else ""
-        row["bytes"] = len(outcome.data) or ""
+        row: dict[str, str | int | float] = {"result": outcome.result, "message": escaped(message)}
+        row |= {"source": escaped(job.source.as_posix()), "target": escaped(job.target.as_posix())}
+        row |= {"source_bytes": n_bytes(job.source) or "", "bytes": len(outcome.data) or ""}
         if header:
             row |= {"width": header.width, "height": header.height, "bpp": round(header.bpp, 4)}
         self._rows.writerow(row)

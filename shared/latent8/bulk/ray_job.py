@@ -22,14 +22,16 @@ import json
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from threading import Lock
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network but the cluster's own
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's way to start actors makes it warn
@@ -43,6 +45,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ray.data import ActorPoolStrategy, DataContext
 
 from latent8.bulk.folders import distinct_names
+from latent8.bulk.names import escaped, unescaped
 from latent8.codec import Codec
 from latent8.errors import BlobError, Latent8Error
 from latent8.evaluation.metrics import psnr
@@ -57,8 +60,8 @@ from latent8.zoo.settings import DEFAULTS, Settings
 PART = 256  # pictures in a file of the index, at most: what is done over, at most, when an actor is lost
 SCHEMA = pa.schema(
     {
-        "name": pa.string(),  # of the picture, below PHOTOS
-        "blob": pa.string(),  # below OUT/blobs; null where the picture could not be encoded
+        "name": pa.string(),  # of the picture, below PHOTOS, as `escaped` gives it
+        "blob": pa.string(),  # below OUT/blobs, of escaped names too; null where the picture could not be encoded
         "bytes": pa.int64(),  # of the blob
         "width": pa.int32(),  # as kept in the blob
         "height": pa.int32(),
@@ -168,7 +171,7 @@ class Encoder:
 
     def _row(self, pair: tuple[str, str]) -> dict[str, Any]:
         """Raises Latent8Error for a picture that cannot be read or encoded; OSError when storage does not answer."""
-        name, blob_name = pair
+        name, blob_name = unescaped(pair[0]), pair[1]
         try:
             data = self._source.read(name)
         except (FileNotFoundError, PermissionError) as error:
@@ -183,7 +186,7 @@ class Encoder:
                 blob = pack(*self._codec.analyse(picture, self._job.settings, stem))
                 self._output.write(f"blobs/{blob_name}", blob)
             header = inspect(blob)
-            row = {"name": name, "blob": blob_name, "bytes": len(blob), "bpp": header.bpp}
+            row = {"name": pair[0], "blob": blob_name, "bytes": len(blob), "bpp": header.bpp}
             if self._job.measure:
                 row["psnr"] = psnr(picture.rgb, self._codec.synthesise(*read(blob, self._job.max_pixels)).rgb)
             return row | {"width": header.width, "height": header.height}
@@ -233,7 +236,8 @@ def todo(job: Job) -> pa.Table:
             done |= set(rows["name"].to_pylist())
             taken |= {blob.lower() for blob in rows["blob"].drop_null().to_pylist()}
     stems = distinct_names({name: name.with_suffix("") for name in names})
-    blobs = [(str(name), f"{stem}.l8") for name, stem in stems.items() if str(name) not in done]
+    blobs = [(escaped(str(name)), escaped(f"{stem}.l8")) for name, stem in stems.items()]
+    blobs = [(name, blob) for name, blob in blobs if name not in done]
     # A blob in the index is another picture's, one that has gone, perhaps, since
     left = [(name, f"{name}.l8" if blob.lower() in taken else blob) for name, blob in blobs]
     return pa.table({"name": [name for name, _ in left], "blob": [blob for _, blob in left]}, schema=PART_SCHEMA)
@@ -273,13 +277,28 @@ def connect(address: str | None) -> None:
     """To the Ray cluster there, or to one that is started on this machine and ends with this process."""
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
+        with _named_in_utf8():
+            ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
     except (ConnectionError, ValueError) as error:
-        raise Latent8Error(f"There is no Ray cluster at {address}: {_brief(error)}.") from None
+        if address and not isinstance(error, UnicodeError):
+            raise Latent8Error(f"There is no Ray cluster at {address}: {_brief(error)}.") from None
+        raise Latent8Error(f"Ray cannot be started: {_brief(error)}.") from None
     except RuntimeError as error:  # of another version of Ray or Python, say
         raise Latent8Error(f"Ray cannot be used: {_brief(error)}.") from None
     DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _named_in_utf8() -> Iterator[None]:
+    """Ray tells its cluster the command line of the process, and cannot where an argument is not UTF-8."""
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        with mock.patch("ray._private.utils.get_entrypoint_name", lambda: escaped(" ".join(sys.argv))):
+            yield
+    else:
+        yield
 
 
 def run(job: Job, actors: int | None = None) -> Iterator[Totals]:

@@ -1,129 +1,142 @@
-"""Arguments of the command line."""
+"""What the commands' arguments have in common: the parser, groups of options, and the types of their values."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from latent8 import __version__
-from latent8.cli.library_arguments import add_library
-from latent8.exchange import SPACE_NAMES, SUFFIXES
 from latent8.limits import DEFAULT_MAX_PIXELS
-from latent8.zoo.latent_spaces import SPACES
 from latent8.zoo.registry import DEFAULT_MODEL
 from latent8.zoo.settings import DEFAULT_QUALITY
 
-_OWN = "or the folder or Hub repository of an AutoencoderTiny or AutoencoderKL of your own"
-_OWN_SPACE, _FILE_SPACE = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
+OWN_MODEL = "or the folder or Hub repository of an AutoencoderTiny or AutoencoderKL of your own"
+OWN_SPACE, FILE_SPACE = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
+UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+
+EXAMPLES = "examples:\n"
+
+Commands = argparse._SubParsersAction  # what a command adds itself to
+Run = Callable[[argparse.Namespace], int]
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as everything else here does, without the usage above it."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """`run` of what it parses is that of the command."""
-    whole = _Parser(prog="latent8", description="Pictures as small 8-bit latent blobs, and back.")
-    whole.add_argument("--version", action="version", version=f"latent8 {__version__}")
-    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+class _Help(argparse.HelpFormatter):
+    """Wraps text, but leaves examples as they are."""
 
-    encode = commands.add_parser("encode", help="pictures -> .l8 blobs")
-    _add_encoding(encode, f"see the command models; {_OWN}")
-    encode.add_argument("--png", action="store_true", help="write the latents as RGBA PNG, NAME.encoded.png")
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLES) else super()._fill_text(text, width, indent)
 
-    decode = commands.add_parser("decode", help=".l8 blobs, or latents in the formats of convert -> pictures")
-    decode.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {_OWN}")
-    decode.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
-    overwriting = decode.add_mutually_exclusive_group()
 
-    convert = commands.add_parser(
-        "convert", help="latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy"
+def parser(description: str, examples: Sequence[str]) -> tuple[Parser, Commands]:
+    """The whole command line, without commands -> the parser, and what commands add themselves to."""
+    whole = Parser(
+        prog="latent8",
+        description=description,
+        epilog=_epilog(examples),
+        formatter_class=_Help,
     )
-    convert.add_argument("--to", choices=SUFFIXES, required=True, help="format to write; what is read tells itself")
-
-    bulk = commands.add_parser("bulk", help="very many pictures -> .l8 blobs and an index, on Ray; see docs/BULK.md")
-    bulk.add_argument("source", metavar="PHOTOS", help="folder, or URL that fsspec knows")
-    bulk.add_argument("-o", "--output", required=True, metavar="OUT", help="likewise")
-    _add_encoding(bulk, "see the command models")
-    bulk.add_argument("--no-psnr", action="store_true", help="leave PSNR out of the index, and with it the decoding")
-    bulk.add_argument("--actors", type=positive, help="default: one for each GPU, or without any for each CPU")
-    bulk.add_argument("--address", help="of a Ray cluster (default: this machine alone)")
-
-    inspect = commands.add_parser("inspect", help="what a blob holds, without decoding it")
-    show = commands.add_parser("show", help="pictures of a blob's latents, and of where its bits go")
-
-    compare = commands.add_parser("compare", help="one blob with several decoders: seconds, and how far off each is")
-    compare.add_argument("file", type=Path, metavar="FILE")
-    compare.add_argument("--decoder", action="append", default=[], metavar="MODEL", help="one for each decoder")
-    compare.add_argument("--original", type=Path, metavar="PICTURE", help="adds PSNR, SSIM, MAE and MSE")
-    compare.add_argument("-o", "--output", type=Path, help="folder for the pictures and their differences")
-
-    add_library(commands, positive)
-
-    models = commands.add_parser("models", help="the models that blobs can name")
-
-    for command, group in ((encode, encode), (decode, overwriting)):
-        command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files, or one folder")
-        command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs or a folder's tree")
-        group.add_argument("--skip-existing", action="store_true", help="of a folder: go on where a run has stopped")
-        command.add_argument("--report", type=Path, metavar="CSV", help="of a folder: what became of each file")
-    for command in (convert, show):
-        command.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        command.add_argument("-o", "--output", type=Path, help="file, or folder for several inputs")
-    for group in (overwriting, convert, show):
-        group.add_argument("--force", action="store_true", help="overwrite files")
-    for command in (decode, convert):
-        command.add_argument(
-            "--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents"
-        )
-    inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    for command in (inspect, compare):
-        command.add_argument("--json", action="store_true", help="one JSON object a line")
-    for command in (encode, compare):
-        command.add_argument("--space", choices=SPACES, help=_OWN_SPACE)
-    decode.add_argument("--space", choices=SPACE_NAMES, help=f"{_FILE_SPACE}, and {_OWN_SPACE}")
-    convert.add_argument("--space", choices=SPACE_NAMES, help=_FILE_SPACE)
-    for command in (encode, decode, convert, bulk, show, compare):
-        command.add_argument("--max-pixels", type=positive, default=DEFAULT_MAX_PIXELS, help="limit for a picture")
-    for command in (encode, decode, show, compare):
-        command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
-
-    every = {"encode": encode, "decode": decode, "convert": convert, "bulk": bulk}
-    every |= {"inspect": inspect, "show": show, "compare": compare, "models": models}
-    for name, command in every.items():
-        command.set_defaults(run=runs[name])
-    return whole
+    whole.add_argument("--version", action="version", version=f"latent8 {__version__}")
+    return whole, whole.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
 
-def _add_encoding(command: argparse.ArgumentParser, models: str) -> None:
+def add_command(
+    commands: Commands, name: str, run: Run, summary: str, description: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    """A parser whose namespace has `run`. examples: whole command lines, for the end of its help."""
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=_epilog(examples),
+        formatter_class=_Help,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def add_output(command: argparse.ArgumentParser, what: str) -> argparse._MutuallyExclusiveGroup:
+    """-o, --force and -q; gives the group of --force, for what goes not with it."""
+    command.add_argument("-o", "--output", metavar="PATH", help=what)
+    overwriting = command.add_mutually_exclusive_group()
+    overwriting.add_argument("--force", action="store_true", help="overwrite files that exist")
+    add_quiet(command)
+    return overwriting
+
+
+def add_quiet(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-q", "--quiet", action="store_true", help="print errors alone: no progress, no summary")
+
+
+def add_folder(command: argparse.ArgumentParser, overwriting: argparse._MutuallyExclusiveGroup) -> None:
+    """Options for a folder as the one input."""
+    overwriting.add_argument("--skip-existing", action="store_true", help="for a folder: go on where a run has stopped")
+    command.add_argument("--report", metavar="CSV", help="for a folder: a table of what became of each file")
+
+
+def add_encoding(command: argparse.ArgumentParser, models: str) -> None:
+    """Options that decide what is in a blob."""
     command.add_argument("--model", default=DEFAULT_MODEL, help=models)
-    size = command.add_mutually_exclusive_group()
-    size.add_argument("--quality", type=_quality, help=f"of l8-photo, 1 to 100 (default: {DEFAULT_QUALITY})")
-    size.add_argument("--target-bytes", type=positive, help="of l8-photo: the largest blob of at most this size")
-    size.add_argument("--target-bpp", type=_bpp, help="of l8-photo: the same in bits per pixel")
-    size.add_argument("--levels", type=_levels, help="of the other models' quantiser, 16 to 256 (default: 256)")
-    command.add_argument("--longest-side", type=positive, help="shrink larger pictures to this many pixels")
+    group = command.add_argument_group("quality or size (one of these)")
+    size = group.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quality", type=whole_number(1, 100), metavar="1-100", help=f"of l8-photo (default: {DEFAULT_QUALITY})"
+    )
+    size.add_argument(
+        "--target-bytes", type=n_bytes, metavar="SIZE", help="of l8-photo: at most that large; 20000, 20k, 1.5M, 64KiB"
+    )
+    size.add_argument(
+        "--target-bpp", type=positive_number, metavar="BPP", help="of l8-photo: at most so many bits per pixel, as 0.25"
+    )
+    size.add_argument(
+        "--levels", type=whole_number(16, 256), metavar="16-256", help="of other models' quantiser (default: 256)"
+    )
+    command.add_argument(
+        "--longest-side", type=positive, metavar="PIXELS", help="shrink larger pictures to that width or height"
+    )
 
 
-def _levels(text: str) -> int:
-    if not text.isdigit() or not 16 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError("must be a whole number from 16 to 256")
+def add_max_pixels(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--max-pixels",
+        type=count,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="PIXELS",
+        help=f"largest picture that is taken, as 150M (default: {DEFAULT_MAX_PIXELS // 10**6}M)",
+    )
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Type of a whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not _is_whole(text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def positive(text: str) -> int:
+    if not _is_whole(text) or int(text) == 0:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
 
 
-def _quality(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 100")
-    return int(text)
-
-
-def _bpp(text: str) -> float:
+def positive_number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -133,7 +146,26 @@ def _bpp(text: str) -> float:
     return value
 
 
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
-    return int(text)
+def n_bytes(text: str) -> int:
+    """A size in bytes: 20000, 20k or 20kB (of 1,000), 1.5M, 64KiB (of 1,024)."""
+    return _scaled(text, "must be a size above 0, such as 20000, 20k, 1.5M or 64KiB", "b?")
+
+
+def count(text: str) -> int:
+    """A number of things: 150000000 or 150M."""
+    return _scaled(text, "must be a whole number above 0, such as 150000000 or 150M", "")
+
+
+def _scaled(text: str, message: str, unit: str) -> int:
+    found = re.fullmatch(rf"([0-9]{{1,15}}(?:\.[0-9]{{1,9}})?)([kmg]?i?){unit}", text.lower(), re.ASCII)
+    if found and found[2] in UNITS and int(float(found[1]) * UNITS[found[2]]) > 0:
+        return int(float(found[1]) * UNITS[found[2]])
+    raise argparse.ArgumentTypeError(message)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return EXAMPLES + "\n".join(f"  {example}" for example in examples)

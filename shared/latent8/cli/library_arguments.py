@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+
+from latent8.cli.arguments import Commands, add_command, positive
+
+DESCRIPTION = """\
+A library of latents: pictures found by what they look like, in a folder or on a Qdrant server. Each verb has its own
+--help."""
+EXAMPLES = (
+    "latent8 library add photos.library holiday            photos and blobs of a folder",
+    "latent8 library search photos.library beach.jpg -k 9  the nine pictures most like this one",
+)
 
 
-def add_library(commands: argparse._SubParsersAction, positive: Callable[[str], int]) -> None:
-    """Add the command `library` with its verbs; positive: type of a whole number above 0."""
-    library = commands.add_parser("library", help="a library of latents: pictures found by what they look like")
+def add_to(commands: Commands) -> None:
+    """Add the command `library` with its verbs."""
+    summary = "a library of latents: pictures found by what they look like"
+    library = add_command(commands, "library", _run, summary, DESCRIPTION, EXAMPLES)
     verbs = library.add_subparsers(required=True, metavar="VERB")
     where = "folder of the library, or URL of a Qdrant server's collection (http://host:6333/name)"
 

@@ -1,31 +1,52 @@
-"""Files written all or nothing."""
+"""Files written all or nothing, and what stands where one is to be written."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
+import stat
 import time
 from pathlib import Path
 
 _PARTIAL, _PARTIAL_SECONDS = re.compile(r"\.[0-9a-f]{16}\.partial"), 60  # of a file that is being written
+_DESCRIPTORS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # what was opened there is to be written into
 
 
 def write_file(target: str | os.PathLike, data: bytes) -> None:
     """Write all or nothing: into a temporary name, then renamed. OSError names the target.
 
-    The temporary name is another each time: two runs that write the same file must not write into each other's.
+    A file that is replaced keeps its mode and its owner; a link is followed and stays. Devices and pipes are written
+    into. The temporary name is another each time: two runs that write the same file must not write into each other's.
     """
-    partial = Path(target).parent / f".{secrets.token_hex(8)}.partial"
     try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
+        if is_special(target):
+            with open(target, "wb") as file:
+                file.write(data)
+        else:
+            _replace(Path(os.path.realpath(target)), data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(target)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+
+
+def is_special(target: str | os.PathLike) -> bool:
+    """Whether something stands there that is no regular file and no folder: a device, a pipe, an open descriptor."""
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or os.path.abspath(target).startswith(_DESCRIPTORS)
+
+
+def identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    """What two names of one regular file have in common, links among them; None where there is no such file."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a name that holds a zero byte
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
 def delete_partial_files(folder: Path) -> None:
@@ -34,3 +55,26 @@ def delete_partial_files(folder: Path) -> None:
         with contextlib.suppress(OSError):  # renamed or deleted since it was listed
             if _PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime > _PARTIAL_SECONDS:
                 path.unlink()
+
+
+def _replace(target: Path, data: bytes) -> None:
+    partial = target.parent / f".{secrets.token_hex(8)}.partial"
+    try:
+        partial.write_bytes(data)
+        with contextlib.suppress(FileNotFoundError):
+            _take_over(target, partial)
+        os.replace(partial, target)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _take_over(target: Path, partial: Path) -> None:
+    """Give the new file the mode and owner of the one that it replaces. Raises PermissionError for a read-only one."""
+    found = target.stat()
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):  # only an administrator may give files away
+            os.chown(partial, found.st_uid, found.st_gid)
+    os.chmod(partial, stat.S_IMODE(found.st_mode))

@@ -17,11 +17,7 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
 
     JPEG has no transparency: the picture is laid on white.
     """
-    name = Image.registered_extensions().get(suffix.lower())
-    if name is None or name not in Image.SAVE:
-        raise PictureError(
-            f"No picture can be written as {suffix or 'a name without ending'}: use .png, .webp or .jpg."
-        )
+    name = require_format(suffix)
     if name == "JPEG" and image.mode == "RGBA":
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
@@ -32,3 +28,13 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
     except (OSError, ValueError) as error:
         raise PictureError(f"The picture cannot be written as {suffix} ({error}): use .png.") from None
     return buffer.getvalue()
+
+
+def require_format(suffix: str) -> str:
+    """Ending, ".webp" say -> Pillow's name of the format. Raises PictureError for one that cannot be written."""
+    name = Image.registered_extensions().get(suffix.lower())
+    if name is None or name not in Image.SAVE:
+        raise PictureError(
+            f"No picture can be written as {suffix or 'a name without ending'}: use .png, .webp or .jpg."
+        )
+    return name
