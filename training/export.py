@@ -1,5 +1,6 @@
 """Checkpoint -> folder that `from_pretrained` loads: config.json, fp16 safetensors.
 
+python -m training.export runs/vae weights/vae
 python -m training.export runs/tiny/checkpoint.pt shared/latent8/weights/l8-tiny
 python -m training.export runs/photo/checkpoint.pt shared/latent8/weights/l8-photo --model l8-photo
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import pickle
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,11 @@ from latent8.l8_photo import layers as hp
 from latent8.zoo.registry import model_named
 from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
 from training.photos import open_rgb, photo_files
+from training.task import TrainingError
 
 TRAINED = ("l8-tiny", "l8-photo")  # names in the registry
 DEFAULT_REALISM = 0.5
+AUTOENCODERS = {"vae": "AutoencoderKL", "vq": "VQModel"}  # classes of diffusers, built by what a checkpoint states
 PRIOR_WEIGHT = 30.0  # symbols that the assumed distribution counts for beside those found
 FROM_FOLDER: dict[str, Any] = {  # for from_pretrained
     "use_safetensors": True,
@@ -155,8 +160,54 @@ def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(own).reshape(shape), torch.from_numpy(hyper).reshape(shape)
 
 
+def export_autoencoder(checkpoint: Path, folder: Path) -> None:
+    """Write the EMA weights of a `vae` or `vq`. Raises TrainingError for a checkpoint of neither, or a damaged one."""
+    import diffusers
+
+    state = load_checkpoint(checkpoint)
+    architecture = state.get("architecture", {})
+    if architecture.get("model") not in AUTOENCODERS:
+        raise TrainingError(f"{checkpoint} is of no {' or '.join(AUTOENCODERS)}.")
+    part = "autoencoder."
+    weights = {name[len(part) :]: tensor for name, tensor in state["ema"].items() if name.startswith(part)}
+    try:
+        autoencoder = getattr(diffusers, AUTOENCODERS[architecture["model"]]).from_config(architecture["config"])
+        autoencoder.load_state_dict(weights)
+        deviation = state["ema"]["latent_deviation"].item()
+    except (RuntimeError, TypeError, ValueError, KeyError):
+        raise TrainingError(f"The weights of {checkpoint} do not fit the architecture that it states.") from None
+    if not (math.isfinite(deviation) and deviation > 0):
+        raise TrainingError(f"The latents of {checkpoint} have a deviation of {deviation}: train it again.")
+    autoencoder.register_to_config(scaling_factor=float(f"{1 / deviation:.5g}"))
+    autoencoder.half().save_pretrained(folder)
+
+
+def checkpoint_in(place: Path) -> Path:
+    """A run's folder, or its checkpoint.pt -> the latter. Raises TrainingError where there is none."""
+    path = place / "checkpoint.pt" if place.is_dir() else place
+    if not path.is_file():
+        raise TrainingError(f"There is no checkpoint {path}: give the folder of a training, or its checkpoint.pt.")
+    return path
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Raises TrainingError where the file is no checkpoint of this trainer; runs no code from it."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError):
+        raise TrainingError(f"{path} is damaged, or no checkpoint of training.train.") from None
+    if not (isinstance(state, dict) and isinstance(state.get("ema"), dict)):
+        raise TrainingError(f"{path} is no checkpoint of training.train.")
+    return state
+
+
+def model_in(checkpoint: Path) -> str | None:
+    """The --model that a checkpoint is of, None where it was made before they stated it."""
+    return load_checkpoint(checkpoint).get("architecture", {}).get("model")
+
+
 def ema_weights(checkpoint: Path) -> dict[str, Tensor]:
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
+    return load_checkpoint(checkpoint)["ema"]
 
 
 def fixed_point(x: Tensor | None, fractional_bits: int, dtype: torch.dtype) -> Tensor:
@@ -198,18 +249,20 @@ def symmetric_table_counts(weights: Tensor) -> Tensor:
 
 
 def export_as(model: str, checkpoint: Path, folder: Path, photos: Path | None = None) -> None:
-    """Export what is one of TRAINED; photos are for l8-photo alone."""
-    if model == "l8-photo":
+    """Export what is one of TRAINED or AUTOENCODERS; photos are for l8-photo alone."""
+    if model in AUTOENCODERS:
+        export_autoencoder(checkpoint, folder)
+    elif model == "l8-photo":
         export_photo(checkpoint, folder, photos)
     else:
         export(checkpoint, folder)
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt, or the folder of the training")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", choices=TRAINED, default="l8-tiny")
+    parser.add_argument("--model", choices=TRAINED, help="of checkpoints that do not state it (default: l8-tiny)")
     parser.add_argument("--photos", type=Path, help="of l8-photo: count the entropy tables from this folder's symbols")
     parser.add_argument(
         "--only-synthesis",
@@ -218,14 +271,23 @@ if __name__ == "__main__":
         help="of l8-photo: all but the synthesis from this folder's weights",
     )
     parser.add_argument("--default-realism", type=float, default=DEFAULT_REALISM, help="of l8-photo, 0 to 1")
-    args = parser.parse_args()
-    if args.model != "l8-photo" and args.only_synthesis:
-        parser.error("--only-synthesis is for l8-photo")
+    args = parser.parse_args(argv)
     if not 0 <= args.default_realism <= 1:
         parser.error(f"--default-realism must be from 0 to 1, not {args.default_realism:g}")
-    if args.only_synthesis:
-        export_synthesis(args.checkpoint, args.folder, args.only_synthesis, args.default_realism)
-    elif args.model == "l8-photo":
-        export_photo(args.checkpoint, args.folder, args.photos, realism=args.default_realism)
-    else:
-        export(args.checkpoint, args.folder)
+    try:
+        checkpoint = checkpoint_in(args.checkpoint)
+        model = model_in(checkpoint) or args.model or "l8-tiny"
+        if args.only_synthesis and model != "l8-photo":
+            parser.error("--only-synthesis is for l8-photo")
+        if args.only_synthesis:
+            export_synthesis(checkpoint, args.folder, args.only_synthesis, args.default_realism)
+        elif model == "l8-photo":
+            export_photo(checkpoint, args.folder, args.photos, realism=args.default_realism)
+        else:
+            export_as(model, checkpoint, args.folder)
+    except (TrainingError, OSError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

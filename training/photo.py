@@ -32,6 +32,7 @@ from latent8.l8_photo.layers import (
 )
 from training import ms_ssim
 from training.lpips import LPIPS
+from training.task import Architecture, Task
 
 LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00012, 0.063  # of the first and the last level
 MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
@@ -51,13 +52,16 @@ BitsSaved = Callable[[Tensor, Tensor, Tensor], Tensor]
 COARSE_WEIGHT = 2.0  # of the squared errors at 1/4 and at 1/8 size
 
 
-class PhotoTask:
+class PhotoTask(Task):
     columns = ("psnr_db", "bpp", "hyper_bpp", "lpips", "ms_ssim")
     multiple = 64
 
     def __init__(self, lpips: LPIPS | None, lpips_weight: float, ms_ssim_weight: float = 0.0):
         self.lpips, self.lpips_weight, self.ms_ssim_weight = lpips, lpips_weight, ms_ssim_weight
-        self.perceptual = True  # whether LPIPS counts yet
+
+    @property
+    def architecture(self) -> Architecture:
+        return {"model": "l8-photo"}
 
     def new_model(self) -> nn.Module:
         lambdas = trade(torch.arange(N_LEVELS, dtype=torch.float32))
@@ -108,6 +112,10 @@ class PhotoTask:
         for t in (1.5, 4.5):
             rows.append(forward(model, photos, torch.full((len(photos),), t, device=photos.device))[0])
         return rows
+
+    def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
+        assert isinstance(model, Hyperprior)
+        return model.analysis(photos)
 
 
 def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:

@@ -20,6 +20,7 @@ from latent8.l8_photo.model import LOWEST_LEVEL, N_BANDS
 from training import ms_ssim
 from training.lpips import LPIPS
 from training.photo import MIDDLE_LAMBDA, enlarged, latents, photo_optimisers, shifted, trade
+from training.task import Architecture, Task
 from training.wasserstein import wasserstein_distortion
 from training.weights import bundled_tables
 
@@ -29,7 +30,7 @@ COARSE_SIZES = (4, 8, 16)
 WASSERSTEIN_EVERY, WASSERSTEIN_SIDE = 2, 128  # steps, pixels: VGG16 takes most of the time
 
 
-class ReadingsTask:
+class ReadingsTask(Task):
     """`tables`: a folder of weights whose entropy tables say how latents are rounded.
 
     Without the networks of LPIPS their parts of the loss are left out.
@@ -40,11 +41,14 @@ class ReadingsTask:
 
     def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None):
         self.alexnet, self.vgg16 = alexnet, vgg16
-        self.perceptual = True  # as the trainer sets it for other tasks; here the realism says what counts
         counts = bundled_tables(tables).double()
         costs = -(counts / counts.sum(-1, keepdim=True)).log2()
         self._saved = costs.diff(dim=-1, prepend=costs[..., :1]).float()  # [bands, scales, symbols]
         self._step = 0
+
+    @property
+    def architecture(self) -> Architecture:
+        return {"model": "l8-photo"}
 
     def new_model(self) -> nn.Module:
         model = hp.Hyperprior().requires_grad_(False)
@@ -116,6 +120,10 @@ class ReadingsTask:
             y = latents(model, photos, level, self.bits_saved).y
             rows += [model.synthesis(y, level, torch.full_like(level, realism)) for realism in (0.0, 1.0)]
         return rows
+
+    def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
+        assert isinstance(model, hp.Hyperprior)
+        return model.analysis(photos)
 
 
 def patch(side: int, *pictures: Tensor) -> list[Tensor]:

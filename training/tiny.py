@@ -10,18 +10,22 @@ from torch import Tensor, nn
 from training.lpips import LPIPS
 from training.network import LATENT_MAGNITUDE, TinyAutoencoder
 from training.optimiser import make_optimisers
+from training.task import Architecture, Task
 
 MSE_WEIGHT = 400.0  # about 1 at 26 dB, so that the LPIPS weight reads as a share
 
 
-class TinyTask:
+class TinyTask(Task):
     columns = ("psnr_db", "lpips", "latent_std")
     multiple = 8  # a crop's side must be one of it
 
     def __init__(self, lpips: LPIPS | None, lpips_weight: float, ms_ssim_weight: float = 0.0):
         assert not ms_ssim_weight  # l8-photo alone is trained with it
         self.lpips, self.lpips_weight = lpips, lpips_weight
-        self.perceptual = True  # whether LPIPS counts yet
+
+    @property
+    def architecture(self) -> Architecture:
+        return {"model": "l8-tiny"}
 
     def new_model(self) -> nn.Module:
         return TinyAutoencoder()
@@ -52,3 +56,7 @@ class TinyTask:
         output, z = model(photos)
         latents = (z.float() / (2 * LATENT_MAGNITUDE) + 0.5)[:, :3]
         return [photos, nn.functional.interpolate(latents, size=photos.shape[-2:]), output]
+
+    def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
+        assert isinstance(model, TinyAutoencoder)
+        return model.encoder(photos)

@@ -1,7 +1,9 @@
-"""Train l8-tiny or l8-photo on a folder of photos, within a budget of minutes or steps. See training/README.md.
+"""Train an autoencoder on a folder of photos, within a budget of minutes or steps. See training/README.md.
 
     python -m training.train PHOTOS --out runs/tiny --minutes 120 --lpips alexnet.npz
     python -m training.train PHOTOS --model l8-photo --out runs/photo --minutes 120 --lr 3e-4
+    python -m training.train PHOTOS --model vae --out runs/vae --minutes 60 --width 32 --stages 4
+    python -m training.train --config vq.yaml
 
 Run the same command again to resume; a larger --minutes goes on from where the last budget ended.
 """
@@ -11,29 +13,27 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import functools
 import math
 import os
 import sys
 import time
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, TextIO
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from training.lpips import LPIPS
-from training.ms_ssim import MIN_SIDE
-from training.photo import PhotoTask
+from training import config, watch
+from training.export import load_checkpoint
+from training.options import parse_args
 from training.photos import CropSource, photo_files
-from training.readings import ReadingsTask
-from training.tiny import TinyTask
-from training.weights import photo_weights
+from training.task import TrainingError
+from training.tasks import channels_last, differences, start_weights, task_of
 
-TASKS: dict[str, type[TinyTask] | type[PhotoTask]] = {"l8-tiny": TinyTask, "l8-photo": PhotoTask}
-Task = TinyTask | PhotoTask | ReadingsTask
-LOG_EVERY, SAVE_EVERY = 50, 500  # steps
-M = TypeVar("M", bound=nn.Module)
+LOG_EVERY = 50  # steps
 
 
 class SpikeGuard:
@@ -74,15 +74,22 @@ class Trainer:
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         self.optimisers = self.task.optimisers(self.model, args.lr)
         self.guard = SpikeGuard()
+        self.board = new_board(args)
         self.step, self.seconds = 0, 0.0
         args.out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = args.out / "checkpoint.pt"
         if self.checkpoint.exists():
-            self.load_state(torch.load(self.checkpoint, map_location=self.device, weights_only=True))
+            self.resume()
             print(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes", flush=True)
         elif args.start_from or args.start_from_weights:
-            for model in (self.model, self.ema):
-                model.load_state_dict(start_weights(args, self.device))
+            start = start_weights(args, self.device)
+            try:
+                for model in (self.model, self.ema):
+                    model.load_state_dict(start)
+            except RuntimeError:
+                raise TrainingError(
+                    f"{args.start_from or args.start_from_weights} is of another architecture: take its options."
+                ) from None
         self.good_state = copy.deepcopy(self.state())
 
     def state(self) -> dict:
@@ -92,7 +99,22 @@ class Trainer:
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
             "seconds": self.seconds,
+            "architecture": self.task.architecture,
         }
+
+    def resume(self) -> None:
+        """Raises TrainingError where the checkpoint is of another model than the options ask for."""
+        state = load_checkpoint(self.checkpoint, self.device)
+        different = differences(state.get("architecture", {}), self.task.architecture)
+        wrong = f"{self.checkpoint} is of another architecture"
+        if different:
+            raise TrainingError(f"{wrong}, with {different}: take its options, or another --out.")
+        try:
+            self.load_state(state)
+        except (RuntimeError, ValueError, KeyError):  # other weights, or other optimisers
+            raise TrainingError(
+                f"{wrong} than --model {self.args.model}: take its options, or another --out."
+            ) from None
 
     def load_state(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
@@ -102,9 +124,24 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
+        """Raises OSError where there is no room; the old checkpoint is then whole, as after a killed run."""
         partial = self.checkpoint.with_suffix(".partial")
-        torch.save(self.state(), partial)
-        os.replace(partial, self.checkpoint)  # a killed run leaves the old checkpoint whole
+        try:
+            torch.save(self.state(), partial)
+            os.replace(partial, self.checkpoint)
+        except (OSError, RuntimeError) as error:  # what torch raises when it cannot write
+            partial.unlink(missing_ok=True)
+            reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
+            raise OSError(f"checkpoint.pt could not be written ({reason})") from None
+
+    def unless_full(self, write: Callable[[], object]) -> bool:
+        """Whether it could be written. A full disk is told, and does not end the training: it may get room again."""
+        try:
+            write()
+        except OSError as error:
+            print(f"\n{error}: free some space in {self.args.out}. The training goes on.", flush=True)
+            return False
+        return True
 
     def half_precision(self) -> torch.autocast:
         """bf16 where it is fast: on a GPU, and on a CPU with AMX (AVX-512's bf16 is slower than float32)."""
@@ -139,6 +176,7 @@ class Trainer:
             decay = min(0.999, (1 + self.step) / (10 + self.step))
             for average, parameter in zip(self.ema.parameters(), self.model.parameters(), strict=True):
                 average.lerp_(parameter.detach(), 1 - decay)
+            self.task.after_step(self.model, self.ema)
         elif self.guard.must_go_back():
             print(f"\nloss spike at step {self.step}: back to step {self.good_state['step']}", flush=True)
             seconds = self.seconds
@@ -151,19 +189,50 @@ class Trainer:
 
     @torch.no_grad()
     def write_grid(self, photos: Tensor) -> None:
-        """Originals and what the averaged weights make of them, one row each."""
+        """Originals and what the averaged weights make of them, one row each; and the task's own pictures."""
         with self.half_precision():
-            rows = self.task.grid(self.ema, photos)
+            named = {"grid": self.task.grid(self.ema, photos), **self.task.pictures(self.ema, photos)}
+        for name, rows in named.items():
+            self.write_rows(name, rows)
+
+    def write_rows(self, name: str, rows: list[Tensor]) -> None:
         strips = [torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in rows]
         pixels = torch.cat(strips, dim=1).mul(255).round().byte().permute(1, 2, 0)
-        Image.fromarray(pixels.cpu().numpy()).save(self.args.out / "grid.png")
+        Image.fromarray(pixels.cpu().numpy()).save(self.args.out / f"{name}.png")
+
+    def new_watcher(self) -> watch.Watcher | None:
+        """Keeps how fixed pictures fare, where that is wanted."""
+        args = self.args
+        if not args.watch:
+            return None
+        folder = args.validation or args.photos
+        watched = watch.watched_pictures(folder, args.crop, args.watch)
+        told = watch.about_classes(watched.classes, folder)
+        if told:
+            print(told, flush=True)
+        watcher = watch.Watcher(self.task, watched, args.out)
+        watcher.load(self.step)
+        return watcher
+
+    def look(self, watcher: watch.Watcher | None) -> None:
+        if watcher:
+            with self.half_precision():
+                watcher.look(self.ema, self.step)
 
     def run(self) -> None:
         args = self.args
         crops = CropSource(
-            photo_files(args.photos), args.crop, args.batch, seed=args.seed + self.step, drawn=args.drawn
+            photo_files(args.photos),
+            args.crop,
+            args.batch,
+            seed=args.seed + self.step,
+            zoom_out=args.zoom_out,
+            drawn=args.drawn,
         )
         grid_photos = crops.next()[:8].to(self.device)
+        config.keep(args.out / "config.yaml", args)
+        watcher = self.new_watcher()
+        self.look(watcher)
         columns = ["step", "minutes", "loss", *self.task.columns, "learning_rate", "skipped"]
         log_path = args.out / "log.csv"
         new_log = not log_path.exists()
@@ -187,17 +256,36 @@ class Trainer:
                     minutes = self.seconds / 60
                     figures = {name: f"{value:.6g}" for name, value in mean.items()}
                     counts = {"step": self.step, "minutes": f"{minutes:.2f}", "skipped": self.guard.skipped}
-                    log.writerow({**counts, **figures})
-                    log_file.flush()
+                    self.unless_full(functools.partial(write_row, log, log_file, {**counts, **figures}))
+                    if self.board:
+                        for name, value in mean.items():
+                            self.board.add_scalar(name, value, self.step)
                     self.show_progress(mean, minutes)
                     found = {}
+                if watcher and self.step % args.watch_every == 0:
+                    self.look(watcher)
                 if self.step % args.save_every == 0:
-                    self.save()
-                    self.write_grid(grid_photos)
+                    self.unless_full(self.save)
+                    self.unless_full(lambda: self.write_pictures(grid_photos, watcher))
                     self.good_state = copy.deepcopy(self.state())
-        self.save()
-        self.write_grid(grid_photos)
+        self.look(watcher)
+        saved = self.unless_full(self.save)
+        self.unless_full(lambda: self.write_pictures(grid_photos, watcher, last=True))
+        if not saved:
+            raise TrainingError(f"The end of this run is not saved, for want of room in {args.out}: run it again.")
         print(f"\ndone: {self.step} steps, {self.seconds / 60:.1f} minutes, {self.checkpoint}", flush=True)
+
+    def write_pictures(self, photos: Tensor, watcher: watch.Watcher | None, last: bool = False) -> None:
+        """All that is looked at; the animations, which take seconds, at the end alone."""
+        self.write_grid(photos)
+        if watcher:
+            watcher.save()
+        if not find_spec("matplotlib"):
+            print("latent-space.webp and curves.png need matplotlib: pip install matplotlib", flush=True)
+        elif last and watcher:
+            watch.draw(self.args.out, self.args.gif)
+        else:
+            watch.draw_curves(self.args.out / "log.csv", self.args.out / "curves.png")
 
     def show_progress(self, mean: dict[str, float], minutes: float) -> None:
         done = int(30 * self.progress())
@@ -205,24 +293,10 @@ class Trainer:
         line = f"[{bar}] {minutes:6.1f} min  step {self.step}  loss {mean['loss']:.3f}"
         line += f"  {mean['psnr_db']:.2f} dB  LPIPS {mean['lpips']:.3f}"
         line += f"  {mean['bpp']:.3f} bpp" if "bpp" in mean else ""
+        line += f"  KL {mean['kl']:.2f}" if "kl" in mean else ""
+        line += f"  {mean['perplexity']:.0f} codes" if "perplexity" in mean else ""
         end = "\r" if sys.stdout.isatty() else "\n"
         print(line, end=end, flush=True)
-
-
-def task_of(args: argparse.Namespace, device: torch.device) -> Task:
-    def network(weights: Path | None) -> LPIPS | None:
-        return channels_last(LPIPS(weights).to(device)) if weights else None
-
-    if args.only_synthesis:
-        return ReadingsTask(args.start_from_weights, network(args.lpips), network(args.vgg16))
-    return TASKS[args.model](network(args.lpips), args.lpips_weight, args.ms_ssim_weight)
-
-
-def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:
-    """Of the checkpoint, or the exported weights, that a new run begins with."""
-    if args.start_from:
-        return torch.load(args.start_from, map_location=device, weights_only=True)["ema"]
-    return photo_weights(args.start_from_weights).state_dict()
 
 
 def known_mean(values: list[float]) -> float:
@@ -231,59 +305,31 @@ def known_mean(values: list[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def channels_last(module: M) -> M:
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def new_board(args: argparse.Namespace) -> Any:
+    """TensorBoard's writer where it is asked for. Raises TrainingError where it is not installed."""
+    if not args.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError("--tensorboard needs TensorBoard: pip install tensorboard.") from None
+    return SummaryWriter(args.out / "tensorboard")
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of photos, searched with its subfolders")
-    parser.add_argument("--model", choices=list(TASKS), default="l8-tiny")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt, log.csv and grid.png")
-    parser.add_argument("--minutes", type=float, default=120, help="training time in all, earlier runs included")
-    parser.add_argument("--schedule-steps", type=int, help="steps in all, in place of --minutes")
-    parser.add_argument("--steps", type=int, help="stop earlier, at this step")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--save-every", type=int, default=SAVE_EVERY, help="steps between checkpoints")
-    parser.add_argument("--drawn", type=float, default=0.0, help="share of crops that are text, lines, screenshots")
-    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
-    parser.add_argument("--lpips-weight", type=float, default=2.0)
-    parser.add_argument("--lpips-from", type=float, default=0.0, help="share of the budget that goes by without LPIPS")
-    parser.add_argument("--ms-ssim-weight", type=float, default=0.0, help="of l8-photo: what 1 - MS-SSIM counts")
-    parser.add_argument(
-        "--start-from", type=Path, help="checkpoint.pt of another run, whose averaged weights to start from"
-    )
-    text = "folder of exported weights of l8-photo to start from, such as shared/latent8/weights/l8-photo"
-    parser.add_argument("--start-from-weights", type=Path, help=text)
-    text = "of l8-photo: train how bitstreams of --start-from-weights are read, and leave the bits as they are"
-    parser.add_argument("--only-synthesis", action="store_true", help=text)
-    parser.add_argument("--vgg16", type=Path, help="weights from training.lpips_weights, for --only-synthesis")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    multiple = TASKS[args.model].multiple
-    if args.crop % multiple or args.crop < 32:
-        parser.error(f"--crop must be a multiple of {multiple}, at least 32")
-    if args.ms_ssim_weight and (args.model != "l8-photo" or args.crop < MIN_SIDE):
-        parser.error(f"--ms-ssim-weight is for l8-photo, with a --crop of at least {MIN_SIDE}")
-    if args.start_from_weights and args.model != "l8-photo":
-        parser.error("--start-from-weights is for l8-photo")
-    if args.start_from_weights and args.start_from:
-        parser.error("give either --start-from or --start-from-weights")
-    if args.only_synthesis and not args.start_from_weights:
-        parser.error("--only-synthesis needs --start-from-weights: the weights whose bitstreams are to be read")
-    if args.only_synthesis and args.crop < MIN_SIDE:
-        parser.error(f"--only-synthesis needs a --crop of at least {MIN_SIDE}")
-    if args.vgg16 and not args.only_synthesis:
-        parser.error("--vgg16 is for --only-synthesis")
-    if not 0 <= args.drawn <= 1:
-        parser.error(f"--drawn must be from 0 to 1, not {args.drawn:g}")
-    return args
+def write_row(log: csv.DictWriter, file: TextIO, row: dict[str, object]) -> None:
+    log.writerow(row)
+    file.flush()
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv, __doc__)
+    try:
+        Trainer(args).run()
+    except (TrainingError, OSError, ValueError) as error:
+        sys.exit(f"training.train: {error}")
 
 
 if __name__ == "__main__":
     # The momentum of weights that no longer get a gradient sinks into denormal numbers, which CPUs multiply slowly.
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
-    Trainer(parse_args()).run()
+    main()

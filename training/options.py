@@ -1,0 +1,104 @@
+"""The command line of training.train, and the config file that may stand for it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from training import autoencoders, config
+from training.ms_ssim import MIN_SIDE
+from training.task import TrainingError
+from training.tasks import AUTOENCODERS, TASKS
+
+SAVE_EVERY = 500  # steps
+
+
+def parse_args(argv: list[str] | None = None, description: str | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, nargs="?", help="folder of photos, searched with its subfolders")
+    parser.add_argument("--config", type=Path, help="YAML file of these options; those given beside it count more")
+    parser.add_argument("--model", choices=[*TASKS, *AUTOENCODERS], default="l8-tiny")
+    parser.add_argument("--out", type=Path, help="folder for checkpoint.pt, log.csv, grid.png and other pictures")
+    parser.add_argument("--minutes", type=float, default=120, help="training time in all, earlier runs included")
+    parser.add_argument("--schedule-steps", type=int, help="steps in all, in place of --minutes")
+    parser.add_argument("--steps", type=int, help="stop earlier, at this step")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--save-every", type=int, default=SAVE_EVERY, help="steps between checkpoints")
+    parser.add_argument("--drawn", type=float, default=0.0, help="share of crops that are text, lines, screenshots")
+    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels")
+    parser.add_argument("--zoom-out", type=float, default=1.5, help="crops cover up to so many times their own side")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
+    parser.add_argument("--lpips-weight", type=float, default=2.0)
+    parser.add_argument("--lpips-from", type=float, default=0.0, help="share of the budget that goes by without LPIPS")
+    parser.add_argument("--ms-ssim-weight", type=float, default=0.0, help="of l8-photo: what 1 - MS-SSIM counts")
+    parser.add_argument(
+        "--start-from", type=Path, help="checkpoint.pt of another run, whose averaged weights to start from"
+    )
+    text = "folder of exported weights of l8-photo to start from, such as shared/latent8/weights/l8-photo"
+    parser.add_argument("--start-from-weights", type=Path, help=text)
+    text = "of l8-photo: train how bitstreams of --start-from-weights are read, and leave the bits as they are"
+    parser.add_argument("--only-synthesis", action="store_true", help=text)
+    parser.add_argument("--vgg16", type=Path, help="weights from training.lpips_weights, for --only-synthesis")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--watch", type=int, default=200, help="pictures for latent-space.webp and progress.webp, or 0")
+    parser.add_argument("--watch-every", type=int, default=250, help="steps between two of their frames")
+    parser.add_argument("--validation", type=Path, help="folder of pictures to watch (default: some of the photos)")
+    parser.add_argument("--gif", action="store_true", help="GIF animations too")
+    parser.add_argument("--tensorboard", action="store_true", help="log to OUT/tensorboard too")
+    autoencoders.add_arguments(parser)
+    args = read(parser, argv)
+    check(args, parser)
+    if args.model in AUTOENCODERS:
+        try:
+            AUTOENCODERS[args.model].check(args)
+        except TrainingError as error:
+            parser.error(str(error))
+    return args
+
+
+def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ends with a sentence for options that do not go together."""
+    for name in ("batch", "watch_every", "save_every"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(args, name)}")
+    if not 1 <= args.zoom_out <= 100:
+        parser.error(f"--zoom-out must be from 1 to 100, not {args.zoom_out:g}")
+    if args.model in TASKS:
+        multiple = TASKS[args.model].multiple
+        if args.crop % multiple or args.crop < 32:
+            parser.error(f"--crop must be a multiple of {multiple}, at least 32")
+    if args.ms_ssim_weight and (args.model != "l8-photo" or args.crop < MIN_SIDE):
+        parser.error(f"--ms-ssim-weight is for l8-photo, with a --crop of at least {MIN_SIDE}")
+    if args.start_from_weights and args.model != "l8-photo":
+        parser.error("--start-from-weights is for l8-photo")
+    if args.start_from_weights and args.start_from:
+        parser.error("give either --start-from or --start-from-weights")
+    if args.only_synthesis and not args.start_from_weights:
+        parser.error("--only-synthesis needs --start-from-weights: the weights whose bitstreams are to be read")
+    if args.only_synthesis and args.crop < MIN_SIDE:
+        parser.error(f"--only-synthesis needs a --crop of at least {MIN_SIDE}")
+    if args.vgg16 and not args.only_synthesis:
+        parser.error("--vgg16 is for --only-synthesis")
+    if not 0 <= args.drawn <= 1:
+        parser.error(f"--drawn must be from 0 to 1, not {args.drawn:g}")
+
+
+def read(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """Options of the command line, and of the config that it names."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(given)
+    if args.config:
+        try:
+            kept, photos = config.options_of(args.config, parser)
+        except TrainingError as error:
+            parser.error(str(error))
+        args = parser.parse_args([*kept, *given])
+        args.photos = args.photos or (photos and Path(photos))
+    if args.photos is None or args.out is None:
+        parser.error("a folder of photos and --out are needed, on the command line or in the --config")
+    return args

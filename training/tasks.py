@@ -1,0 +1,62 @@
+"""Which task trains which model, where a run starts, and whether a checkpoint is of the model that is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from training.autoencoders import AutoencoderTask
+from training.lpips import LPIPS
+from training.photo import PhotoTask
+from training.readings import ReadingsTask
+from training.task import Architecture, Task
+from training.tiny import TinyTask
+from training.vae import VaeTask
+from training.vq import VqTask
+from training.weights import photo_weights
+
+TASKS: dict[str, type[TinyTask] | type[PhotoTask]] = {"l8-tiny": TinyTask, "l8-photo": PhotoTask}
+AUTOENCODERS: dict[str, type[AutoencoderTask]] = {"vae": VaeTask, "vq": VqTask}  # their shape is by options
+M = TypeVar("M", bound=nn.Module)
+
+
+def task_of(args: argparse.Namespace, device: torch.device) -> Task:
+    def network(weights: Path | None) -> LPIPS | None:
+        return channels_last(LPIPS(weights).to(device)) if weights else None
+
+    if args.only_synthesis:
+        return ReadingsTask(args.start_from_weights, network(args.lpips), network(args.vgg16))
+    if args.model in AUTOENCODERS:
+        return AUTOENCODERS[args.model](network(args.lpips), args)
+    return TASKS[args.model](network(args.lpips), args.lpips_weight, args.ms_ssim_weight)
+
+
+def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:
+    """Of the checkpoint, or the exported weights, that a new run begins with."""
+    if args.start_from:
+        return torch.load(args.start_from, map_location=device, weights_only=True)["ema"]
+    return photo_weights(args.start_from_weights).state_dict()
+
+
+def differences(kept: Architecture, wanted: Architecture) -> str:
+    """What a checkpoint's architecture has, where that is not what the options ask for; "" where it is."""
+
+    def flat(architecture: Architecture) -> Architecture:
+        return {"model": architecture.get("model"), **architecture.get("config", {})}
+
+    if not kept:  # of a trainer that did not state it: its weights fit, or they do not
+        return ""
+    ours, theirs = flat(wanted), flat(kept)
+    if ours["model"] != theirs["model"]:
+        return f"model {theirs['model']}"
+    ignored = {"sample_size"}  # the crop: layers are the same
+    found = [name for name in {**theirs, **ours} if name not in ignored and ours.get(name) != theirs.get(name)]
+    return ", ".join(f"{name} {theirs.get(name)}" for name in found)
+
+
+def channels_last(module: M) -> M:
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
