@@ -13,7 +13,7 @@ from icc_profiles import ADOBE_RGB, ADOBE_TO_SRGB, DISPLAY_P3, P3_TO_SRGB, curve
 from picture_files import LIMIT, file_of, opened, quadrants
 from PIL import Image, ImageCms
 
-from latent8.pictures import intake
+from latent8.pictures import alpha
 from latent8.pictures.intake import open_picture
 
 
@@ -208,7 +208,7 @@ def test_strips_make_no_difference_to_hidden_colours(size: tuple[int, int], monk
     rgba[0, 0, 3] = 0
     found = []
     for rows in (2, 6, 256):
-        monkeypatch.setattr(intake, "STRIP_ROWS", rows)
+        monkeypatch.setattr(alpha, "STRIP_ROWS", rows)
         found.append(opened(rgba).rgb)
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
     visible = rgba[..., 3] > 0

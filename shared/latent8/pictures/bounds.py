@@ -1,0 +1,97 @@
+"""Work that a file asks for beyond its pixels, counted before any of it is done.
+
+The pixels of a picture are limited; these are the loops that are not: frames, blocks, tiles, layers. A file that is
+over a bound is refused within a second or so. docs/BENCHMARKS.md has the worst file of each format that was found.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+from PIL import Image
+
+from latent8.errors import PictureError
+from latent8.pictures import jpeg_file
+from latent8.pictures.facts import too_much
+from latent8.pictures.splice import read_at, size_of_file
+
+MAX_BLOCKS = 50_000  # of a GIF before its first picture; chunks of a WebP
+MAX_PACKETS = 20_000_000  # of a JPEG 2000: tiles x layers x resolutions x components
+SLOW_PIXELS = 4_000_000  # of formats that Pillow decodes in Python
+SLOW = {"BLP", "DDS", "FITS", "FTEX", "GBR", "IM", "IPTC", "MSP", "PIXAR", "QOI", "SGI", "SPIDER", "XPM", "XVTHUMB"}
+
+
+def check_work(image: Image.Image, file: BinaryIO | None) -> None:
+    """Raises PictureError for a file that would keep a decoder busy for longer than its pixels do."""
+    check = _CHECKS.get(image.format or "")
+    if check is not None and file is not None:
+        check(file)
+    plain = image.format == "PPM" and any(tile[0] == "ppm_plain" for tile in getattr(image, "tile", []))
+    if (image.format in SLOW or plain) and image.width * image.height > SLOW_PIXELS:
+        raise PictureError(
+            f"A picture of over {SLOW_PIXELS // 1_000_000} megapixels in this format ({image.format}) takes too long "
+            "to read: save it as PNG."
+        )
+    if any(tile[0] == "fits_gzip" for tile in getattr(image, "tile", [])):
+        raise PictureError("A FITS file with compressed data cannot be read: save it without, or as PNG.")
+
+
+def _check_gif(file: BinaryIO) -> None:
+    """Blocks before the first picture, each of which Pillow reads by itself."""
+    head = read_at(file, 0, 13)
+    at = 13 + (3 << (head[10] & 7) + 1 if len(head) == 13 and head[10] & 128 else 0)
+    for _ in range(MAX_BLOCKS):
+        start = read_at(file, at, 2)
+        if len(start) < 2 or start[0] in b",;":
+            return
+        if start[0] != ord("!"):
+            at += 1
+            continue
+        at += 2
+        for _ in range(MAX_BLOCKS):
+            length = read_at(file, at, 1)
+            at += 1 + (length[0] if length else 0)
+            if not length or not length[0]:
+                break
+        else:
+            raise too_much(f"over {MAX_BLOCKS:,} blocks of comments")
+    raise too_much(f"over {MAX_BLOCKS:,} blocks before its picture")
+
+
+def _check_webp(file: BinaryIO) -> None:
+    size, at = size_of_file(file), 12
+    for _ in range(MAX_BLOCKS):
+        head = read_at(file, at, 8)
+        if len(head) < 8 or at >= size:
+            return
+        at += 8 + (struct.unpack("<I", head[4:])[0] + 1 & ~1)
+    raise too_much(f"over {MAX_BLOCKS:,} chunks")
+
+
+def _check_jpeg_2000(file: BinaryIO) -> None:
+    """Packets that its main header promises (ITU-T T.800, annex A), whether they are there or not."""
+    data = read_at(file, 0, 1 << 16)
+    at = data.find(b"\xff\x4f\xff\x51")  # start of codestream, then of the size
+    if at < 0 or at + 42 > len(data):
+        return
+    width, height, _, _, tile_width, tile_height, tile_x, tile_y = struct.unpack(">8I", data[at + 8 : at + 40])
+    components = int.from_bytes(data[at + 40 : at + 42], "big")
+    if not tile_width or not tile_height or tile_x > width or tile_y > height:
+        return
+    tiles = -(-(width - tile_x) // tile_width) * -(-(height - tile_y) // tile_height)
+    style = data.find(b"\xff\x52", at)
+    layers, levels = (int.from_bytes(data[style + 6 : style + 8], "big"), data[style + 9]) if style > 0 else (1, 5)
+    packets = tiles * layers * (levels + 1) * components
+    if packets > MAX_PACKETS:
+        raise too_much(f"{packets:,} packets")
+
+
+_CHECKS: dict[str, Callable[[BinaryIO], None]] = {
+    "GIF": _check_gif,
+    "JPEG": jpeg_file.check_work,
+    "JPEG2000": _check_jpeg_2000,
+    "MPO": jpeg_file.check_work,
+    "WEBP": _check_webp,
+}
