@@ -7,7 +7,7 @@ over a bound is refused within a second or so. docs/BENCHMARKS.md has the worst 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from PIL import Image
@@ -19,6 +19,7 @@ from latent8.pictures.splice import read_at, size_of_file
 
 MAX_BLOCKS = 50_000  # of a GIF before its first picture; chunks of a WebP
 MAX_PACKETS = 20_000_000  # of a JPEG 2000: tiles x layers x resolutions x components
+MAX_ICON_SIDE, MAX_ICON_BYTES = 1024, 8_000_000
 SLOW_PIXELS = 4_000_000  # of formats that Pillow decodes in Python
 SLOW = {"BLP", "DDS", "FITS", "FTEX", "GBR", "IM", "IPTC", "MSP", "PIXAR", "QOI", "SGI", "SPIDER", "XPM", "XVTHUMB"}
 
@@ -88,8 +89,36 @@ def _check_jpeg_2000(file: BinaryIO) -> None:
         raise too_much(f"{packets:,} packets")
 
 
+def _check_icon(file: BinaryIO) -> None:
+    """Pictures in an icon state sizes of their own, which Pillow looks at as late as when it decodes them."""
+    data = read_at(file, 0, MAX_ICON_BYTES + 1)
+    if len(data) > MAX_ICON_BYTES:
+        raise too_much(f"over {MAX_ICON_BYTES // 1_000_000} MB of icons")
+    sides = [struct.unpack_from(">II", data, at + 16) for at in _places(data, b"\x89PNG\r\n\x1a\n", 24)]
+    sides += [struct.unpack_from(">II", data, at + 8) for at in _places(data, b"\xff\x4f\xff\x51", 16)]
+    if data[:2] == b"\0\0":  # ICO and CUR
+        for entry in range(6, min(len(data) - 15, 6 + 16 * int.from_bytes(data[4:6], "little")), 16):
+            offset = int.from_bytes(data[entry + 12 : entry + 16], "little")
+            if offset + 12 <= len(data) and data[offset : offset + 4] == b"(\0\0\0":
+                width, height = struct.unpack_from("<ii", data, offset + 4)
+                sides.append((abs(width), abs(height) // 2))
+    largest = max((max(pair) for pair in sides), default=0)
+    if largest > MAX_ICON_SIDE:
+        raise too_much(f"an icon of {largest:,} pixels a side")
+
+
+def _places(data: bytes, mark: bytes, n_bytes: int) -> Iterator[int]:
+    at = data.find(mark)
+    while 0 <= at <= len(data) - n_bytes:
+        yield at
+        at = data.find(mark, at + 1)
+
+
 _CHECKS: dict[str, Callable[[BinaryIO], None]] = {
+    "CUR": _check_icon,
     "GIF": _check_gif,
+    "ICNS": _check_icon,
+    "ICO": _check_icon,
     "JPEG": jpeg_file.check_work,
     "JPEG2000": _check_jpeg_2000,
     "MPO": jpeg_file.check_work,

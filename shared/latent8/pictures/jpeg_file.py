@@ -85,8 +85,11 @@ def completed(file: BinaryIO) -> BinaryIO | None:
     scans = _Scans.of(data, MAX_SCANS)
     if scans.ended or not scans.all_coefficients(header):
         return None
-    data = data.rstrip(b"\0") if data.endswith(bytes(16)) else data
-    data = data.removesuffix(b"\xff")
+    if data.endswith(bytes(16)):  # room that a camera or a download kept
+        data = data.rstrip(b"\0")
+        data += b"\0" if data.endswith(b"\xff") else b""  # which stands for 255 in the data
+    else:
+        data = data.removesuffix(b"\xff")
     decoded = []
     for behind in (b"", b"\x55\xaa" * 64, b"\xf0\x0f" * 64):
         stream = spliced(file, [*header.pieces, data + behind + b"\xff\xd9"])
@@ -138,7 +141,8 @@ def _take_segment(header: _Header, file: BinaryIO, marker: int, at: int, length:
         header.icc.setdefault(body[12], body[14:])
         header.icc_count = body[13]
     else:
-        wanted = wanted or (marker == 0xE0 and body.startswith(_JFIF)) or (marker == 0xEE and body.startswith(_ADOBE))
+        jfif = marker == 0xE0 and body.startswith(_JFIF) and len(body) >= 14
+        wanted = wanted or jfif or (marker == 0xEE and body.startswith(_ADOBE) and len(body) >= 12)
     if wanted:
         header.pieces.append((at - 2, at + length))
 
