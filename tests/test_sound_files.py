@@ -17,6 +17,8 @@ from conftest import gradient, png_chunk
 from picture_files import file_of, opened, quadrants, refusal
 from PIL import Image, ImageFile
 
+from latent8.pictures import opening
+
 PICTURE = gradient(90, 70)
 DATA = file_of(PICTURE)
 JPEG = file_of(PICTURE, "JPEG", quality=90)
@@ -273,3 +275,13 @@ def test_a_file_of_another_thread_stays_open() -> None:
         thread.join()
     opened(file)
     assert not file.closed
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_metadata_are_handed_on_as_they_are(picture_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    data = file_of(PICTURE, picture_format, exif=exif.tobytes(), **({"xmp": XMP} if picture_format != "PNG" else {}))
+    with opening.opened(data) as found:
+        assert found.facts.exif == exif.tobytes().removeprefix(b"Exif\0\0") and b"a maker" in found.facts.exif
+        assert found.facts.xmp == (XMP if picture_format != "PNG" else b"")

@@ -25,7 +25,8 @@ class Facts:
     """Colours, in the order in which they count: cicp, icc, srgb, gamma with chromaticities, adobe_rgb.
 
     chromaticities: x, y of white, red, green, blue. orientation: as EXIF numbers them. key: the transparent value of a
-    PNG, a sample for each channel, at `depth` bits.
+    PNG, a sample for each channel, at `depth` bits. exif, xmp: those data as they are in the file, EXIF from "II" or
+    "MM" on; b"" where there are none, or more than 4 MB.
     """
 
     cicp: Cicp | None = None
@@ -37,6 +38,8 @@ class Facts:
     orientation: int | None = None
     key: tuple[int, ...] | None = None
     depth: int = 8
+    exif: bytes = b""
+    xmp: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Prepared:
     stream: BinaryIO
     facts: Facts = Facts()
     layout: Layout | None = None
+
+
+MAX_METADATA_BYTES = 4_000_000  # of EXIF or XMP data
 
 
 def too_much(what: str) -> PictureError:

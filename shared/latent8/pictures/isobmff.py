@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from latent8.pictures.facts import Cicp, Facts, Prepared, too_much
+from latent8.pictures.facts import MAX_METADATA_BYTES, Cicp, Facts, Prepared, too_much
 from latent8.pictures.splice import Piece, read_at, size_of_file, spliced
 
 MAX_BOXES = 10_000  # of one level
@@ -28,7 +28,9 @@ def prepared(file: BinaryIO) -> Prepared | None:
     meta, at = _meta(file)
     properties = dict(_boxes(dict(_boxes(meta, 0)).get(b"iprp", b""), 0)).get(b"ipco", b"")
     pieces: list[Piece] = [(0, at), meta.replace(b"Exif", b"skip"), (at + len(meta), size_of_file(file))]
-    return Prepared(spliced(file, pieces), Facts(cicp=_cicp(properties)))
+    exif = _items(file, meta, b"Exif")
+    exif = exif[4 + int.from_bytes(exif[:4], "big") :].removeprefix(b"Exif\0\0")  # behind the place of its header
+    return Prepared(spliced(file, pieces), Facts(cicp=_cicp(properties), exif=exif))
 
 
 def _meta(file: BinaryIO) -> tuple[bytes, int]:
@@ -72,3 +74,51 @@ def _cicp(properties: bytes) -> Cicp | None:
             primaries, transfer = int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
             return Cicp(primaries, transfer)  # its range is that of Y, Cb and Cr, which are gone once it is decoded
     return None
+
+
+def _items(file: BinaryIO, meta: bytes, kind: bytes) -> bytes:
+    """Data of the first item of that kind (ISO/IEC 14496-12, 8.11.3 and 8.11.6); b"" where they are not in the file's
+    own bytes, or too many."""
+    parts = dict(_boxes(meta, 0))
+    listed = parts.get(b"iinf", b"")
+    start = 6 if listed[:1] == b"\0" else 8
+    for name, entry in _boxes(listed, start):
+        wide = entry[:1] == b"\3"
+        if name == b"infe" and entry[8 + 2 * wide : 12 + 2 * wide] == kind:
+            return _item_data(file, parts.get(b"iloc", b""), int.from_bytes(entry[4 : 8 if wide else 6], "big"))
+    return b""
+
+
+def _item_data(file: BinaryIO, iloc: bytes, wanted: int) -> bytes:
+    numbers = _Numbers(iloc)
+    version = numbers.take(1)
+    numbers.take(3)
+    sizes = numbers.take(2)
+    offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    id_size = 4 if version == 2 else 2
+    for _ in range(min(numbers.take(id_size), MAX_BOXES)):
+        item = numbers.take(id_size)
+        method = numbers.take(2) & 15 if version else 0
+        numbers.take(2)
+        base = numbers.take(base_size)
+        extents = []
+        for _ in range(min(numbers.take(2), MAX_BOXES)):
+            numbers.take(index_size if version else 0)
+            extents.append((base + numbers.take(offset_size), numbers.take(length_size)))
+        if item == wanted:
+            small = method == 0 and sum(length for _, length in extents) <= MAX_METADATA_BYTES
+            return b"".join(read_at(file, at, length) for at, length in extents if at < 1 << 62) if small else b""
+        if numbers.at > len(iloc):
+            break
+    return b""
+
+
+class _Numbers:
+    """Numbers of any width, one after the other; 0 behind the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.at = data, 0
+
+    def take(self, n_bytes: int) -> int:
+        self.at += n_bytes
+        return int.from_bytes(self._data[self.at - n_bytes : self.at], "big")

@@ -59,7 +59,10 @@ def prepared(file: BinaryIO) -> Prepared | None:
     orientation = facts.orientation or xmp_orientation(header.xmp)
     end = file.seek(0, io.SEEK_END)
     stream = spliced(file, [*header.pieces, (header.first_scan, end)])
-    return Prepared(stream, Facts(icc=icc, adobe_rgb=facts.adobe_rgb, orientation=orientation))
+    exif = header.exif.removeprefix(_EXIF)
+    return Prepared(
+        stream, Facts(icc=icc, adobe_rgb=facts.adobe_rgb, orientation=orientation, exif=exif, xmp=header.xmp)
+    )
 
 
 def check_work(file: BinaryIO) -> None:

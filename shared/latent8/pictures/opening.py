@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from latent8.errors import PictureError
 from latent8.pictures import formats, isobmff, jpeg_file, png_file, tiff_file, tiff_samples
 from latent8.pictures.exif import exif_facts, xmp_orientation
-from latent8.pictures.facts import Cicp, Facts, Prepared
+from latent8.pictures.facts import MAX_METADATA_BYTES, Cicp, Facts, Prepared
 from latent8.pictures.splice import read_at
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
@@ -131,6 +131,8 @@ def _with_pillows(facts: Facts, image: Image.Image) -> Facts:
         cicp=None if icc else facts.cicp or _plugins_code_points(info.get("nclx_profile")),
         adobe_rgb=says.adobe_rgb,
         orientation=says.orientation or (xmp_orientation(xmp) if isinstance(xmp, bytes) else None),
+        exif=facts.exif or (exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""),
+        xmp=xmp if isinstance(xmp, bytes) and len(xmp) <= MAX_METADATA_BYTES else b"",
     )
 
 

@@ -10,13 +10,12 @@ import numpy as np
 from PIL import PngImagePlugin
 
 from latent8.pictures.exif import exif_facts, xmp_orientation
-from latent8.pictures.facts import Cicp, Facts, Prepared, too_much
+from latent8.pictures.facts import MAX_METADATA_BYTES, Cicp, Facts, Prepared, too_much
 from latent8.pictures.splice import Piece, read_at, size_of_file, spliced
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 200_000
 MAX_PROFILE_BYTES = 32_000_000  # of an ICC profile; those of printers have up to about ten million
-MAX_METADATA_BYTES = 4_000_000  # of EXIF or XMP data
 _END = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
 _XMP_KEY, _OLD_EXIF_KEYS = b"XML:com.adobe.xmp", (b"Raw profile type exif", b"Raw profile type APP1")
 _READ = {b"IHDR", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"}
@@ -102,8 +101,9 @@ def _keep_text(said: dict[bytes, bytes], kind: bytes, file: BinaryIO, at: int, l
 
 
 def _facts(said: dict[bytes, bytes]) -> Facts:
-    exif = said.get(b"eXIf", b"") or _from_hexadecimal(said)
-    exif_says = exif_facts(exif[:MAX_METADATA_BYTES])
+    exif = (said.get(b"eXIf", b"") or _from_hexadecimal(said)).removeprefix(b"Exif\0\0")
+    exif, xmp = exif if len(exif) <= MAX_METADATA_BYTES else b"", said.get(_XMP_KEY, b"")
+    exif_says = exif_facts(exif)
     depth, colour_type = said[b"IHDR"][8:10]
     cicp = said.get(b"cICP", b"")
     gamma, chromaticities = said.get(b"gAMA", b""), said.get(b"cHRM", b"")
@@ -118,9 +118,11 @@ def _facts(said: dict[bytes, bytes]) -> Facts:
         if len(chromaticities) == 32
         else None,
         adobe_rgb=exif_says.adobe_rgb,
-        orientation=exif_says.orientation or xmp_orientation(said.get(_XMP_KEY, b"")),
+        orientation=exif_says.orientation or xmp_orientation(xmp),
         key=_key(transparent, channels, depth),
         depth=depth,
+        exif=exif,
+        xmp=xmp,
     )
 
 

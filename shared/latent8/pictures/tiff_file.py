@@ -8,13 +8,13 @@ from typing import BinaryIO
 from latent8.errors import PictureError
 from latent8.pictures import tiff_samples
 from latent8.pictures.exif import xmp_orientation
-from latent8.pictures.facts import Facts, Prepared, too_much
+from latent8.pictures.facts import MAX_METADATA_BYTES, Facts, Prepared, too_much
 from latent8.pictures.splice import Piece, read_at, size_of_file, spliced
 from latent8.pictures.tiff_directory import Directory, TiffError, TiffHeader, read_directory, read_header
 
 MAX_PAGES = 64  # that are looked at for one of full size
 MAX_STRIPS = 100_000  # or tiles of a page; rows of their own in the largest scans
-MAX_PROFILE_BYTES, MAX_EXIF_BYTES = 32_000_000, 4_000_000
+MAX_PROFILE_BYTES = 32_000_000
 _NEW_SUBFILE, _SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 259, 262
 _SUBDIRECTORIES, _XMP, _EXIF_POINTER, _ICC, _DNG_VERSION = 330, 700, 34665, 34675, 50706
 _FILTER_ARRAY, _LINEAR_RAW = 32803, 34892  # PhotometricInterpretation of sensors' data
@@ -53,9 +53,10 @@ def prepared(file: BinaryIO) -> Prepared | None:
 
 def _facts(page: Directory) -> Facts:
     icc = page.data(_ICC, MAX_PROFILE_BYTES)
-    orientation = page.integer(274, 0)
-    xmp = page.data(_XMP, MAX_EXIF_BYTES)
-    return Facts(icc=icc or None, orientation=orientation if 1 <= orientation <= 8 else xmp_orientation(xmp))
+    orientation: int | None = page.integer(274, 0)
+    xmp = page.data(_XMP, MAX_METADATA_BYTES)
+    orientation = orientation if orientation in range(1, 9) else xmp_orientation(xmp)
+    return Facts(icc=icc or None, orientation=orientation, xmp=xmp)
 
 
 def _pages(file: BinaryIO, header: TiffHeader, first: Directory) -> Iterator[Directory]:
