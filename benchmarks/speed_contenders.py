@@ -17,8 +17,8 @@ from PIL import Image
 from benchmarks.rd import EFFORTS
 from benchmarks.timing import Contender
 from latent8 import Codec
-from latent8.file_format import neighbour_coding
-from latent8.zoo.registry import TINY, Model, model_named
+from latent8.file_format.codings import coding_with_id
+from latent8.zoo.registry import Model, model_named
 
 REFERENCE = "diffusers, taesd's shape"  # what all others are compared with
 
@@ -69,18 +69,14 @@ def latent8_contenders(all_codecs: Mapping[str, Codec], quality: int) -> dict[st
 
 
 def _contender(codec: Codec, quality: int) -> Contender:
-    network, tiny = codec.network, codec.model.kind == TINY
-    options: dict[str, Any] = {} if tiny else {"quality": quality}
-    coding, decoding = (
-        ((neighbour_coding, "encode"), (neighbour_coding, "decode"))
-        if tiny
-        else ((network, "pack"), (network, "unpack"))
-    )
+    network, kind = codec.network, codec.model.kind
+    options: dict[str, Any] = {"quality": quality} if kind.option == "quality" else {}
+    coding = coding_with_id(kind.codings[0])
     return Contender(
         lambda image: codec.encode(image, **options),
         codec.decode,
-        {"network": (network, "encode_pixels"), "entropy coding": coding},
-        {"network": (network, "decode_latents"), "entropy coding": decoding},
+        {"network": (network, "encode_pixels"), "entropy coding": (coding, "encode")},
+        {"network": (network, "decode_latents"), "entropy coding": (coding, "decode")},
     )
 
 
@@ -126,7 +122,7 @@ def flop_calls(codec: Codec, side: int) -> tuple[Callable[[], Any], Callable[[],
     """The analysis and the synthesis of a picture of side x side pixels, to count their operations."""
     stride = codec.model.stride
     latents = torch.zeros(1, codec.model.channels, side // stride, side // stride)
-    conditions = [] if codec.model.kind == TINY else [torch.zeros(1), torch.zeros(1)]  # level and realism
+    conditions = [torch.zeros(1), torch.zeros(1)] if codec.model.kind.option == "quality" else []  # level and realism
     return (
         lambda: codec.network.analysis(torch.zeros(1, 3, side, side)),
         lambda: codec.network.synthesis(latents, *conditions),

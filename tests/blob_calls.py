@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from latent8 import BlobError, Codec
-from latent8.file_format.blob import unpack
+from latent8.codec import symbols_of
+from latent8.file_format.blob import Encoded
 
 
 def symbols_in(blob: bytes) -> np.ndarray:
-    return unpack(blob)[1]
+    """uint8 [C, h, w], of a model without a hyperprior."""
+    return symbols_of(Encoded.parse(blob)).values
 
 
 def decoded(codec: Codec, blob: bytes) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from latent8.codec import symbols_of
 from latent8.errors import BlobError
-from latent8.file_format.blob import (
-    Header,
-    read_header,
-    unpack,
-)
+from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.neighbour_coding import encoded_symbols
 from latent8.file_format.quantiser import Quantiser
 
 # A picture of 9 x 5 pixels, so latents of 4 x 1 x 2; symbols 0 to 7; 200 levels. From the field table, by hand.
@@ -43,6 +42,17 @@ GOLDEN_FULL = (
 )
 
 
+def packed(header: Header, symbols: np.ndarray, alpha: bytes = b"") -> bytes:
+    """A blob of these symbols, coded without loss."""
+    return encoded_symbols(symbols, header, alpha).to_bytes()
+
+
+def unpacked(blob: bytes) -> tuple[Encoded, np.ndarray]:
+    """What a blob says, and its symbols: uint8 [C, h, w]."""
+    encoded = Encoded.parse(blob)
+    return encoded, symbols_of(encoded).values
+
+
 def header_of(width: int, height: int, levels: int = 256, stem: str | None = None, channels: int = 4) -> Header:
     return Header(
         model_id=1,
@@ -59,8 +69,8 @@ def header_of(width: int, height: int, levels: int = 256, stem: str | None = Non
 def refusal(blob: bytes) -> str:
     """The sentence that a blob is refused with; the header alone must be refused likewise."""
     with pytest.raises(BlobError) as found:
-        unpack(blob)
+        unpacked(blob)
     with pytest.raises(BlobError) as found_in_header:
-        read_header(blob)
+        Encoded.parse(blob)
     assert str(found.value) == str(found_in_header.value)
     return str(found.value)

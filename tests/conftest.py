@@ -76,13 +76,13 @@ def sunset() -> np.ndarray:
 def run(codec, photo_codec, capsys, monkeypatch) -> Run:
     """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
     from latent8 import Codec
-    from latent8.cli import commands, loading
+    from latent8.cli import commands
 
     loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
 
-    def load(model, device=None, max_pixels=codec.max_pixels):
+    def load(model, device=None, dtype=None, max_pixels=codec.max_pixels):
         if model not in loaded or device is not None:
-            return Codec(model, device, max_pixels=max_pixels)
+            return Codec(model, device, dtype, max_pixels)
         monkeypatch.setattr(loaded[model], "max_pixels", max_pixels)
         return loaded[model]
 
@@ -94,7 +94,7 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err.splitlines()
 
-    monkeypatch.setattr(loading, "Codec", load)
+    monkeypatch.setattr("latent8.codec.Codec", load)
     return run
 
 

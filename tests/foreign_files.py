@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from conftest import build_blob, png_chunk
 
+from latent8.codec import symbols_of
 from latent8.file_format.reader import read
 
 FACTORS = {  # scale, shift, channels
@@ -100,8 +101,9 @@ def blob_of(space: str, **fields: Any) -> bytes:
 
 
 def z_in(blob: bytes) -> np.ndarray:
-    header, symbols, _ = read(blob)
-    return header.quantiser.low + symbols.astype(np.float64) * header.quantiser.step
+    encoded = read(blob)
+    quantiser = encoded.header.quantiser
+    return quantiser.low + symbols_of(encoded).values.astype(np.float64) * quantiser.step
 
 
 GOOD = z_of("sd1")

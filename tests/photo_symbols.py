@@ -6,7 +6,7 @@ Nothing in the tests that use this depends on what the weights are, only on thei
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,10 @@ from conftest import build_blob
 from torch import Tensor, nn
 
 from latent8 import Codec
+from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.codings import HYPERPRIOR
 from latent8.file_format.hyperprior_coding import checksum
+from latent8.file_format.quantiser import Quantiser
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.passes import Passes
 from latent8.zoo.registry import model_named
@@ -35,21 +38,28 @@ def decoded(codec: Codec, blob: bytes) -> np.ndarray:
     return np.asarray(codec.decode(blob))
 
 
-def decoded_symbols(codec: Codec, payload: bytes, shape: tuple[int, int, int]) -> Symbols:
+def decoded_symbols(codec: Codec, encoded: Encoded) -> Symbols:
     """z, q and quality, as this codec's integers decode them."""
-    passes = codec.network.symbols(payload, shape)
+    passes = codec.network.entropy_model.unpack(encoded.payload, encoded.latent_shape)
     return passes.z, passes.q.numpy(), passes.quality
+
+
+def photo_payload(payload: bytes, shape: Sequence[int]) -> Encoded:
+    """An encoded picture of l8-photo with this payload and latents of this shape."""
+    width, height = 16 * shape[2], 16 * shape[1]
+    header = Header(3, bytes(4), width, height, 240, 16, Quantiser(-127.0, 127.0, 255))
+    return Encoded(header, HYPERPRIOR, payload)
 
 
 def encoded_symbols(codec: Codec, z: np.ndarray, q: np.ndarray, quality: int) -> bytes:
     """Payload of symbols that need not come from any picture."""
-    network = codec.network
-    passes = Passes(network._layers, z, quality, q.shape)
-    groups = [(z, network._z_tables(z.shape, quality))]
+    model = codec.network.entropy_model
+    passes = Passes(model.layers, z, quality, q.shape)
+    groups = [(z, model.z_tables(z.shape, quality))]
     for places in passes.in_order():
-        groups.append((q[places], network._q_tables(passes, places)))
+        groups.append((q[places], model.q_tables(passes, places)))
         passes.q[places] = torch.from_numpy(q[places])
-    return network._tables.encode(groups, quality, checksum(z, q))
+    return model.tables.encode(groups, quality, checksum(z, q))
 
 
 def assert_same(found: Symbols, wanted: Symbols) -> None:
@@ -61,10 +71,13 @@ def assert_same(found: Symbols, wanted: Symbols) -> None:
 def changed(codec: Codec, change: Callable[[nn.Module], object]) -> Codec:
     """A codec whose layers are copies that `change` was done to."""
     other = copy.copy(codec)
-    other.network = copy.copy(codec.network)
-    other.network._layers = copy.deepcopy(codec.network._layers)
-    other.network._halves = [copy.deepcopy(half) for half in codec.network._halves]
-    for module in (other.network._layers, *other.network._halves):
+    network = other.network = copy.copy(codec.network)
+    network.entropy_model = copy.copy(network.entropy_model)
+    network.entropy_model.layers = copy.deepcopy(network.entropy_model.layers)
+    network.analysis, network.synthesis = (copy.copy(half) for half in (network.analysis, network.synthesis))
+    for half in (network.analysis, network.synthesis):
+        half.layers = copy.deepcopy(half.layers)
+    for module in (network.entropy_model.layers, network.analysis.layers, network.synthesis.layers):
         change(module)
     return other
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 import latent8
 from latent8.evaluation.metrics import ssim
-from latent8.file_format.reader import describe
+from latent8.latents import describe
 from latent8.pictures.output import picture_bytes
 
 if TYPE_CHECKING:
@@ -301,4 +301,4 @@ def test_batch_of_bad_files_gives_a_table_and_no_zip(
     assert [row[1] for row in table["data"]] == [sentence_of(lambda: latent8.encode(junk[0]))] * 2
     archive, table = decode("/decode_batch", blobs=junk)
     assert archive is None
-    assert [row[1] for row in table["data"]] == [sentence_of(lambda: latent8.decode(b"junk"))] * 2
+    assert [row[1] for row in table["data"]] == [sentence_of(lambda: latent8.read_latents(b"junk"))] * 2

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, header_of
+from blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, header_of, packed, unpacked
 from conftest import build_blob, smooth_symbols
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from latent8.file_format.blob import (
-    ENTROPY_CODED,
-    MAX_STEM_BYTES,
-    RAW,
-    Header,
-    clean_stem,
-    is_blob,
-    pack,
-    read_header,
-    unpack,
-)
+from latent8.file_format.blob import MAX_STEM_BYTES, Encoded, Header, clean_stem, is_blob
+from latent8.file_format.codings import NEIGHBOURS, RAW
 from latent8.file_format.quantiser import Quantiser
 
 
@@ -36,19 +27,17 @@ def test_golden_literal_both_ways(golden: bytes, stem: str | None, alpha: bytes)
         quantiser=Quantiser(-3.0, 1.5, 200),
         stem=stem,
     )
-    assert pack(header, symbols, alpha) == golden
-    found, found_symbols, found_alpha = unpack(golden)
-    assert found == Header(
-        **{**vars(header), "coding": RAW, "payload_bytes": 8, "alpha_bytes": len(alpha), "n_bytes": len(golden)}
-    )
+    assert packed(header, symbols, alpha) == golden
+    found, found_symbols = unpacked(golden)
+    assert found == Encoded(header, RAW, bytes(range(8)), alpha)
+    assert found.to_bytes() == golden and found.n_bytes == len(golden)
     np.testing.assert_array_equal(found_symbols, symbols)
-    assert found_alpha == alpha
 
 
 def test_the_packer_of_hostile_blobs_packs_good_ones() -> None:
     symbols = np.arange(8, dtype=np.uint8).reshape(4, 1, 2)
     by_hand = build_blob(stem=b"name", alpha=b"PNG")
-    assert by_hand == pack(header_of(16, 8, stem="name"), symbols, b"PNG")
+    assert by_hand == packed(header_of(16, 8, stem="name"), symbols, b"PNG")
 
 
 CODED = {  # name: (header, alpha plane)
@@ -67,15 +56,12 @@ def test_golden_coded_blobs_stay_decodable(golden, name: str) -> None:
     slope = (y * 3 + x * 2) // (k + 3) + (x * y) // 97 + ((x * 40503 + y * 30011 + k * 977) >> 7) % 5
     symbols = (slope % header.quantiser.levels).astype(np.uint8)
 
-    found, found_symbols, found_alpha = unpack(golden(name, lambda: pack(header, symbols, alpha)))
+    blob = golden(name, lambda: packed(header, symbols, alpha))
+    found, found_symbols = unpacked(blob)
 
     np.testing.assert_array_equal(found_symbols, symbols)
-    assert found_alpha == alpha
-    assert found.coding == ENTROPY_CODED
-    worked_out = {"coding", "payload_bytes", "alpha_bytes", "n_bytes"}
-    assert {k: v for k, v in vars(found).items() if k not in worked_out} == {
-        k: v for k, v in vars(header).items() if k not in worked_out
-    }
+    assert (found.header, found.coding, found.alpha_png) == (header, NEIGHBOURS, alpha)
+    assert found.to_bytes() == packed(header, symbols, alpha) == blob
 
 
 hostile_stems = st.one_of(
@@ -108,20 +94,20 @@ def test_round_trip(
     else:
         symbols = smooth_symbols(*header.latent_shape, levels, seed)
 
-    blob = pack(header, symbols, alpha)
-    found, found_symbols, found_alpha = unpack(blob)
+    blob = packed(header, symbols, alpha)
+    encoded, found_symbols = unpacked(blob)
+    found = encoded.header
 
     assert is_blob(blob)
     np.testing.assert_array_equal(found_symbols, symbols)
     assert found_symbols.dtype == np.uint8
-    assert found_alpha == alpha
+    assert encoded.alpha_png == alpha
     assert (found.width, found.height, found.quantiser) == (width, height, Quantiser(levels=levels))
     assert (found.model_id, found.weights, found.channels, found.stride) == (1, b"\xde\xad\xbe\xef", 4, 8)
     assert found.stem == (clean_stem(stem) if stem else None)
-    assert (found.n_bytes, found.alpha_bytes) == (len(blob), len(alpha))
-    assert found.bpp == 8 * len(blob) / (width * height)
-    assert read_header(blob) == found
-    assert pack(found, found_symbols, found_alpha) == blob
+    assert encoded.n_bytes == len(blob)
+    assert encoded.bpp == 8 * len(blob) / (width * height)
+    assert encoded.to_bytes() == packed(found, found_symbols, alpha) == blob
 
 
 @settings(deadline=None, max_examples=300)
@@ -170,11 +156,11 @@ def test_clean_stem(name: str, wanted: str) -> None:
 
 
 def test_a_hostile_stem_in_a_blob_names_no_path() -> None:
-    assert read_header(build_blob(stem=b"../../.ssh/keys\x00")).stem == "sshkeys"
+    assert Encoded.parse(build_blob(stem=b"../../.ssh/keys\x00")).stem == "sshkeys"
 
 
 def test_pack_takes_the_shorter_coding() -> None:
     header = header_of(320, 240)
     noise = np.random.default_rng(0).integers(0, 256, header.latent_shape, np.uint8)
-    assert read_header(pack(header, noise)).coding == RAW
-    assert read_header(pack(header, np.full(header.latent_shape, 128, np.uint8))).coding == ENTROPY_CODED
+    assert Encoded.parse(packed(header, noise)).coding == RAW
+    assert Encoded.parse(packed(header, np.full(header.latent_shape, 128, np.uint8))).coding == NEIGHBOURS

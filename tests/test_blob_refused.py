@@ -9,19 +9,15 @@ import zlib
 
 import numpy as np
 import pytest
-from blobs_by_hand import header_of, refusal
+from blobs_by_hand import header_of, packed, refusal, unpacked
 from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent8.errors import BlobError
 from latent8.file_format import neighbour_coding
-from latent8.file_format.blob import (
-    ENTROPY_CODED,
-    is_blob,
-    pack,
-    unpack,
-)
+from latent8.file_format.blob import is_blob
+from latent8.file_format.codings import NEIGHBOURS
 from latent8.file_format.reader import inspect, read
 from latent8.zoo.registry import OWN_ID
 
@@ -36,7 +32,7 @@ from latent8.zoo.registry import OWN_ID
 )
 def test_pack_refuses_symbols_that_do_not_fit(symbols: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected uint8 symbols below 200 of shape"):
-        pack(header_of(9, 5, levels=200), symbols)
+        packed(header_of(9, 5, levels=200), symbols)
 
 
 def test_empty_refused() -> None:
@@ -60,8 +56,8 @@ def test_other_version_refused(version: int) -> None:
 
 
 def full_blobs() -> list[bytes]:
-    coded = pack(header_of(120, 90, stem="name"), smooth_symbols(4, 12, 15, 256), b"alpha plane")
-    assert coded[23] == ENTROPY_CODED
+    coded = packed(header_of(120, 90, stem="name"), smooth_symbols(4, 12, 15, 256), b"alpha plane")
+    assert coded[23] == NEIGHBOURS
     return [build_blob(stem=b"name", alpha=b"alpha plane"), coded]
 
 
@@ -85,13 +81,13 @@ def test_trailing_bytes_refused() -> None:
 
 @pytest.mark.parametrize("blob", full_blobs(), ids=["raw", "coded"])
 def test_any_flipped_bit_refused(blob: bytes) -> None:
-    unpack(blob)
+    unpacked(blob)
     for position in range(len(blob)):
         for bit in range(8):
             damaged = bytearray(blob)
             damaged[position] ^= 1 << bit
             with pytest.raises(BlobError):
-                unpack(bytes(damaged))
+                unpacked(bytes(damaged))
 
 
 def test_damage_that_keeps_all_lengths_is_found_by_the_checksum() -> None:
@@ -158,8 +154,8 @@ def test_raw_payload_of_wrong_length_refused(n_bytes: int) -> None:
 def test_symbol_above_the_highest_refused() -> None:
     blob = build_blob(top=100, payload=bytes([0, 1, 2, 100, 4, 5, 101, 7]))
     with pytest.raises(BlobError, match=r"^The blob is damaged: a latent lies outside its range\. Encode "):
-        unpack(blob)
-    unpack(build_blob(top=100, payload=bytes([0, 1, 2, 100, 4, 5, 100, 7])))
+        unpacked(blob)
+    unpacked(build_blob(top=100, payload=bytes([0, 1, 2, 100, 4, 5, 100, 7])))
 
 
 @pytest.mark.parametrize("stem", [b"", b"n" * 201, b"n" * 255])
@@ -214,15 +210,15 @@ def test_the_largest_claim_of_a_small_blob_stays_small() -> None:
     size = math.isqrt(int((words + 4) * neighbour_coding.MAX_SYMBOLS_PER_BYTE))
     blob = build_blob(coding=1, channels=1, stride=1, width=size, height=size, payload=bytes(side + words))
     assert len(blob) < 200
-    unpack(build_blob())  # imports and tables are loaded once, and are not part of it
+    unpacked(build_blob())  # imports and tables are loaded once, and are not part of it
     with allocating_at_most(40_000_000), contextlib.suppress(BlobError):
-        unpack(blob)
+        unpacked(blob)
 
 
 def test_an_own_models_latents_are_counted_before_they_are_decoded() -> None:
     """Its channels and stride may be anything: of 0.9 megapixels it could have 230 million latents."""
     size = {"width": 950, "height": 950, "channels": 255, "stride": 1}
-    blob = build_blob(model_id=OWN_ID, coding=ENTROPY_CODED, payload=bytes(side_bytes(255) + 200_000), **size)
+    blob = build_blob(model_id=OWN_ID, coding=NEIGHBOURS, payload=bytes(side_bytes(255) + 200_000), **size)
     inspect(blob)
     with allocating_at_most(1_000_000), pytest.raises(BlobError) as found:
         read(blob)
@@ -242,4 +238,4 @@ def test_random_bytes_behind_the_magic_never_crash(data: bytes, with_checksum: b
     if with_checksum:
         body += struct.pack("<I", zlib.crc32(body))
     with pytest.raises(BlobError):
-        unpack(body)
+        unpacked(body)

@@ -157,7 +157,7 @@ def test_blobs_of_other_weights_are_made_anew(album: Path, tmp_path: Path) -> No
         index.unlink()
     encoder._codec.network.weights_hash = b"next"  # as after an update of latent8
     assert encoder(part)["error"].null_count == len(part["name"]) - 1  # one is no picture
-    assert {inspect(blob).weights for blob in blobs_in(output).values()} == {b"next"}
+    assert {inspect(blob).header.weights for blob in blobs_in(output).values()} == {b"next"}
 
 
 def test_actors_may_work_in_another_folder(album: Path, tmp_path: Path, monkeypatch) -> None:

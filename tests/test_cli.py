@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blob_calls import symbols_in
 from conftest import Run, build_blob, gradient, names_in
 from PIL import Image
 
@@ -19,13 +20,12 @@ from latent8 import __version__, inspect
 from latent8.cli.commands import main
 from latent8.cli.console import size_change
 from latent8.codec import Codec
-from latent8.file_format.blob import unpack
-from latent8.file_format.reader import describe
+from latent8.latents import describe
 from latent8.zoo.registry import models
 
 
 def latents_in(path: Path) -> np.ndarray:
-    return unpack(path.read_bytes())[1]
+    return symbols_in(path.read_bytes())
 
 
 # ---- encode and decode
@@ -75,15 +75,15 @@ def test_a_bar_shows_the_tiles(small_photo: Path, monkeypatch, terminal: bool) -
 def test_options_of_encode(run: Run, small_photo: Path) -> None:
     blob = small_photo.with_suffix(".l8")
     assert run("encode", small_photo, "--levels", 16, "--longest-side", 30, "--model", "l8-tiny")[0] == 0
-    header = inspect(blob.read_bytes())
-    assert (header.width, header.height, header.quantiser.levels, header.stem) == (30, 24, 16, "photo")
+    encoded = inspect(blob.read_bytes())
+    assert (encoded.width, encoded.height, encoded.header.quantiser.levels, encoded.stem) == (30, 24, 16, "photo")
 
 
 def test_options_of_encode_with_the_default_model(run: Run, photo_codec: Codec, small_photo: Path) -> None:
     blob = small_photo.with_suffix(".l8")
     assert run("encode", small_photo, "--quality", 20)[0] == 0
-    header = inspect(blob.read_bytes())
-    assert (header.model_id, header.quality) == (photo_codec.model.id, 20)
+    encoded = inspect(blob.read_bytes())
+    assert (encoded.model_id, encoded.quality) == (photo_codec.model.id, 20)
     most = len(photo_codec.encode(small_photo, quality=70))
     for option, value in (("--target-bytes", most), ("--target-bpp", most * 8 / (50 * 40))):
         assert run("encode", small_photo, option, value)[0] == 0

@@ -99,7 +99,9 @@ def test_a_bad_file_does_not_stop_the_others(run: Run, small_photo: Path) -> Non
     assert (code, len(out), len(err)) == (2, 1, 3)
     assert err[0].startswith(f"latent8: {folder / 'short.l8'}: The blob is cut short: at least ")
     assert err[1] == f"latent8: {folder / 'none.l8'}: The file cannot be read (No such file or directory)."
-    assert err[2] == f"latent8: {bad}: This is not a latent8 blob (.l8): it starts with other bytes."
+    assert err[2] == (
+        f"latent8: {bad}: This is neither a .l8 blob nor latents as RGBA PNG, ComfyUI .latent, .safetensors or .npy."
+    )
     assert names_in(pictures) == {"photo.png"}
 
 

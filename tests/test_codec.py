@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, PictureError, inspect
+from latent8.codec import symbols_of
 from latent8.evaluation.metrics import psnr
-from latent8.file_format.blob import unpack
+from latent8.file_format.blob import Encoded
 from latent8.file_format.quantiser import Quantiser
-from latent8.file_format.reader import describe, read
+from latent8.file_format.reader import read
+from latent8.latents import describe
 from latent8.pictures.intake import encode_alpha
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
@@ -61,7 +63,7 @@ def test_fewer_levels_make_smaller_and_coarser(codec: Codec) -> None:
     qualities = [psnr(picture, decoded(codec, blob)) for blob in blobs]
     assert sizes[0] < sizes[1] < sizes[2]
     assert qualities[0] < qualities[2]
-    assert [inspect(blob).quantiser.levels for blob in blobs] == [16, 64, 256]
+    assert [inspect(blob).header.quantiser.levels for blob in blobs] == [16, 64, 256]
 
 
 def photos() -> list[Path | None]:
@@ -156,10 +158,10 @@ def test_golden_blob_stays_decodable(codec: Codec, golden) -> None:
     alpha = ((x * 5 + y * 3) % 256).astype(np.uint8)
     picture = np.dstack([gradient(101, 75), alpha])
     blob = golden("picture.l8", lambda: codec.encode(picture, levels=128, stem="golden picture"))
-    header, symbols, _ = unpack(blob)
-    assert (header.width, header.height, header.stem) == (101, 75, "golden picture")
-    assert (header.model_id, header.quantiser) == (1, Quantiser(-3, 3, 128))
-    assert symbols.shape == (4, 10, 13)
+    encoded = Encoded.parse(blob)
+    assert (encoded.width, encoded.height, encoded.stem) == (101, 75, "golden picture")
+    assert (encoded.model_id, encoded.header.quantiser) == (1, Quantiser(-3, 3, 128))
+    assert symbols_of(encoded).values.shape == (4, 10, 13)
     result = decoded(codec, blob)
     np.testing.assert_array_equal(result[..., 3], alpha)
     visible = alpha > 0
@@ -369,7 +371,7 @@ class Broken(nn.Module):
 
 def test_non_finite_latents_are_done_again_in_float32(codec: Codec, half_codec: Codec, monkeypatch) -> None:
     broken = Broken(1, 4, 4, 5)
-    monkeypatch.setattr(half_codec.network, "_halves", (broken, nn.Identity()))
+    monkeypatch.setattr(half_codec.network.analysis, "layers", broken)
     found = symbols_in(half_codec.encode(gradient(40, 32)))
     assert broken.calls == 1
     np.testing.assert_array_equal(found, symbols_in(codec.encode(gradient(40, 32))))
@@ -378,7 +380,7 @@ def test_non_finite_latents_are_done_again_in_float32(codec: Codec, half_codec: 
 def test_non_finite_pictures_are_done_again_in_float32(codec: Codec, half_codec: Codec, monkeypatch) -> None:
     blob = codec.encode(gradient(40, 32))
     broken = Broken(1, 3, 32, 40)
-    monkeypatch.setattr(half_codec.network, "_halves", (nn.Identity(), broken))
+    monkeypatch.setattr(half_codec.network.synthesis, "layers", broken)
     found = decoded(half_codec, blob)
     assert broken.calls == 1
     np.testing.assert_array_equal(found, decoded(codec, blob))
@@ -388,8 +390,9 @@ def test_non_finite_in_float32_too_is_an_error(codec: Codec, half_codec: Codec, 
     latents, picture = Broken(1, 4, 4, 5), Broken(1, 3, 32, 40)
     blob = codec.encode(gradient(40, 32))
     for one in (codec, half_codec):
-        monkeypatch.setattr(one.network, "_halves", (latents, picture))
-        monkeypatch.setattr(one.network, "_exact", (latents, picture))
+        for half, broken in ((one.network.analysis, latents), (one.network.synthesis, picture)):
+            monkeypatch.setattr(half, "layers", broken)
+            monkeypatch.setattr(half, "exact", broken)
         with pytest.raises(ModelError, match="^l8-tiny gave numbers that are not finite: its weights do not fit this"):
             one.encode(gradient(40, 32))
         with pytest.raises(ModelError, match="^l8-tiny gave numbers that are not finite"):

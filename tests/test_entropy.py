@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blobs_by_hand import packed, unpacked
 from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent8.errors import BlobError
 from latent8.file_format import neighbour_coding
-from latent8.file_format.blob import RAW, Header, pack, read_header, unpack
+from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.codings import RAW
 from latent8.file_format.quantiser import Quantiser
 
 TABLES = Path(neighbour_coding.__file__).with_name("entropy_tables.npy")
@@ -83,7 +85,7 @@ def test_identity_on_any_symbols(shape: tuple[int, int, int], levels: int, data:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 3, 3), (4, 40, 50), (16, 21, 8)])
 def test_never_larger_than_raw(shape: tuple[int, int, int], content: str) -> None:
     symbols = symbols_of(content, shape, 256)
-    assert len(pack(header_of(shape, 256), symbols)) <= 32 + symbols.size + 4
+    assert len(packed(header_of(shape, 256), symbols)) <= 32 + symbols.size + 4
 
 
 def test_smooth_symbols_shrink() -> None:
@@ -93,16 +95,16 @@ def test_smooth_symbols_shrink() -> None:
 
 def test_noise_stays_raw() -> None:
     shape = (4, 40, 50)
-    assert read_header(pack(header_of(shape, 256), symbols_of("noise", shape, 256))).coding == RAW
+    assert Encoded.parse(packed(header_of(shape, 256), symbols_of("noise", shape, 256))).coding == RAW
 
 
 def test_the_check_on_length_lets_the_emptiest_picture_pass() -> None:
     """A large picture of one colour has the fewest bytes a symbol there can be."""
     shape = (1, 900, 900)
     symbols = np.full(shape, 128, np.uint8)
-    blob = pack(header_of(shape, 256), symbols)
+    blob = packed(header_of(shape, 256), symbols)
     assert len(blob) < 0.001 * symbols.size
-    np.testing.assert_array_equal(unpack(blob)[1], symbols)
+    np.testing.assert_array_equal(unpacked(blob)[1], symbols)
 
 
 def test_side_bytes_is_what_stands_before_the_words() -> None:
@@ -116,14 +118,14 @@ def test_side_bytes_is_what_stands_before_the_words() -> None:
 # ---- hostile payloads, in blobs with a right checksum
 
 
-def unpacked(payload: bytes, shape: tuple[int, int, int], levels: int = 256) -> np.ndarray | None:
+def decoded(payload: bytes, shape: tuple[int, int, int], levels: int = 256) -> np.ndarray | None:
     """What the blob holds, or None where it is refused as it should be; anything else goes through."""
     channels, height, width = shape
     blob = build_blob(
         coding=1, stride=1, channels=channels, width=width, height=height, top=levels - 1, payload=payload
     )
     try:
-        return unpack(blob)[1]
+        return unpacked(blob)[1]
     except BlobError as error:
         assert str(error).endswith((".", ".)")) and len(str(error)) < 120
         return None
@@ -141,7 +143,7 @@ GOOD = neighbour_coding.encode(smooth_symbols(*SHAPE, 256), 256)
     side=st.binary(min_size=side_bytes(4), max_size=side_bytes(4)),
 )
 def test_random_payloads_decode_or_are_refused(words: bytes, levels: int, keep_side: bool, side: bytes) -> None:
-    symbols = unpacked((GOOD[: side_bytes(4)] if keep_side else side) + words, SHAPE, levels)
+    symbols = decoded((GOOD[: side_bytes(4)] if keep_side else side) + words, SHAPE, levels)
     assert symbols is None or (symbols.shape == SHAPE and symbols.max() < levels)
 
 
@@ -164,7 +166,7 @@ def test_damaged_payloads_decode_or_are_refused() -> None:
         damaged = bytearray(GOOD)
         for position in rng.integers(0, len(GOOD), 2):
             damaged[position] = rng.integers(0, 256)
-        symbols = unpacked(bytes(damaged), SHAPE)
+        symbols = decoded(bytes(damaged), SHAPE)
         assert symbols is None or symbols.shape == SHAPE
 
 
@@ -180,7 +182,7 @@ def test_unknown_table_refused() -> None:
 
 
 def test_payload_without_words_refused_or_decoded() -> None:
-    unpacked(bytes(side_bytes(1)), (1, 10, 10))
+    decoded(bytes(side_bytes(1)), (1, 10, 10))
 
 
 def test_impossible_lengths_refused_before_anything_is_allocated() -> None:

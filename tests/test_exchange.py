@@ -31,7 +31,8 @@ from passthrough import make_tiny
 
 import latent8
 from latent8 import BlobError, Codec, Latents, ModelError, convert, inspect, own_model, read_latents, write_latents
-from latent8.exchange import as_blob
+from latent8.codec import symbols_of
+from latent8.exchange import open_latents
 from latent8.file_format.reader import read
 from latent8.zoo.registry import model_named
 
@@ -108,9 +109,9 @@ def test_taesds_png_is_read_and_becomes_the_same_bytes() -> None:
     np.testing.assert_allclose(latents.values, (np.moveaxis(pixels, -1, 0) / 255 - 0.5) * 6, atol=1e-6)
     assert (latents.space, latents.width, latents.height) == ("sd1", 40, 24)
     blob = convert(rgba_png(pixels), "l8")
-    header, symbols, _ = read(blob)
-    np.testing.assert_array_equal(symbols, np.moveaxis(pixels, -1, 0))
-    assert (header.model_id, header.weights) == (2, bytes(4))
+    encoded = read(blob)
+    np.testing.assert_array_equal(symbols_of(encoded).values, np.moveaxis(pixels, -1, 0))
+    assert (encoded.model_id, encoded.header.weights) == (2, bytes(4))
     raw = safetensors_parts(convert(rgba_png(pixels), "comfy"))[0]["latent_tensor"]
     expected = (np.moveaxis(pixels, -1, 0) / 255 - 0.5) * 6 / 0.18215
     np.testing.assert_allclose(np.frombuffer(raw[2], "<f4").reshape(4, ROWS, COLUMNS), expected, rtol=1e-5)
@@ -119,17 +120,17 @@ def test_taesds_png_is_read_and_becomes_the_same_bytes() -> None:
 def test_png_that_names_no_model_is_of_the_space_that_is_named() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (ROWS, COLUMNS, 4), np.uint8)
     for space, model_id in (("sd1", 2), ("sdxl", model_named("taesdxl").id)):
-        header = inspect(as_blob(rgba_png(pixels), space))
+        header = open_latents(rgba_png(pixels), space).header
         assert (header.model_id, header.width, header.height) == (model_id, 40, 24)
         latents = read_latents(rgba_png(pixels), space)
         assert latents.space == space
         np.testing.assert_allclose(latents.values, (np.moveaxis(pixels, -1, 0) / 255 - 0.5) * 6, atol=1e-6)
     named = convert(rgba_png(pixels), "png")  # from here on it names taesd
-    assert as_blob(named, "sdxl") == named
+    assert open_latents(named, "sdxl").header.model_id == 2
     with pytest.raises(BlobError, match="^The file states the latent space sd1, not sdxl.$"):
         read_latents(named, "sdxl")
     with pytest.raises(BlobError, match="^An RGBA PNG holds 4 latent channels, and sd3 latents have 16.$"):
-        as_blob(rgba_png(pixels), "sd3")
+        open_latents(rgba_png(pixels), "sd3")
 
 
 # ---- writing
@@ -174,7 +175,7 @@ def test_png_is_taesds() -> None:
 
     blob = blob_of("sd1")
     pixels = np.asarray(Image.open(io.BytesIO(convert(blob, "png"))))
-    np.testing.assert_array_equal(np.moveaxis(pixels, -1, 0), read(blob)[1])
+    np.testing.assert_array_equal(np.moveaxis(pixels, -1, 0), symbols_of(read(blob)).values)
     wide = blob_of("sd1", low=-6.0, high=6.0)  # clipped, as that format has no other range
     pixels = np.asarray(Image.open(io.BytesIO(convert(wide, "png"))))
     expected = np.rint(255 * np.clip(z_in(wide) / 6 + 0.5, 0, 1))
@@ -193,7 +194,7 @@ def test_there_and_back_is_the_same_picture(space: str, to: str) -> None:
     assert (header.width, header.height, header.stem) == size
     assert header.model_id == before.model_id
     np.testing.assert_allclose(z_in(back), z_in(blob), atol=0.002)
-    assert (header.quantiser.low, header.quantiser.high) == (-3, 3)
+    assert (header.header.quantiser.low, header.header.quantiser.high) == (-3, 3)
 
 
 def test_blob_of_blob_is_the_blob_itself() -> None:
@@ -207,7 +208,7 @@ def test_range_of_a_blob_holds_all_that_is_read() -> None:
     z = z_of("flux1", spread=2.5)
     assert np.abs(z).max() > 5
     blob = convert(npy(z.shape, floats(z)), "l8", space="flux1")
-    quantiser = inspect(blob).quantiser
+    quantiser = inspect(blob).header.quantiser
     assert quantiser.low <= z.min() < quantiser.low + 0.01 and quantiser.high - 0.01 < z.max() <= quantiser.high
     assert np.abs(z_in(blob) - z).max() <= quantiser.step / 2 + 1e-5
 

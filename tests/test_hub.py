@@ -188,7 +188,7 @@ def outputs(folder: Path, side: int) -> tuple[list[torch.Tensor], list[torch.Ten
         plain_rgb = (autoencoder.decode(latents).sample + 1) / 2
     assert plain_latents.std() > 0.05 and plain_rgb.std() > 0.05  # not equal for being flat
     assert ((plain_rgb > 0) & (plain_rgb < 1)).float().mean() > 0.5
-    return [network.analysis(rgb), network.synthesis(latents)], [plain_latents, plain_rgb.clamp(0, 1)]
+    return [network.analysis(rgb), network.synthesis(latents).clamp(0, 1)], [plain_latents, plain_rgb.clamp(0, 1)]
 
 
 def test_default_structure_gives_the_numbers_of_plain_diffusers(good: Path) -> None:

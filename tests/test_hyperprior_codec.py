@@ -13,7 +13,8 @@ from photo_symbols import MODEL, decoded, decoded_symbols
 
 from latent8 import Codec, PictureError, inspect
 from latent8.evaluation.metrics import psnr
-from latent8.file_format.reader import describe, read
+from latent8.file_format.reader import read
+from latent8.latents import describe
 from latent8.zoo.registry import model_named
 from latent8.zoo.settings import Settings
 
@@ -52,7 +53,7 @@ def test_size_targets_are_of_the_whole_blob(photo_codec: Codec, sunset: np.ndarr
     picture = np.dstack([sunset, alpha])
     target = len(photo_codec.encode(picture, quality=60, stem="a long name " * 10))
     blob = photo_codec.encode(picture, target_bytes=target, stem="a long name " * 10)
-    assert 0.9 * target < len(blob) <= target and inspect(blob).alpha_bytes > 0.5 * target
+    assert 0.9 * target < len(blob) <= target and len(inspect(blob).alpha_png) > 0.5 * target
     assert inspect(blob).quality in range(60, 66)
 
 
@@ -123,11 +124,11 @@ def test_golden_photo_blob_stays_decodable(photo_codec: Codec, golden) -> None:
     picture = np.dstack([gradient(101, 75), (x * 5 + y * 3) % 256]).astype(np.uint8)
     picture[20:50, 30:70, :3] ^= 0x55  # something with edges
     blob = golden("photo.l8", lambda: photo_codec.encode(picture, quality=60, stem="golden photo"))
-    header, payload, _ = read(blob)
-    assert (header.width, header.height, header.stem) == (101, 75, "golden photo")
-    assert (header.model_id, header.quality, header.latent_shape) == (3, 60, (240, 5, 7))
+    found = read(blob)
+    assert (found.width, found.height, found.stem) == (101, 75, "golden photo")
+    assert (found.model_id, found.quality, found.latent_shape) == (3, 60, (240, 5, 7))
 
-    z, q, _ = decoded_symbols(photo_codec, payload.tobytes(), header.latent_shape)
+    z, q, _ = decoded_symbols(photo_codec, found)
     crc = f"{zlib.crc32(z.tobytes() + q.tobytes()):08x}\n".encode()
     assert golden("photo.crc32", lambda: crc) == crc
 

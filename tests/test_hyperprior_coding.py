@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import constriction
@@ -68,7 +69,7 @@ def test_round_trip_of_any_symbols(
 
 def test_payload_is_as_specified(photo_codec: Codec) -> None:
     """Written symbol by symbol from the specification, not with the coder's own grouping."""
-    layers = photo_codec.network._layers
+    layers = photo_codec.network.entropy_model.layers
     z, q = random_q(3, 4)
     quality, band = 77, 5
     passes = Passes(layers, z, quality, q.shape)
@@ -101,9 +102,10 @@ def test_payload_takes_what_its_tables_say(photo_codec: Codec) -> None:
     y = network.encode_pixels(picture)
     for quality in (40, 80):
         bits = 0.0
-        for symbols, tables in network.symbols_and_tables(y, quality):
-            bits += network.bits[tables.ravel(), symbols.ravel().astype(int) + 127].sum(dtype=np.float64)
-        assert 8 * len(network.pack(y, quality)) == pytest.approx(bits + 8 * 5, rel=0.001, abs=64)
+        model = network.entropy_model
+        for symbols, tables in model.symbols_and_tables(y, quality):
+            bits += model.bits[tables.ravel(), symbols.ravel().astype(int) + 127].sum(dtype=np.float64)
+        assert 8 * len(model.pack(y, quality)) == pytest.approx(bits + 8 * 5, rel=0.001, abs=64)
 
 
 def refusal(codec: Codec, blob: bytes, in_header: bool) -> str:
@@ -155,7 +157,7 @@ def test_the_likeliest_symbols_are_not_refused(coder: Tables) -> None:
 
 def test_symbols_that_are_not_those_of_the_checksum_refused(photo_codec: Codec) -> None:
     pictures = gradient(40, 30), gradient(40, 30)[::-1]
-    first, second = (read(photo_codec.encode(picture))[1].tobytes() for picture in pictures)
+    first, second = (read(photo_codec.encode(picture)).payload for picture in pictures)
     fields = {"weights": photo_codec.network.weights_hash, "width": 40, "height": 30}
     for payload in (first, second):
         assert photo_codec.decode(photo_blob(payload, **fields)).size == (40, 30)
@@ -187,9 +189,9 @@ def test_random_payloads_refused(
 
 def test_no_flipped_bit_gives_other_symbols(photo_codec: Codec) -> None:
     """With the checksum of the blob put right: refused, or what the coder's last bits leave open."""
-    header, payload, _ = read(photo_codec.encode(gradient(64, 64), quality=70))
-    good = payload.tobytes()
-    wanted = decoded_symbols(photo_codec, good, header.latent_shape)
+    encoded = read(photo_codec.encode(gradient(64, 64), quality=70))
+    good = encoded.payload
+    wanted = decoded_symbols(photo_codec, encoded)
     refused = 0
     for position in (*range(5), *range(5, len(good), 7), len(good) - 1):
         damaged = bytearray(good)
@@ -200,7 +202,7 @@ def test_no_flipped_bit_gives_other_symbols(photo_codec: Codec) -> None:
         except BlobError:
             refused += 1
         else:
-            assert_same(decoded_symbols(photo_codec, bytes(damaged), header.latent_shape)[:2] + (70,), wanted)
+            assert_same(decoded_symbols(photo_codec, replace(encoded, payload=bytes(damaged)))[:2] + (70,), wanted)
     assert refused > 10
 
 
@@ -232,6 +234,6 @@ def test_blob_for_another_codec_refused(codec: Codec, photo_codec: Codec) -> Non
     wanted = "The blob holds l8-photo latents, and l8-tiny decodes l8-tiny latents: decode it with l8-photo."
     assert refusal(codec, blob, in_header=False) == wanted
     good = photo_codec.network.weights_hash
-    other = photo_blob(read(blob)[1].tobytes(), bytes([good[0] ^ 1]) + good[1:], width=20, height=20)
+    other = photo_blob(read(blob).payload, bytes([good[0] ^ 1]) + good[1:], width=20, height=20)
     wanted = "The blob was made with other weights of l8-photo: decode it with the release it is of."
     assert refusal(photo_codec, other, in_header=False) == wanted

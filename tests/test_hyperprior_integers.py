@@ -177,7 +177,7 @@ def test_integers_are_those_of_the_file(layers: L8Photo, options: dict[str, Any]
 
 
 def test_saved_and_loaded_again_it_is_the_same_model(photo_codec: Codec, sunset: np.ndarray, tmp_path: Path) -> None:
-    photo_codec.network._layers.save_pretrained(tmp_path)
+    photo_codec.network.entropy_model.layers.save_pretrained(tmp_path)
     again = Codec(replace(MODEL, source=str(tmp_path)), "cpu", torch.float32)
     assert again.network.weights_hash == photo_codec.network.weights_hash
     blob = photo_codec.encode(sunset)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import gradient
-from photo_symbols import MODEL, assert_same, changed, decoded, decoded_symbols
+from photo_symbols import MODEL, assert_same, changed, decoded, decoded_symbols, photo_payload
 from torch import Tensor, nn
 
 from latent8 import BlobError, Codec
@@ -38,11 +38,12 @@ def test_symbols_of_another_precision_and_number_of_threads(
 ) -> None:
     with threads(2):
         y = half_photo_codec.network.encode_pixels(pad_to_multiple(sunset, 16))
-        (z, _), (q, _) = half_photo_codec.network.symbols_and_tables(y, quality)
+        model = half_photo_codec.network.entropy_model
+        (z, _), (q, _) = model.symbols_and_tables(y, quality)
         sent = z, q, quality
-        payload = half_photo_codec.network.pack(y, quality)
+        encoded = photo_payload(model.pack(y, quality), y.shape)
     with threads(1):
-        assert_same(decoded_symbols(photo_codec, payload, y.shape), sent)
+        assert_same(decoded_symbols(photo_codec, encoded), sent)
         assert psnr(sunset, decoded(photo_codec, half_photo_codec.encode(sunset, quality=quality))) > 15
     assert np.abs(sent[0]).max() > 0 and np.abs(sent[1]).max() > 0
 
@@ -60,9 +61,7 @@ def test_noise_in_all_that_is_floating_point_changes_no_symbol(photo_codec: Code
     noisy = changed(photo_codec, add_noise)
     for quality in (10, 90):
         blob = photo_codec.encode(sunset, quality=quality)
-        header, payload, _ = read(blob)
-        wanted = decoded_symbols(photo_codec, payload.tobytes(), header.latent_shape)
-        assert_same(decoded_symbols(noisy, payload.tobytes(), header.latent_shape), wanted)
+        assert_same(decoded_symbols(noisy, read(blob)), decoded_symbols(photo_codec, read(blob)))
         assert not np.array_equal(decoded(noisy, blob), decoded(photo_codec, blob))
 
 
@@ -86,9 +85,9 @@ def test_memory_layout_changes_no_symbol(photo_codec: Codec, sunset: np.ndarray)
     def change(layout: torch.memory_format) -> Callable[[nn.Module], nn.Module]:
         return lambda module: module.to(memory_format=layout)  # type: ignore[call-overload]
 
-    header, payload, _ = read(photo_codec.encode(sunset))
+    encoded = read(photo_codec.encode(sunset))
     found = [
-        decoded_symbols(changed(photo_codec, change(layout)), payload.tobytes(), header.latent_shape)
+        decoded_symbols(changed(photo_codec, change(layout)), encoded)
         for layout in (torch.channels_last, torch.contiguous_format)
     ]
     assert_same(*found)
@@ -102,9 +101,7 @@ def test_symbols_of_another_device(photo_codec: Codec, sunset: np.ndarray, dtype
     for quality in (10, 50, 90):
         for sender, receiver in ((other_codec, photo_codec), (photo_codec, other_codec)):
             blob = sender.encode(sunset, quality=quality)
-            header, payload, _ = read(blob)
-            wanted = decoded_symbols(sender, payload.tobytes(), header.latent_shape)
-            assert_same(decoded_symbols(receiver, payload.tobytes(), header.latent_shape), wanted)
+            assert_same(decoded_symbols(receiver, read(blob)), decoded_symbols(sender, read(blob)))
             assert psnr(decoded(sender, blob), decoded(receiver, blob)) > 38
 
 
@@ -132,7 +129,8 @@ class Broken(nn.Module):
 def test_what_is_not_finite_is_done_again_in_float32(photo_codec: Codec, half_photo_codec: Codec, monkeypatch) -> None:
     picture = gradient(32, 48)
     blob = photo_codec.encode(picture)
-    monkeypatch.setattr(half_photo_codec.network, "_halves", (Broken(1, hp.N_LATENTS, 3, 2), Broken(1, 3, 48, 32)))
+    monkeypatch.setattr(half_photo_codec.network.analysis, "layers", Broken(1, hp.N_LATENTS, 3, 2))
+    monkeypatch.setattr(half_photo_codec.network.synthesis, "layers", Broken(1, 3, 48, 32))
     assert half_photo_codec.encode(picture) == blob
     np.testing.assert_array_equal(decoded(half_photo_codec, blob), decoded(photo_codec, blob))
 
@@ -147,8 +145,8 @@ def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
         latents, rgb = network.encode_pixels(picture), decoded(photo_codec, blob)
         with monkeypatch.context() as patch:
             patch.setattr(network, "max_bytes", 1)
-            for half in (0, 1):
-                assert min(map(len, network._tiles_of_parts(half, *latents.shape[1:]))) >= 4
+            for parts in (network.analysis_parts, network.synthesis_parts):
+                assert min(map(len, network.tiles_of_parts(parts, *latents.shape[1:]))) >= 4
             np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
             assert np.abs(decoded(photo_codec, blob).astype(int) - rgb).max() <= 1
 
@@ -156,12 +154,12 @@ def test_tiles_change_nothing(photo_codec: Codec, monkeypatch) -> None:
 def test_sections_change_nothing(photo_codec: Codec, monkeypatch) -> None:
     network, picture = photo_codec.network, np.ascontiguousarray(gradient(1008, 640))
     latents = network.encode_pixels(picture)
-    rgb = network.render(latents, 50).astype(int)
+    rgb = network.decode_latents(latents, 50).astype(int)
     monkeypatch.setattr("latent8.l8_photo.network.SECTION_PIXELS", 640 * 640)
-    assert min(len(network._sections(half, 40, 63)) for half in (0, 1)) >= 2
+    assert min(len(network.sections(parts, 40, 63)) for parts in (network.analysis_parts, network.synthesis_parts)) >= 2
     told: list[float] = []
     np.testing.assert_allclose(network.encode_pixels(picture, told.append), latents, rtol=0, atol=1e-4)
-    assert np.abs(network.render(latents, 50, told.append) - rgb).max() <= 1
+    assert np.abs(network.decode_latents(latents, 50, progress=told.append) - rgb).max() <= 1
     middle = told.index(1.0)
     assert told[: middle + 1] == sorted(told[: middle + 1]) and told[middle + 1 :] == sorted(told[middle + 1 :])
     assert len(told) >= 4 and told[-1] == 1.0
@@ -170,20 +168,20 @@ def test_sections_change_nothing(photo_codec: Codec, monkeypatch) -> None:
 def test_memory_that_gets_short_during_the_call_changes_nothing(photo_codec: Codec, monkeypatch) -> None:
     picture, network = gradient(1024, 64), photo_codec.network
     latents = network.encode_pixels(picture)
-    rgb = network.render(latents, 50).astype(int)
+    rgb = network.decode_latents(latents, 50).astype(int)
     for readings in range(1, 5):
         left = iter([1 << 40] * readings)
         monkeypatch.setattr("latent8.networks.base.free_bytes", lambda device, left=left: next(left, 0))
         np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
         left = iter([1 << 40] * readings)
         monkeypatch.setattr("latent8.networks.base.free_bytes", lambda device, left=left: next(left, 0))
-        assert np.abs(network.render(latents, 50) - rgb).max() <= 1
+        assert np.abs(network.decode_latents(latents, 50) - rgb).max() <= 1
 
 
 def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
     """With weights that let nothing through but a sum, what a result depends on is where its gradient is not zero."""
     network = photo_codec.network
-    analysis, synthesis = (copy.deepcopy(half).float() for half in network._halves)
+    analysis, synthesis = (copy.deepcopy(half.layers).float() for half in (network.analysis, network.synthesis))
     for parameter in (*analysis.parameters(), *synthesis.parameters()):
         nn.init.constant_(parameter, 0.01)
     n, at = 2 * 16 + 1, (torch.zeros(1), torch.zeros(1))  # latents in a row; level and realism
@@ -198,12 +196,12 @@ def test_halo_is_what_the_layers_see(photo_codec: Codec) -> None:
 
     latents = torch.ones(1, hp.N_LATENTS, 1, n)
     runs: list[tuple[Demand, Callable[[Tensor], Tensor], int, int]] = [
-        (network._parts[0][0], lambda x: analysis.quarter(x)[1], 3, 16),
-        (network._parts[0][1], analysis.eighth, hp.WIDTHS[1], 2),
-        (network._parts[0][2], analysis.sixteenth, hp.WIDTHS[2], 1),
-        (network._parts[1][0], lambda x: synthesis.quarter(x, latents, *at), hp.WIDTHS[1], 2),
-        (network._parts[1][1], lambda x: synthesis.eighth(x, *at), hp.WIDTHS[2], 1),
-        (network._parts[1][2], lambda y: synthesis.sixteenth(y, *at), hp.N_LATENTS, 1),
+        (network.analysis_parts[0], lambda x: analysis.quarter(x)[1], 3, 16),
+        (network.analysis_parts[1], analysis.eighth, hp.WIDTHS[1], 2),
+        (network.analysis_parts[2], analysis.sixteenth, hp.WIDTHS[2], 1),
+        (network.synthesis_parts[0], lambda x: synthesis.quarter(x, latents, *at), hp.WIDTHS[1], 2),
+        (network.synthesis_parts[1], lambda x: synthesis.eighth(x, *at), hp.WIDTHS[2], 1),
+        (network.synthesis_parts[2], lambda y: synthesis.sixteenth(y, *at), hp.N_LATENTS, 1),
     ]
     for demand, run, channels, cell in runs:
         assert reach(run, channels, cell) == demand.halo

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from photo_symbols import assert_same, decoded_symbols, encoded_symbols, random_q
+from photo_symbols import assert_same, decoded_symbols, encoded_symbols, photo_payload, random_q
 
 from latent8 import Codec
 from latent8.l8_photo import layers as hp
@@ -18,7 +18,7 @@ from latent8.l8_photo.passes import Passes, hyper_latents, hyper_tiles
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (4, 1), (2, 2), (7, 6)])
 def test_passes_go_over_every_latent_once(photo_codec: Codec, height: int, width: int) -> None:
     z, _ = random_q(height, width)
-    passes = Passes(photo_codec.network._layers, z, 50, (hp.N_LATENTS, height, width))
+    passes = Passes(photo_codec.network.entropy_model.layers, z, 50, (hp.N_LATENTS, height, width))
     times = np.zeros((hp.N_LATENTS, height, width), int)
     for places in passes.in_order():
         times[places] += 1
@@ -27,7 +27,7 @@ def test_passes_go_over_every_latent_once(photo_codec: Codec, height: int, width
 
 def test_a_pass_knows_earlier_ones_alone(photo_codec: Codec) -> None:
     """Symbols change the tables and means of later passes next to them, and nothing that was given before."""
-    layers = photo_codec.network._layers
+    layers = photo_codec.network.entropy_model.layers
     z, q = random_q(9, 8)
     other = q.copy()
     other[:, 3, 3] ^= 21  # of the second pass
@@ -51,7 +51,7 @@ def test_bands_change_nothing(photo_codec: Codec, monkeypatch) -> None:
     found = []
     for positions in (4096, 1, 28):
         monkeypatch.setattr("latent8.l8_photo.passes.BAND_POSITIONS", positions)
-        passes = Passes(photo_codec.network._layers, z, 70, q.shape)
+        passes = Passes(photo_codec.network.entropy_model.layers, z, 70, q.shape)
         for places in passes.in_order():
             passes.q[places] = torch.from_numpy(q[places])
         found.append((passes.tables(), passes.means.numpy()))
@@ -72,7 +72,7 @@ def tiles_of(latents: int, halo: int | None = None) -> Iterator[None]:
 
 def of_hyper_latents(codec: Codec, z: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Tables and means before the first pass."""
-    passes = Passes(codec.network._layers, z, 60, shape)
+    passes = Passes(codec.network.entropy_model.layers, z, 60, shape)
     return passes.tables(), passes.means.numpy()
 
 
@@ -108,7 +108,7 @@ def test_small_tiles_give_the_hyper_latents_of_the_whole(photo_codec: Codec) -> 
 
     def found() -> np.ndarray:
         with torch.inference_mode():
-            return hyper_latents(photo_codec.network._layers, y, 60).numpy()
+            return hyper_latents(photo_codec.network.entropy_model.layers, y, 60).numpy()
 
     whole = found()
     assert whole.shape == (64, 9, 11) and whole.dtype == np.int8 and len(np.unique(whole)) > 5
@@ -124,18 +124,18 @@ def test_a_payload_decodes_alike_in_tiles_of_any_size(photo_codec: Codec) -> Non
     whole = encoded_symbols(photo_codec, z, q, 60)
     with tiles_of(SMALL):
         assert encoded_symbols(photo_codec, z, q, 60) == whole
-        assert_same(decoded_symbols(photo_codec, whole, q.shape), (z, q, 60))
+        assert_same(decoded_symbols(photo_codec, photo_payload(whole, q.shape)), (z, q, 60))
 
 
 def test_rounding_is_the_cheapest_of_two(photo_codec: Codec) -> None:
-    network = photo_codec.network
+    model = photo_codec.network.entropy_model
     random = np.random.default_rng(0)
     residual, tables = random.laplace(0, 2, 2000), random.integers(512, 1024, 2000)
     worth = random.uniform(15, 30, 2000)
-    bits = network._tables.bits()
+    bits = model.bits
     np.testing.assert_array_equal(bits[512:], bits[512:, ::-1])  # rounding looks at magnitudes alone
     given = (torch.from_numpy(values) for values in (residual.astype(np.float32), tables, worth.astype(np.float32)))
-    found = network._rounded(*given).numpy()
+    found = model.rounded(*given).numpy()
     moved = 0
     for r, table, bits_each, n in zip(residual, tables, worth, found, strict=True):
         nearest = int(np.rint(r))

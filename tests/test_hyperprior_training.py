@@ -210,7 +210,7 @@ def test_exported_model_is_a_working_codec(fresh: tuple[hp.Hyperprior, Codec]) -
     assert [codec.decode(blob).size for blob in blobs] == [(100, 70)] * 2
     low, high = (psnr(picture, decoded(codec, blob)) for blob in blobs)
     assert 25 < low < high  # a new model is a DCT
-    assert codec.network._layers.get_buffer("tables").equal(
+    assert codec.network.entropy_model.layers.get_buffer("tables").equal(
         symmetric_table_counts(logistic(torch.arange(64))).expand(8, -1, -1)
     )
 
@@ -231,7 +231,7 @@ def test_integers_agree_with_what_was_trained(fresh: tuple[hp.Hyperprior, Codec]
             of_all = context(known[None].float().abs(), level)[0]
             trained += [of_all[:, row::2, column::2] for row, column in hp.PASSES[number]]
         hyper = model.hyper_scale(torch.tensor([float(band_of(quality))])).flatten()
-    layers = codec.network._layers
+    layers = codec.network.entropy_model.layers
     exported = [hyper_scales(layers, z, quality)]
     for number in (1, 2):
         known = framed(known_before(number, q.numpy()))
@@ -269,18 +269,16 @@ def test_scale_that_is_not_a_number_spoils_one_batch_and_no_more(sunset: np.ndar
 def test_latents_are_drawn_towards_their_means(fresh: tuple[hp.Hyperprior, Codec], sunset: np.ndarray) -> None:
     """By the shift of the scale, of which each has one; q itself is the distance in steps otherwise."""
     _, codec = fresh
-    network, quality = codec.network, 70
+    network, model, quality = codec.network, codec.network.entropy_model, 70
     y = network.encode_pixels(np.ascontiguousarray(sunset[:64, :96]))
-    payload = network.pack(y, quality)
-    passes = network.symbols(payload, y.shape)
+    passes = model.unpack(model.pack(y, quality), y.shape)
     q, means, scales = passes.q.numpy().astype(float), passes.means.numpy().copy(), passes.tables().astype(int)
-    shift = network._layers.reconstruction_shift.detach().numpy()
-    gain = network._layers.log_inverse_gain(torch.tensor([level_of(quality)])).exp()[0].detach().numpy()
+    shift = model.layers.reconstruction_shift.detach().numpy()
+    gain = model.layers.log_inverse_gain(torch.tensor([level_of(quality)])).exp()[0].detach().numpy()
     assert len(np.unique(scales[q != 0])) > 3 and shift[scales[q != 0]].min() > 0
-    assert hp.residual_gain(network._layers.log_gain(torch.tensor([level_of(quality)]))).unique().tolist() == [1.0]
+    assert hp.residual_gain(model.layers.log_gain(torch.tensor([level_of(quality)]))).unique().tolist() == [1.0]
     wanted = (q - np.sign(q) * shift[scales] + means) * gain
-    np.testing.assert_allclose(network.latents(passes), wanted, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(network.unpack(payload, y.shape)[0], wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.latents(passes), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_no_mean_of_a_colour_is_beyond_its_symbols() -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blobs_by_hand import packed
 from conftest import allocating_at_most, build_blob, gradient, smooth_symbols
 from PIL import Image
 
 import latent8
 from latent8.cli import commands
 from latent8.codec import Codec
-from latent8.evaluation.latent_pictures import latent_pictures, pictures_of
-from latent8.file_format.blob import Header, pack, read_payload
-from latent8.file_format.hyperprior_coding import Tables
+from latent8.evaluation.latent_pictures import latent_pictures
+from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.codings import RAW
+from latent8.file_format.hyperprior_coding import HyperpriorCoding, Tables
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import read
 from latent8.l8_photo import bit_cost
@@ -27,7 +29,11 @@ EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 def plain_blob(channels: int = 4, height: int = 6, width: int = 9, levels: int = 256) -> tuple[bytes, np.ndarray]:
     symbols = smooth_symbols(channels, height, width, levels)
     header = Header(1, b"\x01\x02\x03\x04", 8 * width, 8 * height, channels, 8, Quantiser(levels=levels))
-    return pack(header, symbols), symbols
+    return packed(header, symbols), symbols
+
+
+def raw(header: Header, symbols: np.ndarray) -> Encoded:
+    return Encoded(header, RAW, symbols.tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +53,21 @@ def test_bits_add_up_to_the_payload(
     photo_codec: Codec, photo: Image.Image, size: tuple[int, int], quality: int
 ) -> None:
     blob = photo_codec.encode(photo.resize(size), quality=quality)
-    header, _, payload = read_payload(blob)
-    q, latents, bits = bit_cost.decoded(photo_codec.network, payload, header.latent_shape)
-    assert bits.shape == header.latent_shape[1:] and q.shape == latents.shape == header.latent_shape
-    coded = 8 * (len(payload) - 5)  # less quality and checksum; the coder's last words are 32 bits each
+    encoded = Encoded.parse(blob)
+    found = HyperpriorCoding(photo_codec.network).symbols(encoded)
+    bits, shape = found.bits, encoded.latent_shape
+    assert bits is not None
+    assert bits.shape == shape[1:] and found.values.shape == found.latents.shape == shape
+    coded = 8 * (len(encoded.payload) - 5)  # less quality and checksum; the coder's last words are 32 bits each
     assert -0.002 * coded - 32 < coded - bits.sum() < 0.002 * coded + 96
-    np.testing.assert_array_equal(latents, photo_codec.network.unpack(payload, header.latent_shape)[0])
+    np.testing.assert_array_equal(found.latents, photo_codec.latents(encoded))
 
 
 def test_bits_lie_where_the_detail_is(photo_codec: Codec) -> None:
     pixels = np.full((128, 256, 3), 128, np.uint8)
     pixels[:, 128:] = np.random.default_rng(0).integers(0, 256, (128, 128, 3))
-    header, _, payload = read_payload(photo_codec.encode(pixels))
-    bits = bit_cost.decoded(photo_codec.network, payload, header.latent_shape)[2]
+    bits = HyperpriorCoding(photo_codec.network).symbols(Encoded.parse(photo_codec.encode(pixels))).bits
+    assert bits is not None
     assert bits[:, 10:].mean() > 20 * bits[:, :6].mean()
 
 
@@ -99,11 +107,10 @@ def test_bits_per_value(monkeypatch: pytest.MonkeyPatch) -> None:
     blob, symbols = plain_blob(levels=16)
     share = np.bincount(symbols.ravel()) / symbols.size
     entropy = -sum(p * np.log2(p) for p in share if p)
-    coded = 8 * latent8.inspect(blob).payload_bytes / symbols.size
+    coded = 8 * len(latent8.inspect(blob).payload) / symbols.size
     assert latent_pictures(blob)[-1].caption == f"8-bit values: {coded:.3g} bits each"
     assert titles.pop() == (216, 0, f"{coded:.3g} bits per value as coded, {entropy:.3g} by how often each occurs")
-    header, symbols, _ = read(blob)
-    pictures_of(header, np.full_like(symbols, 3), None)
+    latent_pictures(packed(read(blob).header, np.full_like(symbols, 3)))
     assert titles.pop()[2].endswith("as coded, 0 by how often each occurs")
 
 
@@ -129,7 +136,7 @@ def test_without_its_model_for_all_but_l8_photo() -> None:
     """taesd is nowhere on this machine, and its latents are shown all the same."""
     symbols = smooth_symbols(4, 5, 5, 256)
     header = Header(model_named("taesd").id, bytes(4), 40, 40, 4, 8, Quantiser())
-    assert len(latent_pictures(pack(header, symbols))) == 7
+    assert len(latent_pictures(packed(header, symbols))) == 7
 
 
 def test_of_an_rgba_png(codec: Codec) -> None:
@@ -141,15 +148,15 @@ def test_of_an_rgba_png(codec: Codec) -> None:
 def test_of_many_channels() -> None:
     symbols = smooth_symbols(20, 7, 5, 256)
     header = Header(1, bytes(4), 40, 56, 20, 8, Quantiser())
-    found = pictures_of(header, symbols, None)
-    assert [view.caption.split(":")[0] for view in found] == [*("1-3 as RGB", "all 20 channels", "8-bit values")]
+    found = latent_pictures(raw(header, symbols))
+    assert [view.caption.split(":")[0] for view in found] == [*("1-3 as RGB", "8-bit values", "all 20 channels")]
 
 
 def test_huge_latents_are_shrunk(tmp_path: Path) -> None:
     symbols = np.tile(np.arange(16, dtype=np.uint8), (4, 900, 100))  # 1600 x 900 latents
     header = Header(1, bytes(4), 12800, 7200, 4, 8, Quantiser())
     with allocating_at_most(150 << 20):
-        found = pictures_of(header, symbols, None)
+        found = latent_pictures(raw(header, symbols))
         assert max(max(view.image.size) for view in found) <= drawing.MAX_SIDE
         assert drawing.sheet("", found).width == 1600
     assert found[2].caption == f"1: {-3:.1f} to {Quantiser().dequantise(np.uint8(15)):.1f}"
@@ -160,7 +167,7 @@ def test_very_long_pictures(size: tuple[int, int]) -> None:
     width, height = size
     symbols = np.zeros((4, height // 8, width // 8), np.uint8)
     header = Header(1, bytes(4), width, height, 4, 8, Quantiser())
-    sheet = drawing.sheet("", pictures_of(header, symbols, None))
+    sheet = drawing.sheet("", latent_pictures(raw(header, symbols)))
     assert sheet.width == 1600 and sheet.height < 3000
 
 

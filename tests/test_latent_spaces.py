@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, own_model
+from latent8.codec import latents_of as latents_in
 from latent8.file_format.reader import read
 from latent8.zoo.latent_spaces import SPACES, space_named
 from latent8.zoo.registry import Model, decoders_of, model_named, models
@@ -48,8 +50,7 @@ for model in latent8.models():
 
 
 def latents_of(blob: bytes) -> np.ndarray:
-    header, symbols, _ = read(blob)
-    return header.quantiser.dequantise(symbols)
+    return latents_in(read(blob))
 
 
 def rename_attention(folder: Path) -> None:
@@ -236,13 +237,13 @@ def test_tiles_of_kl_are_faded_into_each_other(tmp_path: Path, monkeypatch) -> N
     np.testing.assert_array_equal(np.asarray(codec.decode(blob)), whole)
     assert np.abs(latents_of(codec.encode(flat)) - latents_of(blob)).max() < 0.03
 
-    calls, synthesis = [], network.synthesis
+    calls, run = [], network.synthesis.run
 
-    def drifting(latents: torch.Tensor) -> torch.Tensor:
+    def drifting(call: Callable, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
         calls.append(latents.shape)
-        return synthesis(latents) + 0.2 * (len(calls) % 2)
+        return (run(call, latents)[0] + 0.2 * (len(calls) % 2),)
 
-    monkeypatch.setattr(network, "synthesis", drifting)
+    monkeypatch.setattr(network.synthesis, "run", drifting)
     row = np.asarray(codec.decode(blob)).astype(int)[20, :, 0]
     assert len(calls) == 8
     assert row.max() - row.min() > 45
@@ -279,11 +280,11 @@ def test_consistency_is_tiled_at_512(consistency: Model, tmp_path: Path, monkeyp
     codec = Codec(consistency, "cpu")
     sides = []
 
-    def decoded(latents: torch.Tensor) -> torch.Tensor:
+    def decoded(call: Callable, latents: torch.Tensor) -> tuple[torch.Tensor, ...]:
         sides.append(latents.shape[2:])
-        return torch.zeros(1, 3, latents.shape[2] * 8, latents.shape[3] * 8)
+        return (torch.zeros(1, 3, latents.shape[2] * 8, latents.shape[3] * 8),)
 
-    monkeypatch.setattr(codec.network, "synthesis", decoded)
+    monkeypatch.setattr(codec.network.synthesis, "run", decoded)
     codec.network.decode_latents(np.zeros((4, 64, 64), np.float32))
     assert sides == [(64, 64)]
     codec.network.decode_latents(np.zeros((4, 64, 200), np.float32))

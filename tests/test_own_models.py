@@ -26,8 +26,8 @@ def test_own_model_without_a_space_decodes_only_its_own(tmp_path: Path) -> None:
     folder = make_kl(tmp_path / "kl", 0.5, channels=7)
     model = own_model(folder)
     blob = latent8.encode(square(), model)
-    header = latent8.inspect(blob)
-    assert (header.model_id, header.latent_shape) == (OWN_ID, (7, 8, 9))
+    encoded = latent8.inspect(blob)
+    assert (encoded.model_id, encoded.latent_shape) == (OWN_ID, (7, 8, 9))
     assert np.abs(np.asarray(latent8.decode(blob, model)).astype(int) - square()).max() <= 2
     needs_its_own = "^The blob was made with an autoencoder of the user's own: name that one as the decoder.$"
     for decoder in (None, "taesd", kl_model(tmp_path / "sd1")):
@@ -48,9 +48,9 @@ def test_own_model_without_a_space_decodes_only_its_own(tmp_path: Path) -> None:
 
 def test_own_model_in_a_known_space_leaves_blobs_that_anyone_decodes(tmp_path: Path) -> None:
     blob = latent8.encode(square(), kl_model(tmp_path / "kl", "sd3"))
-    header = latent8.inspect(blob)
-    assert (header.model_id, header.weights) == (model_named("taesd3").id, bytes(4))
-    assert latent8.decoders_for(header) == ["taesd3"]
+    encoded = latent8.inspect(blob)
+    assert (encoded.model_id, encoded.header.weights) == (model_named("taesd3").id, bytes(4))
+    assert latent8.decoders_for(encoded) == ["taesd3"]
     decoded = latent8.decode(blob, own_model(make_tiny(tmp_path / "tiny", 16), "sd3"))
     assert np.abs(np.asarray(decoded).astype(int) - square()).max() <= 2
     # the registry's own decoder of it, its weights known by now

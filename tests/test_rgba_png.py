@@ -15,10 +15,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latent8 import BlobError, Codec, ModelError, inspect
+from latent8.codec import symbols_of
 from latent8.file_format.blob import Header
 from latent8.file_format.quantiser import Quantiser
-from latent8.file_format.reader import describe, read
-from latent8.file_format.rgba_png import TEXT_KEY, read_rgba_png, write_rgba_png
+from latent8.file_format.reader import read
+from latent8.file_format.rgba_png import TEXT_KEY, RgbaPngCoding, parse_rgba_png
+from latent8.latents import describe
+from latent8.zoo.settings import DEFAULTS
 
 
 def rgba_header(width: int, height: int, levels: int = 256) -> Header:
@@ -33,22 +36,27 @@ def rgba_header(width: int, height: int, levels: int = 256) -> Header:
     )
 
 
+def written(header: Header, symbols: np.ndarray) -> bytes:
+    """PNG of symbols 0 ... levels - 1, uint8 [C, h, w]."""
+    return RgbaPngCoding().encode(header.quantiser.dequantise(symbols), DEFAULTS, header).to_bytes()
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 90), st.integers(1, 70), st.integers(16, 256), st.integers(0, 2**32 - 1))
 def test_rgba_png_is_exact_both_ways(width: int, height: int, levels: int, seed: int) -> None:
     header = rgba_header(width, height, levels)
     symbols = np.random.default_rng(seed).integers(0, levels, header.latent_shape, np.uint8)
-    png = write_rgba_png(header, symbols)
-    found, found_symbols = read_rgba_png(png)
-    np.testing.assert_array_equal(found_symbols, symbols)
-    assert found == Header(**{**vars(header), "n_bytes": len(png)})
-    assert write_rgba_png(found, found_symbols) == png
+    png = written(header, symbols)
+    found = parse_rgba_png(png)
+    np.testing.assert_array_equal(symbols_of(found).values, symbols)
+    assert found.header == header
+    assert found.to_bytes() == png == written(found.header, symbols) and found.n_bytes == len(png)
 
 
 def test_rgba_png_holds_the_bytes_of_the_ancestors() -> None:
     header = rgba_header(80, 56)
     symbols = smooth_symbols(4, 7, 10, 256)
-    with Image.open(io.BytesIO(write_rgba_png(header, symbols))) as image:
+    with Image.open(io.BytesIO(written(header, symbols))) as image:
         np.testing.assert_array_equal(np.asarray(image), np.moveaxis(symbols, 0, -1))
 
 
@@ -56,15 +64,15 @@ def test_rgba_png_holds_the_bytes_of_the_ancestors() -> None:
 def test_rgba_png_decodes_as_the_blob_does(codec: Codec, levels: int) -> None:
     picture = gradient(61, 43)
     png, blob = codec.encode_rgba_png(picture, levels=levels), codec.encode(picture, levels=levels)
-    np.testing.assert_array_equal(read(png)[1], symbols_in(blob))
+    np.testing.assert_array_equal(symbols_of(read(png)).values, symbols_in(blob))
     np.testing.assert_array_equal(decoded(codec, png), decoded(codec, blob))
-    assert inspect(png).weights == codec.network.weights_hash
+    assert inspect(png).header.weights == codec.network.weights_hash
 
 
 def test_rgba_png_of_more_channels_refused() -> None:
     header = Header(**{**vars(rgba_header(80, 56)), "channels": 16})
     with pytest.raises(ModelError, match="^An RGBA PNG holds 4 latent channels, and l8-tiny has 16: keep the "):
-        write_rgba_png(header, np.zeros((16, 7, 10), np.uint8))
+        written(header, np.zeros((16, 7, 10), np.uint8))
 
 
 def latent_png(text: str | None, size: tuple[int, int] = (2, 1), mode: str = "RGBA") -> bytes:
@@ -77,10 +85,10 @@ def latent_png(text: str | None, size: tuple[int, int] = (2, 1), mode: str = "RG
 
 
 def test_png_without_text_is_taken_as_taesds() -> None:
-    header = inspect(latent_png(None, (5, 3)))
-    assert (header.width, header.height, header.latent_shape) == (40, 24, (4, 3, 5))
-    assert (describe(header)["model"], header.quantiser) == ("taesd", Quantiser())
-    assert header.weights == b""  # unknown
+    found = inspect(latent_png(None, (5, 3)))
+    assert (found.width, found.height, found.latent_shape) == (40, 24, (4, 3, 5))
+    assert (describe(found)["model"], found.header.quantiser) == ("taesd", Quantiser())
+    assert found.header.weights == b""  # unknown
 
 
 GOOD_FACTS = {"model": "l8-tiny", "width": 16, "height": 8, "levels": 100, "weights": "deadbeef"}
@@ -89,7 +97,7 @@ SIZE_MISMATCH = "This PNG is not valid: its size does not fit the picture it sta
 
 
 def test_png_with_good_facts_is_read() -> None:
-    header = inspect(latent_png(json.dumps(GOOD_FACTS)))
+    header = inspect(latent_png(json.dumps(GOOD_FACTS))).header
     assert (header.width, header.height, header.quantiser.levels) == (16, 8, 100)
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from latent8 import Codec
 from latent8.l8_photo.network import HyperpriorNetwork
 from latent8.machine import memory
+from latent8.networks.base import Network
 from latent8.networks.tiling import Demand, scaled, tiles
 
 SHAPES = [(1, 1), (1, 90), (90, 1), (37, 53), (128, 64), (101, 7)]
@@ -117,12 +118,16 @@ def stripes() -> np.ndarray:
     )
 
 
+def demands_of(network: Network) -> tuple[Demand, Demand]:
+    return network.analysis.demand, network.synthesis.demand
+
+
 def test_tiled_is_untiled(codec: Codec, monkeypatch) -> None:
     network, picture = codec.network, stripes()
     latents = network.encode_pixels(picture)
     rgb = network.decode_latents(latents).astype(int)
     monkeypatch.setattr(network, "max_bytes", 1)
-    counts = [len(tiles(*latents.shape[1:], demand, 8, 1)) for demand in network._demands]
+    counts = [len(tiles(*latents.shape[1:], demand, 8, 1)) for demand in demands_of(network)]
     assert min(counts) >= 4
     np.testing.assert_allclose(network.encode_pixels(picture), latents, rtol=0, atol=1e-4)
     assert np.abs(network.decode_latents(latents) - rgb).max() <= 1  # a value just at a half may fall either way
@@ -134,8 +139,10 @@ def test_tiles_without_a_halo_are_noticed(codec: Codec, monkeypatch, half: int) 
     network, picture = codec.network, stripes()
     latents = network.encode_pixels(picture)
     rgb = network.decode_latents(latents).astype(int)
-    demands = [replace(demand, halo=0) for demand in network._demands]
-    monkeypatch.setattr(network, "_demands", demands)
+    halves = network.analysis, network.synthesis
+    for each in halves:
+        monkeypatch.setattr(each, "demand", replace(each.demand, halo=0))
+    demands = demands_of(network)
     monkeypatch.setattr(network, "max_bytes", demands[half].bytes_per_pixel * (16 * 8) ** 2)
     if half == 0:
         assert np.abs(network.encode_pixels(picture) - latents).max() > 1e-2
@@ -190,7 +197,7 @@ def test_free_bytes_of_a_gpu_are_its_own(cgroup: Callable[[str, str], None], mon
 
 def test_half_of_what_is_free_bounds_the_tiles(codec: Codec, monkeypatch) -> None:
     picture = gradient(400, 304)
-    demand, latents = codec.network._demands[0], (304 // 8, 400 // 8)
+    demand, latents = codec.network.analysis.demand, (304 // 8, 400 // 8)
     whole = 304 * 400 * demand.bytes_per_pixel
     for free in (2 * whole, 2 * whole - 2, 0):
         monkeypatch.setattr("latent8.networks.base.free_bytes", lambda device, free=free: free)
@@ -206,14 +213,14 @@ def test_half_of_what_is_free_bounds_the_tiles(codec: Codec, monkeypatch) -> Non
 def in_tiles(codec: Codec, monkeypatch, half: int) -> list[str | float]:
     """From now on: "run" for each tile of this half of the network, and what `progress` is told, in order."""
     events: list[str | float] = []
-    run = codec.network._run
+    counting = (codec.network.analysis, codec.network.synthesis)[half]
+    run = counting.run
 
-    def counted(index: int, *inputs: torch.Tensor, **options: str) -> tuple[torch.Tensor, ...]:
-        if index == half:
-            events.append("run")
-        return run(index, *inputs, **options)
+    def counted(call: Callable, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        events.append("run")
+        return run(call, *inputs)
 
-    monkeypatch.setattr(codec.network, "_run", counted)
+    monkeypatch.setattr(counting, "run", counted)
     monkeypatch.setattr(codec.network, "max_bytes", 1)
     return events
 
@@ -223,13 +230,14 @@ def in_tiles(codec: Codec, monkeypatch, half: int) -> list[str | float]:
 def test_progress_is_told_after_each_tile(name: str, half: int, request: pytest.FixtureRequest, monkeypatch) -> None:
     codec: Codec = request.getfixturevalue(name)
     stride, network = codec.model.stride, codec.network
-    rows, columns = 5, 3 * network._demands[half].halo
+    rows, columns = 5, 3 * demands_of(network)[half].halo
     picture = gradient(columns * stride - 3, rows * stride - 5)
     blob = codec.encode(picture)
     events = in_tiles(codec, monkeypatch, half)
-    counts = [len(tiles(rows, columns, network._demands[half], stride, 1))]
+    counts = [len(tiles(rows, columns, demands_of(network)[half], stride, 1))]
     if isinstance(network, HyperpriorNetwork):
-        counts = [len(found) for found in network._tiles_of_parts(half, rows, columns)]
+        parts = (network.analysis_parts, network.synthesis_parts)[half]
+        counts = [len(found) for found in network.tiles_of_parts(parts, rows, columns)]
     count = sum(counts)
     assert count >= 3
     if half == 0:

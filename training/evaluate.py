@@ -21,10 +21,9 @@ import torch
 
 from latent8 import Codec, Latent8Error
 from latent8.evaluation.metrics import mae, mse, psnr, ssim
-from latent8.file_format.reader import read
-from latent8.file_format.rgba_png import write_rgba_png
+from latent8.exchange import convert
 from latent8.pictures.intake import open_picture
-from latent8.zoo.registry import DEFAULT_MODEL, TINY, model_named, models
+from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import Settings
 from training.export import TRAINED, export_as
 from training.lpips import LPIPS
@@ -90,9 +89,8 @@ def evaluate_picture(codec: Codec, path: Path, settings: Settings, lpips: dict[s
     original = open_picture(path, codec.max_pixels).rgb
     blob = codec.encode(path, quality=settings.quality, levels=settings.levels)
     row: Row = {"picture": path.name, "bytes": len(blob), "bpp": bits_per_pixel(len(blob), original)}
-    if codec.model.kind == TINY:  # the others' latents do not fit into a picture
-        header, symbols, _ = read(blob)
-        png_bytes = len(write_rgba_png(header, symbols))
+    if codec.model.channels == 4:  # latents of other numbers do not fit into a picture
+        png_bytes = len(convert(blob, "png"))
         row |= {"png_bytes": png_bytes, "l8_to_png": len(blob) / png_bytes}
     return row | distances(original, np.asarray(codec.decode(blob).convert("RGB")), lpips)
 

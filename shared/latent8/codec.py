@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
-from latent8.file_format import blob as l8
-from latent8.file_format.blob import Header
+from latent8.errors import BlobError, Latent8Error, ModelError
+from latent8.file_format import codings
+from latent8.file_format.blob import UNKNOWN_WEIGHTS, Encoded, Header
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import (
     Blob,
-    blob_bytes,
     blob_pixels,
-    inspect,
-    pack,
+    model_of,
     read,
     require_decoder,
     require_encoder,
     require_size,
 )
-from latent8.file_format.rgba_png import require_four_channels, write_rgba_png
+from latent8.file_format.rgba_png import RgbaPngCoding, require_four_channels
+from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.disk import write_file
 from latent8.machine.memory import free_bytes
@@ -42,17 +41,8 @@ from latent8.pictures.intake import (
     pixel_count,
 )
 from latent8.pictures.output import picture_bytes
-from latent8.zoo.registry import (
-    CONSISTENCY,
-    DEFAULT_MODEL,
-    HYPERPRIOR,
-    KL,
-    OWN_SPACE,
-    Model,
-    model_named,
-    model_with_id,
-)
-from latent8.zoo.settings import DEFAULT_QUALITY, DEFAULTS, Settings
+from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named, model_with_id
+from latent8.zoo.settings import DEFAULTS, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -81,14 +71,14 @@ class Codec:
 
         self.model = _model(model)
         try:
-            self.network = _network(self.model, torch.device(device) if device else best_device(), dtype)
+            network = self.model.kind.load_network()
+            self.network = network(self.model, torch.device(device) if device else best_device(), dtype)
         except (RuntimeError, AssertionError) as error:  # torch, of a device that it does not know or have
             reason = str(error).splitlines()[0]
             where = f" on the device {device}" if device else ""
             raise ModelError(f"{self.model.name} cannot be loaded{where}: {reason}.") from None
         self.max_pixels = max_pixels
-        self._settings = device, dtype
-        self._others: dict[Model, Codec] = {}  # loaded for `decode`
+        self._others = CodecPool(device, dtype, max_pixels)  # of other decoders
 
     def encode(
         self,
@@ -113,11 +103,9 @@ class Codec:
         tiles get smaller. Raises PictureError, also for a target that cannot be met, or ValueError for options that
         the model does not have.
         """
-        settings = Settings(quality, target_bytes, target_bpp, levels)
-        settings.check(self.model)
-        require_encoder(self.model)
+        settings = self._checked(Settings(quality, target_bytes, target_bpp, levels))
         picture = open_picture(image, self.max_pixels, longest_side)
-        return pack(*self.analyse(picture, settings, stem, progress))
+        return self.analyse(picture, settings, stem, progress).to_bytes()
 
     def encode_many(
         self, images: Iterable[Source], *, longest_side: int | None = None, **options
@@ -129,8 +117,7 @@ class Codec:
         asked for, a few ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as
         `encode` does, and ModelError for a model that only decodes, at once.
         """
-        Settings(**options).check(self.model)
-        require_encoder(self.model)
+        self._checked(Settings(**options))
         return map_in_order(
             lambda image: self.encode(image, longest_side=longest_side, **options),
             images,
@@ -141,38 +128,35 @@ class Codec:
         self, image: Source, *, levels: int = 256, longest_side: int | None = None, progress: Progress | None = None
     ) -> bytes:
         """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
-        require_encoder(self.model)
+        settings = self._checked(Settings(levels=levels))
         require_four_channels(self.model.name, self.model.channels)
         picture = open_picture(image, self.max_pixels, longest_side)
-        header, symbols, _ = self.analyse(picture, Settings(levels=levels), progress=progress)
-        return write_rgba_png(header, symbols)
+        return self.analyse(picture, settings, progress=progress, coding=RgbaPngCoding).to_bytes()
 
     def decode(
         self,
-        blob: Blob,
+        blob: Blob | Encoded | Latents,
         decoder: str | Model | None = None,
         *,
+        realism: float | None = None,
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> Image.Image:
         """Blob or latents as RGBA PNG, as bytes or the path of a file -> PIL image, RGB or RGBA.
 
-        By this codec's model, or by `decoder`, another model, which is loaded on the same device and kept; it has to
-        be of the blob's latent space. legacy_range: of PNGs that were encoded from pixels in [0, 1] where the model
-        takes [-1, 1], as early Spaces did: gives the contrast that such a picture had. progress: as in `encode`. Raises
-        BlobError, and ModelError where a decoder cannot be loaded.
+        Also takes what `Encoded.parse` or `read_latents` gives. By this codec's model, or by `decoder`, another model,
+        which is loaded on the same device and kept; it has to be of the blob's latent space. realism: from 0, faithful,
+        to 1, vivid, for models that have more than one reading of a blob; by default the model's own choice.
+        legacy_range: of PNGs that were encoded from pixels in [0, 1] where the model takes [-1, 1], as early Spaces
+        did: gives the contrast that such a picture had. progress: as in `encode`. Raises BlobError, ModelError where a
+        decoder cannot be loaded or has one reading only, and ValueError for another realism.
         """
-        header, symbols, alpha = read(blob, self.max_pixels)
-        codec = self if decoder is None else self._other(_model(decoder), header)
-        return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range, progress=progress).image()
-
-    def _other(self, model: Model, header: Header) -> Codec:
-        if model == self.model:
-            return self
-        require_decoder(header, model)
-        if model not in self._others:
-            self._others[model] = Codec(model, *self._settings, self.max_pixels)
-        return self._others[model]
+        source = blob if isinstance(blob, (Encoded, Latents)) else read(blob, self.max_pixels)
+        codec = self
+        if decoder is not None and (model := _model(decoder)) != self.model:
+            require_decoder(source.header, model)  # before it is loaded
+            codec = self._others.codec(model)
+        return codec.synthesise(source, realism=realism, legacy_range=legacy_range, progress=progress).image()
 
     def decode_many(self, blobs: Iterable[Blob]) -> Iterator[Image.Image | Latent8Error]:
         """Blobs, as bytes or paths -> PIL images, in order, several at a time, as `decode` gives each.
@@ -192,80 +176,83 @@ class Codec:
         settings: Settings = DEFAULTS,
         stem: str | None = None,
         progress: Progress | None = None,
-    ) -> tuple[Header, np.ndarray, bytes]:
-        """Picture -> header, symbols and alpha plane (PNG bytes, empty when opaque).
+        coding: type[codings.Coding] | None = None,
+    ) -> Encoded:
+        """Picture -> encoded picture. settings: those that `Settings.check` lets pass for this model.
 
-        symbols: uint8 [C, h, w]; of a model with a hyperprior they are the payload instead, uint8 [n].
+        stem: file name to keep, by default the picture's. coding: by default that of the model's kind. Raises
+        PictureError for a size that cannot be met, and ModelError for latents beyond any range.
         """
-        settings.check(self.model)
-        alpha = encode_alpha(picture.alpha) if picture.alpha is not None else b""
-        from_elsewhere = self.model.own and self.model.space != OWN_SPACE  # the id is then of the space's default
+        model, kind = self.model, self.model.kind
+        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, model.stride), progress)
+        quantiser = Quantiser(model.low, model.high, settings.levels or kind.levels)
+        if not kind.bounded:
+            try:
+                quantiser = quantiser.widened(latents)
+            except ValueError as error:
+                raise ModelError(f"{model.name} gives {error}: blobs cannot hold them.") from None
         header = Header(
-            model_id=self.model.id,
-            weights=l8.UNKNOWN_WEIGHTS if from_elsewhere else self.network.weights_hash,
+            model_id=model.id,
+            weights=UNKNOWN_WEIGHTS if model.from_elsewhere else self.network.weights_hash,
             width=picture.width,
             height=picture.height,
-            channels=self.model.channels,
-            stride=self.model.stride,
-            quantiser=Quantiser(self.model.low, self.model.high, settings.levels or _most_levels(self.model)),
+            channels=model.channels,
+            stride=model.stride,
+            quantiser=quantiser,
             stem=stem or picture.stem,
         )
-        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride), progress)
-        if self.model.kind == KL:
-            try:
-                header = replace(header, quantiser=header.quantiser.widened(latents))
-            except ValueError as error:
-                raise ModelError(f"{self.model.name} gives {error}: blobs cannot hold them.") from None
-        if self.model.kind != HYPERPRIOR:
-            return header, header.quantiser.quantise(latents), alpha
-        overhead = len(l8.pack_payload(header, l8.HYPERPRIOR_CODED, b"", alpha))
-        payload, quality = self._coded(latents, settings, header, overhead)
-        header = replace(header, coding=l8.HYPERPRIOR_CODED, payload_bytes=len(payload), quality=quality)
-        return header, np.frombuffer(payload, np.uint8), alpha
-
-    def _coded(self, latents: np.ndarray, settings: Settings, header: Header, overhead: int) -> tuple[bytes, int]:
-        """Latents -> payload and its quality, at the quality or under the size that the settings ask for."""
-        limit = settings.target_bytes
-        if settings.target_bpp is not None:
-            limit = int(settings.target_bpp * header.width * header.height / 8)
-        if limit is None:
-            payload = self.network.pack(latents, settings.quality or DEFAULT_QUALITY)
-        else:
-            payload = self.network.pack_at_most(latents, limit - overhead)
-            if len(payload) + overhead > limit:
-                raise PictureError(
-                    f"This picture cannot be kept in {limit:,} bytes: it takes {len(payload) + overhead:,} at the "
-                    "lowest quality. Shrink it, or allow more."
-                )
-        return payload, payload[0]
+        alpha_png = encode_alpha(picture.alpha) if picture.alpha is not None else b""
+        chosen = coding or codings.coding_with_id(kind.codings[0])
+        return chosen(self.network).encode(latents, settings, header, alpha_png)
 
     def synthesise(
         self,
-        header: Header,
-        symbols: np.ndarray,
-        alpha_png: bytes = b"",
+        source: Encoded | Latents,
         *,
+        realism: float | None = None,
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> Picture:
-        """What `analyse` gave -> Picture. Raises BlobError when the blob is not for this model or too large."""
+        """What `analyse` gave, or latents -> Picture.
+
+        realism, legacy_range: as in `decode`. Raises BlobError where the source is not for this model, damaged or too
+        large; otherwise as `decode`.
+        """
+        header = source.header
         self._check(header)
-        alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
-        if header.coding == l8.HYPERPRIOR_CODED:
-            if legacy_range:
-                raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
-            latents, quality = self.network.unpack(symbols.tobytes(), header.latent_shape)
-            rgb = self.network.render(latents, quality, progress)
+        self._check_reading(realism)
+        if isinstance(source, Latents):
+            alpha_png, latents, quality = b"", source.values, None
         else:
-            latents = header.quantiser.dequantise(symbols)
-            rgb = self.network.decode_latents(latents, legacy_range=legacy_range, progress=progress)
+            if legacy_range and source.quality is not None:
+                raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
+            alpha_png, latents, quality = source.alpha_png, self.latents(source), source.quality
+        alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
+        rgb = self.network.decode_latents(latents, quality, realism, legacy_range=legacy_range, progress=progress)
         return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
+
+    def latents(self, encoded: Encoded) -> np.ndarray:
+        """Encoded picture -> latents, float32 [C, h, w]. Raises BlobError."""
+        return codings.coding_with_id(encoded.coding)(self.network).decode(encoded)
+
+    def _checked(self, settings: Settings) -> Settings:
+        settings.check(self.model)
+        require_encoder(self.model)
+        return settings
+
+    def _check_reading(self, realism: float | None) -> None:
+        if realism is None:
+            return
+        if self.network.default_realism is None:
+            raise ModelError(f"{self.model.name} has one reading of a blob: leave realism out.")
+        if not 0 <= realism <= 1:
+            raise ValueError(f"realism must be from 0 to 1, not {realism}")
 
     def _check(self, header: Header) -> None:
         require_decoder(header, self.model)
         # by id, so that it holds for a copy of the model with its weights elsewhere too
-        same_model = header.model_id == self.model.id and not (self.model.own and self.model.space != OWN_SPACE)
-        known = header.weights not in (b"", l8.UNKNOWN_WEIGHTS)
+        same_model = header.model_id == self.model.id and not self.model.from_elsewhere
+        known = header.weights not in (b"", UNKNOWN_WEIGHTS)
         if same_model and known and header.weights != self.network.weights_hash:
             if self.model.own:
                 raise BlobError(f"The blob was made with another autoencoder than {self.model.name}: give that one.")
@@ -275,62 +262,98 @@ class Codec:
         require_size(header, self.max_pixels)
 
 
-def unpacked(header: Header, symbols: np.ndarray, codec_named: Callable[[str], Codec] | None = None) -> np.ndarray:
-    """What `read` gave -> latents, float32 [C, h, w].
+class CodecPool:
+    """Loaded codecs, one for each model and device, shared by all callers; what was not used for longest goes.
 
-    Those under a hyperprior need the codec of their model: from codec_named, else loaded on first use and kept.
+    max_pixels: limit for pictures in and out, the same for all or a function of the model. most: codecs that are kept.
     """
-    if header.coding != l8.HYPERPRIOR_CODED:
-        return header.quantiser.dequantise(symbols)
-    model = model_with_id(header.model_id)
-    network = (codec_named(model.name) if codec_named else _loaded(model, None)).network
-    return network.unpack(symbols.tobytes(), header.latent_shape)[0]
+
+    def __init__(
+        self,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        max_pixels: int | Callable[[Model], int] = DEFAULT_MAX_PIXELS,
+        most: int = 2,
+    ):
+        self._options, self._max_pixels, self._most = (device, dtype), max_pixels, most
+        self._loaded: OrderedDict[tuple[Model, object], Codec] = OrderedDict()
+        self._lock, self._loading = Lock(), dict[tuple[Model, object], Lock]()
+
+    def codec(self, model: str | Model, device: str | torch.device | None = None) -> Codec:
+        """Raises ModelError where the model cannot be loaded."""
+        chosen, (default_device, dtype) = _model(model), self._options
+        key = chosen, device or default_device
+        with self._lock:
+            loading = self._loading.setdefault(key, Lock())
+        with loading:  # so that one is loaded once, and others need not wait for it
+            codec = self._loaded.get(key)
+            if codec is None:
+                limit = self._max_pixels if isinstance(self._max_pixels, int) else self._max_pixels(chosen)
+                codec = Codec(chosen, key[1], dtype, limit)
+            with self._lock:
+                self._loaded[key] = codec
+                self._loaded.move_to_end(key)
+                while len(self._loaded) > self._most:
+                    self._loaded.popitem(last=False)
+            return codec
+
+    def decode(
+        self,
+        blob: Blob | Encoded | Latents,
+        decoder: str | Model | None = None,
+        *,
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> Image.Image:
+        """`Codec.decode` with the model that the blob names, or another of its latent space."""
+        source = blob if isinstance(blob, (Encoded, Latents)) else read(blob)
+        model = model_with_id(source.header.model_id) if decoder is None else _model(decoder)
+        require_decoder(source.header, model)  # before it is loaded
+        return self.codec(model, device).decode(source, **options)
 
 
-def _most_levels(model: Model) -> int:
-    return 255 if model.kind == HYPERPRIOR else 256  # -127 ... 127
+POOL = CodecPool()  # of the functions below
 
 
-def _network(model: Model, device: torch.device, dtype: torch.dtype | None):
-    if model.kind == HYPERPRIOR:
-        from latent8.l8_photo.network import HyperpriorNetwork
+def symbols_of(encoded: Encoded, pool: CodecPool | None = None) -> codings.Symbols:
+    """What stands in the payload; a model is loaded only for codings that need it. Raises BlobError, ModelError."""
+    return _coding_of(encoded, pool).symbols(encoded)
 
-        return HyperpriorNetwork(model, device, dtype)
-    from latent8.networks.tiny import TinyNetwork
-    from latent8.networks.vae import ConsistencyNetwork, KLNetwork
 
-    network = {KL: KLNetwork, CONSISTENCY: ConsistencyNetwork}.get(model.kind, TinyNetwork)
-    return network(model, device, dtype)
+def latents_of(encoded: Encoded, pool: CodecPool | None = None) -> np.ndarray:
+    """Encoded picture -> latents, float32 [C, h, w]; as `symbols_of`."""
+    return _coding_of(encoded, pool).decode(encoded)
+
+
+def _coding_of(encoded: Encoded, pool: CodecPool | None) -> codings.Coding:
+    coding = codings.coding_with_id(encoded.coding)
+    return coding((pool or POOL).codec(model_of(encoded)).network) if coding.needs_network else coding()
 
 
 def _model(model: str | Model) -> Model:
     return model_named(model) if isinstance(model, str) else model
 
 
-@lru_cache(maxsize=2)
-def _loaded(model: Model, device: str | None) -> Codec:
-    return Codec(model, device)
-
-
 def encode(image: Source, model: str | Model = DEFAULT_MODEL, *, device: str | None = None, **options) -> bytes:
     """`Codec.encode` with a codec that is loaded on first use and kept; it has the same options."""
     chosen = _model(model)
     require_encoder(chosen)
-    return _loaded(chosen, device).encode(image, **options)
+    return POOL.codec(chosen, device).encode(image, **options)
 
 
 def decode(
-    blob: Blob, decoder: str | Model | None = None, *, device: str | None = None, legacy_range: bool = False
+    blob: Blob | Encoded | Latents,
+    decoder: str | Model | None = None,
+    *,
+    device: str | None = None,
+    realism: float | None = None,
+    legacy_range: bool = False,
 ) -> Image.Image:
     """`Codec.decode` with the model that the blob names, or another of its latent space, loaded on first use and kept.
 
     `decoders_for(inspect(blob))` lists them; any other is refused before it is loaded.
     """
-    blob = blob_bytes(blob)
-    header = inspect(blob)
-    model = model_with_id(header.model_id) if decoder is None else _model(decoder)
-    require_decoder(header, model)
-    return _loaded(model, device).decode(blob, legacy_range=legacy_range)
+    return POOL.decode(blob, decoder, device=device, realism=realism, legacy_range=legacy_range)
 
 
 def encode_file(

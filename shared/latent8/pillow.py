@@ -16,7 +16,8 @@ from PIL import Image, ImageFile
 from latent8 import codec
 from latent8.errors import BlobError, Latent8Error
 from latent8.file_format import reader
-from latent8.file_format.blob import is_blob
+from latent8.file_format.blob import Encoded, is_blob
+from latent8.latents import describe
 
 FORMAT = "L8"
 _OPTIONS = {"model", "device", *signatures.signature(codec.Codec.encode).parameters} - {"self", "image"}
@@ -31,29 +32,28 @@ class L8ImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "latent8 blob"
-    _blob = b""  # until it is decoded
+    _encoded: Encoded | None = None  # until it is decoded
 
     def _open(self) -> None:
         assert self.fp is not None  # Pillow has just opened it
-        blob = self.fp.read()
         try:
-            header = reader.inspect(blob)
+            encoded = reader.inspect(self.fp.read())
         except Latent8Error as error:
             raise UnreadableBlobError(str(error)) from None
-        self._blob = blob
-        self._size = header.width, header.height
-        self._mode = "RGBA" if header.alpha_bytes else "RGB"
-        facts = reader.describe(header)
+        self._encoded = encoded
+        self._size = encoded.width, encoded.height
+        self._mode = "RGBA" if encoded.alpha_png else "RGB"
+        facts = describe(encoded)
         self.info = {name: facts[name] for name in ("model", "quality", "levels") if name in facts}
 
     def load(self) -> Image.core.PixelAccess | None:
         """Decode, the first time. Raises UnreadableBlobError."""
-        if self._blob:
+        if self._encoded:
             try:
-                decoded = codec.decode(self._blob)
+                decoded = codec.decode(self._encoded)
             except Latent8Error as error:
                 raise UnreadableBlobError(str(error)) from error
-            self.im, self.readonly, self._blob = decoded.im, 0, b""
+            self.im, self.readonly, self._encoded = decoded.im, 0, None
             if self._exclusive_fp and self.fp:
                 self.fp.close()
             self.fp = None

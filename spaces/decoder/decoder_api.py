@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 
 from latent8.apps import files, jobs, work
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL, Comparison, measured, original_of
-from latent8.exchange import as_blob
-from latent8.file_format.blob import Header, clean_stem
-from latent8.file_format.reader import describe, read, require_decoder
-from latent8.file_format.reader import inspect as read_header
+from latent8.exchange import open_latents
+from latent8.file_format.blob import Encoded, clean_stem
+from latent8.file_format.reader import require_decoder, require_size
+from latent8.latents import Latents, describe
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import failing_once
 from latent8.pictures.intake import Picture
@@ -26,47 +26,50 @@ from latent8.zoo.registry import model_named, model_with_id
 BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
 
 
-def gpu_seconds(decoder: str, header: Header, *_: object) -> int:
-    return work.gpu_seconds(decoder, header.width * header.height)
+@dataclass(frozen=True)
+class Decoded:
+    """One blob or file of latents, and the picture that it gives. seconds: without loading the model."""
+
+    source: Encoded | Latents
+    decoder: str
+    picture: Picture
+    seconds: float
+
+
+def gpu_seconds(decoder: str, source: Encoded | Latents, *_: object) -> int:
+    return work.gpu_seconds(decoder, source.width * source.height)
 
 
 @work.gpu(duration=gpu_seconds)
-def synthesise(
-    decoder: str, header: Header, symbols: np.ndarray, alpha: bytes, legacy_range: bool, bar: work.Bar
-) -> Picture:
+def synthesise(decoder: str, source: Encoded | Latents, legacy_range: bool, bar: work.Bar) -> Picture:
     with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec = work.codec(decoder)
-        return codec.synthesise(header, symbols, alpha, legacy_range=legacy_range, progress=bar)
+        return work.codec(decoder).synthesise(source, legacy_range=legacy_range, progress=bar)
 
 
 def decode_blob(
-    path: str,
+    source: Encoded | Latents,
     bar: work.Bar,
     decoder: str = "",
-    space: str = "",
-    raw: bool = False,
     legacy_range: bool = False,
-    codec_named: Callable[[str], Codec] | None = None,
-) -> tuple[Header, np.ndarray, Picture, float]:
-    """Blob file -> header, symbols, picture, seconds. Raises Latent8Error, or gr.Error from the GPU part."""
-    data = read_blob(path, space, raw)
-    header = read_header(data)
-    require_decoder(header, model_named(decoder) if decoder else model_with_id(header.model_id))
-    chosen = decoder or files.model_name(header)
-    max_pixels = (codec_named or work.codec)(chosen).max_pixels  # loads the model, which is not part of the time below
+    codec: Callable[[str], Codec] = work.codec,
+) -> Decoded:
+    """Raises Latent8Error, or gr.Error from the GPU part."""
+    chosen = decoder or files.model_name(source)
+    require_decoder(source.header, model_named(chosen))
+    require_size(source.header, codec(chosen).max_pixels)  # loads the model, which is not part of the time below
     started = time.perf_counter()
-    header, symbols, alpha = read(data, max_pixels)
-    picture = synthesise(chosen, header, symbols, alpha, legacy_range, bar)
-    return header, symbols, picture, time.perf_counter() - started
+    picture = synthesise(chosen, source, legacy_range, bar)
+    return Decoded(source, chosen, picture, time.perf_counter() - started)
 
 
-def read_blob(path: str, space: str, raw: bool) -> bytes:
-    return as_blob(Path(path).read_bytes(), space or None, raw=raw)
+def read_blob(path: str, space: str = "", raw: bool = False) -> Encoded | Latents:
+    """A file of latents in any format. Raises Latent8Error."""
+    return open_latents(path, space or None, raw=raw)
 
 
-def stem_of(header: Header, path: str) -> str:
+def stem_of(source: Encoded | Latents, path: str) -> str:
     """The original file's name where the blob holds it, else the blob's own, without endings."""
-    return clean_stem(header.stem or files.stem_of(path))
+    return clean_stem(source.header.stem or files.stem_of(path))
 
 
 def inspect(blob: str | None) -> dict:
@@ -80,7 +83,7 @@ def inspect(blob: str | None) -> dict:
     """
     path = work.required(blob, "Choose a blob first.")
     with work.errors_in_the_page():
-        return describe(read_header(read_blob(path, "", False)))
+        return describe(read_blob(path), Path(path).stat().st_size)
 
 
 def decode(
@@ -110,15 +113,15 @@ def decode(
     bar = work.Bar("Decoding", 0.2, 0.7)
     progress(bar.begin, desc=bar.text)
     with work.errors_in_the_page():
-        header, symbols, picture, seconds = decode_blob(path, bar, decoder, space, raw, legacy_range)
+        done = decode_blob(read_blob(path, space, raw), bar, decoder, legacy_range)
         progress(bar.end, desc="Writing the picture")
         folder = files.request_folder()
-        stem, suffix = stem_of(header, path), FORMATS[picture_format]
-        file = files.save_bytes(folder, f"{stem}{suffix}", picture_bytes(picture.image(), suffix))
-        view = files.save_view(folder, f"{stem}.view.png", picture)
-        used = {"decoder": decoder or files.model_name(header), "decode_seconds": round(seconds, 3)}
-        found = {**describe(header), **used}
-        return file, view, files.save_latent_views(folder, header, symbols), found
+        stem, suffix = stem_of(done.source, path), FORMATS[picture_format]
+        file = files.save_bytes(folder, f"{stem}{suffix}", picture_bytes(done.picture.image(), suffix))
+        view = files.save_view(folder, f"{stem}.view.png", done.picture)
+        used = {"decoder": done.decoder, "decode_seconds": round(done.seconds, 3)}
+        found = {**describe(done.source, Path(path).stat().st_size), **used}
+        return file, view, files.save_latent_views(folder, done.source), found
 
 
 def decode_batch(
@@ -138,21 +141,21 @@ def decode_batch(
     with work.errors_in_the_page():
         folder, taken = files.request_folder(), set[str]()
     rows: list[list] = []
-    codec_named = failing_once(work.codec)
+    codec = failing_once(work.codec)
     with work.errors_in_the_page(), files.ZipWriter(folder / "pictures.zip") as archive:
         for blob, bar in work.one_by_one(paths, "Blob", folder):
             name = Path(blob).name
             try:
-                header, _, picture, _ = decode_blob(blob, bar, codec_named=codec_named)
-                data = picture_bytes(picture.image(), suffix)  # not every format takes every size
+                done = decode_blob(read_blob(blob), bar, codec=codec)
+                data = picture_bytes(done.picture.image(), suffix)  # not every format takes every size
             except jobs.Cancelled:
                 raise
             except (Latent8Error, gr.Error) as error:
                 rows.append([name, work.message(error), None, None, None])
                 continue
-            picture_name = files.unique_name(stem_of(header, blob), suffix, taken)
+            picture_name = files.unique_name(stem_of(done.source, blob), suffix, taken)
             archive.add(picture_name, data)
-            rows.append([name, picture_name, header.width, header.height, files.model_name(header)])
+            rows.append([name, picture_name, done.picture.width, done.picture.height, done.decoder])
     return archive.path_if_filled(), rows
 
 
@@ -176,24 +179,24 @@ def compare(
     """
     path = work.required(blob, "Choose a blob first.")
     with work.errors_in_the_page():
-        header = read_header(read_blob(path, "", False))
-        made_with = model_with_id(header.model_id)
+        source = read_blob(path)
+        made_with = model_with_id(source.header.model_id)
         right = right or made_with.name
         if left == right:
             raise Latent8Error(f"Both sides are {left}: choose two that differ.")
         decoders = [name for name in (left, right) if name != ORIGINAL]
         for name in decoders:
-            require_decoder(header, made_with if name == made_with.name else model_named(name))
+            require_decoder(source.header, made_with if name == made_with.name else model_named(name))
         if len(decoders) < 2 and not original:
             raise Latent8Error("Give the original too, or choose two decoders.")
-        truth = original_of(header, original, DEFAULT_MAX_PIXELS) if original else None
+        truth = original_of(source.header, original, DEFAULT_MAX_PIXELS) if original else None
         decoded = []
         for index, name in enumerate(decoders):
             bar = work.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
             progress(bar.begin, desc=bar.text)
-            _, _, picture, seconds = decode_blob(path, bar, name)
-            decoded.append(measured(name, picture, seconds, truth))
-        found, folder, stem = Comparison(decoded, truth), files.request_folder(), stem_of(header, path)
+            done = decode_blob(source, bar, name)
+            decoded.append(measured(name, done.picture, done.seconds, truth))
+        found, folder, stem = Comparison(decoded, truth), files.request_folder(), stem_of(source, path)
         views = {one.decoder: files.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
         if truth:
             views[ORIGINAL] = files.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)

@@ -11,9 +11,8 @@ from decoder_api import BATCH_COLUMNS, compare, decode, decode_batch, inspect, r
 from latent8.apps import parts, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import COLUMNS, ORIGINAL
-from latent8.exchange import SPACE_NAMES
 from latent8.file_format.reader import decoders_for
-from latent8.file_format.reader import inspect as read_header
+from latent8.latents import SPACE_NAMES
 from latent8.pictures.output import FORMATS
 from latent8.zoo.registry import models
 
@@ -93,7 +92,7 @@ def fitting_decoders(blob: str | None, space: str, raw: bool):
     choices = [(AS_NAMED, "")]
     if blob:
         with suppress(Latent8Error, OSError):  # what is wrong with it is said when it is decoded
-            for name in decoders_for(read_header(read_blob(blob, space, raw))):
+            for name in decoders_for(read_blob(blob, space, raw)):
                 choices.append((parts.size_of_model(name), name))
         if len(choices) > 1:
             choices[:2] = [(choices[1][0], "")]
@@ -138,7 +137,9 @@ def facts(found: dict | None) -> str:
 def latents_text(found: dict) -> str:
     if "quality" in found:
         return f"{found['latents']}, quality {found['quality']}"
-    return f"{found['latents']}, {found['levels']} levels from {found['range']}"
+    if "levels" in found:
+        return f"{found['latents']}, {found['levels']} levels from {found['range']}"
+    return f"{found['latents']}, {found['range']}"
 
 
 def ready(file: str | None):
@@ -209,7 +210,7 @@ def fitting_sides(blob: str | None):
     fitting = []
     if blob:
         with work.errors_in_the_page():
-            fitting = decoders_for(read_header(read_blob(blob, "", False)))
+            fitting = decoders_for(read_blob(blob))
     left = gr.Dropdown([*fitting, ORIGINAL], value=fitting[1] if len(fitting) > 1 else ORIGINAL)
     return left, gr.Dropdown(fitting, value=fitting[0] if fitting else None), None, [], None
 

@@ -7,30 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 
 from latent8.apps import files, jobs, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr, ssim
-from latent8.file_format.blob import Header, clean_stem, read_header
-from latent8.file_format.reader import pack
-from latent8.file_format.rgba_png import write_rgba_png
+from latent8.exchange import convert
+from latent8.file_format.blob import Encoded, clean_stem
+from latent8.file_format.reader import require_encoder
 from latent8.pictures.intake import Picture, open_picture
-from latent8.zoo.registry import DEFAULT_MODEL, HYPERPRIOR, model_named
+from latent8.zoo.registry import DEFAULT_MODEL, model_named
 from latent8.zoo.settings import DEFAULT_QUALITY, Settings
 
 BATCH_COLUMNS = ["File", "Result", "Bytes", "bpp", "PSNR dB"]
 
 
-@dataclass
-class Encoded:
+@dataclass(frozen=True)
+class RoundTrip:
+    """An encoded picture, and what it gives back."""
+
+    encoded: Encoded
+    reconstruction: Picture
+    encode_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True)
+class Done:
     """One photo, its blob, and what the blob gives back."""
 
     picture: Picture
     reconstruction: Picture
-    header: Header
-    symbols: np.ndarray
+    encoded: Encoded
     blob: bytes
     encode_seconds: float
     decode_seconds: float
@@ -41,23 +49,32 @@ class Encoded:
 
 
 def settings_of(model: str, quality: int, fit_kb: float, levels: int) -> Settings:
-    """Of the page's controls, those that the model has."""
-    if model_named(model).kind != HYPERPRIOR:
-        return Settings(levels=int(levels))
-    return Settings(target_bytes=max(1, int(1000 * fit_kb))) if fit_kb else Settings(quality=int(quality))
+    """Those of the page's controls that the model has. Raises Latent8Error for values out of range."""
+    chosen = model_named(model)
+    if chosen.kind.option == "levels":
+        settings = Settings(levels=int(levels))
+    elif fit_kb:
+        settings = Settings(target_bytes=max(1, int(1000 * fit_kb)))
+    else:
+        settings = Settings(quality=int(quality))
+    try:
+        settings.check(chosen)
+    except ValueError as error:
+        raise Latent8Error(f"{error}.") from None
+    return settings
 
 
-def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: work.Bar) -> Encoded:
+def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: work.Bar) -> Done:
     """Raises Latent8Error for a photo or model that does not work, gr.Error from the GPU part."""
     max_pixels = work.codec(model).max_pixels  # loads the model, which is not part of the time below
     started = time.perf_counter()
     picture = open_picture(photo, max_pixels, longest_side or None)
     opened = time.perf_counter()
-    header, symbols, alpha, reconstruction, analysis_s, synthesis_s = round_trip(picture, model, settings, bar)
+    found = round_trip(picture, model, settings, bar)
     packing = time.perf_counter()
-    blob = pack(header, symbols, alpha)
-    encode_seconds = opened - started + analysis_s + time.perf_counter() - packing
-    return Encoded(picture, reconstruction, read_header(blob), symbols, blob, encode_seconds, synthesis_s)
+    blob = found.encoded.to_bytes()
+    encode_seconds = opened - started + found.encode_seconds + time.perf_counter() - packing
+    return Done(picture, found.reconstruction, found.encoded, blob, encode_seconds, found.decode_seconds)
 
 
 def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
@@ -65,20 +82,17 @@ def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
 
 
 @work.gpu(duration=gpu_seconds)
-def round_trip(
-    picture: Picture, model: str, settings: Settings, bar: work.Bar
-) -> tuple[Header, np.ndarray, bytes, Picture, float, float]:
-    """Picture -> header, symbols, alpha plane, reconstruction, seconds of analysis and synthesis."""
+def round_trip(picture: Picture, model: str, settings: Settings, bar: work.Bar) -> RoundTrip:
     with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
         codec = work.codec(model)
+        require_encoder(codec.model)
         encoding, decoding = bar.part("Encoding", 0, 0.5), bar.part("Decoding", 0.5, 1)
         started = time.perf_counter()
-        header, symbols, alpha = codec.analyse(picture, settings, progress=encoding)
+        encoded = codec.analyse(picture, settings, progress=encoding)
         middle = time.perf_counter()
         decoding(0)
-        reconstruction = codec.synthesise(header, symbols, alpha, progress=decoding)
-        seconds = middle - started, time.perf_counter() - middle
-        return header, symbols, alpha, reconstruction, *seconds
+        reconstruction = codec.synthesise(encoded, progress=decoding)
+        return RoundTrip(encoded, reconstruction, middle - started, time.perf_counter() - middle)
 
 
 def encode(
@@ -113,33 +127,33 @@ def encode(
         folder = files.request_folder()
         blob_file = files.save_bytes(folder, f"{done.stem}.l8", done.blob)
         png_file = None
-        if done.header.channels == 4:
-            png = write_rgba_png(done.header, done.symbols)
+        if done.encoded.header.channels == 4:
+            png = convert(done.blob, "png")
             png_file = files.save_bytes(folder, f"{done.stem}.encoded.png", png)
         pictures = (
             files.save_view(folder, f"{done.stem}.original.png", done.picture),
             files.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
         )
-        views = files.save_latent_views(folder, done.header, done.symbols)
+        views = files.save_latent_views(folder, done.encoded)
         return blob_file, png_file, pictures, views, numbers(path, done)
 
 
-def numbers(photo: str, done: Encoded) -> dict:
+def numbers(photo: str, done: Done) -> dict:
     """What the table shows, for machines. Sizes in bytes, PSNR in dB, bpp in bits per pixel."""
     n_upload = Path(photo).stat().st_size
     n_pixels = done.picture.width * done.picture.height
     distance = psnr(done.picture.rgb, done.reconstruction.rgb)
     return {
         "file": f"{done.stem}.l8",
-        "model": files.model_name(done.header),
-        "quality": done.header.quality,
-        "levels": None if done.header.quality else done.header.quantiser.levels,
+        "model": files.model_name(done.encoded),
+        "quality": done.encoded.quality,
+        "levels": None if done.encoded.quality else done.encoded.header.quantiser.levels,
         "width": done.picture.width,
         "height": done.picture.height,
         "upload_bytes": n_upload,
         "blob_bytes": len(done.blob),
-        "alpha_bytes": done.header.alpha_bytes,
-        "bpp": round(done.header.bpp, 4),
+        "alpha_bytes": len(done.encoded.alpha_png),
+        "bpp": round(done.encoded.bpp, 4),
         "ratio_to_upload": round(n_upload / len(done.blob), 2),
         "ratio_to_raw_rgb": round(3 * n_pixels / len(done.blob), 1),
         "psnr_db": round(min(distance, MAX_PSNR), 2),
@@ -190,5 +204,5 @@ def encode_batch(
             blob_name = files.unique_name(done.stem, ".l8", taken)
             archive.add(blob_name, done.blob)
             distance = min(psnr(done.picture.rgb, done.reconstruction.rgb), MAX_PSNR)
-            rows.append([name, blob_name, len(done.blob), round(done.header.bpp, 3), round(distance, 2)])
+            rows.append([name, blob_name, len(done.blob), round(done.encoded.bpp, 3), round(distance, 2)])
     return archive.path_if_filled(), rows

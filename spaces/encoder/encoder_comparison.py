@@ -10,9 +10,8 @@ from latent8.apps.files import request_folder
 from latent8.evaluation import baselines
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr
-from latent8.file_format.reader import pack
 from latent8.pictures.intake import Picture, open_picture
-from latent8.zoo.registry import HYPERPRIOR, model_named
+from latent8.zoo.registry import model_named
 from latent8.zoo.settings import Settings
 
 CURVE_QUALITIES = (1, 15, 30, 45, 60, 75, 90)
@@ -81,7 +80,7 @@ def curves(found: dict | None, files: dict[str, str]) -> pd.DataFrame | None:
     with work.errors_in_the_page():
         picture = open_picture(files[ORIGINAL], 1 << 30, CURVE_SIDE)
         opaque = Picture(picture.rgb)
-        slow = model_named(found["model"]).kind in work.MAX_PIXELS
+        slow = model_named(found["model"]).kind.app_pixels is not None
         points = ([] if slow else own_curve(opaque, found["model"])) + baselines.curve(opaque.rgb)
     columns = ["codec", "setting", "KB", "PSNR dB"]
     rows = [(name, setting, n_bytes / 1000, min(distance, MAX_PSNR)) for name, setting, n_bytes, distance in points]
@@ -92,11 +91,10 @@ def curves(found: dict | None, files: dict[str, str]) -> pd.DataFrame | None:
 def own_curve(picture: Picture, model: str) -> list[tuple[str, int, int, float]]:
     """(model, quality or levels, bytes, PSNR in dB)."""
     with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        codec, hyperprior = work.codec(model), model_named(model).kind == HYPERPRIOR
+        codec, by_quality = work.codec(model), model_named(model).kind.option == "quality"
         points = []
-        for value in CURVE_QUALITIES if hyperprior else (16, 64, 256):
-            settings = Settings(quality=value) if hyperprior else Settings(levels=value)
-            header, symbols, alpha = codec.analyse(picture, settings)
-            decoded = codec.synthesise(header, symbols, alpha).rgb
-            points.append((model, value, len(pack(header, symbols, alpha)), psnr(picture.rgb, decoded)))
+        for value in CURVE_QUALITIES if by_quality else (16, 64, 256):
+            encoded = codec.analyse(picture, Settings(quality=value) if by_quality else Settings(levels=value))
+            decoded = codec.synthesise(encoded).rgb
+            points.append((model, value, encoded.n_bytes, psnr(picture.rgb, decoded)))
         return points

@@ -10,7 +10,7 @@ from encoder_api import BATCH_COLUMNS, encode, encode_batch
 from encoder_comparison import CURVE_SIDE, ORIGINAL, compare, curves, put_beside, slider_label
 
 from latent8.apps import parts, work
-from latent8.zoo.registry import DEFAULT_MODEL, HYPERPRIOR, model_named, models
+from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import DEFAULT_QUALITY
 
 EXAMPLES_FOLDER = Path(__file__).resolve().parent / "examples"
@@ -42,8 +42,8 @@ class Controls:
 
 def controls() -> Controls:
     names = [(parts.size_of_model(m.name), m.name) for m in models() if m.encodes]
-    hyperprior = model_named(DEFAULT_MODEL).kind == HYPERPRIOR
-    quality = gr.Slider(1, 100, value=DEFAULT_QUALITY, step=1, label="Quality", visible=hyperprior, elem_id="quality")
+    by_quality = model_named(DEFAULT_MODEL).kind.option == "quality"
+    quality = gr.Slider(1, 100, value=DEFAULT_QUALITY, step=1, label="Quality", visible=by_quality, elem_id="quality")
     with gr.Accordion("More settings", open=False):
         model = gr.Dropdown(names, value=DEFAULT_MODEL, label="Model", min_width=220)
         fit_kb = gr.Number(
@@ -51,7 +51,7 @@ def controls() -> Controls:
             label="Fit into KB",
             info="The best quality that fits; 0 goes by the slider.",
             minimum=0,
-            visible=hyperprior,
+            visible=by_quality,
             elem_id="fit",
         )
         levels = gr.Slider(
@@ -61,7 +61,7 @@ def controls() -> Controls:
             step=1,
             label="Levels",
             info="Values per latent: fewer make smaller files.",
-            visible=not hyperprior,
+            visible=not by_quality,
         )
         longest_side = gr.Number(
             0, label="Longest side", info="Shrink to this many pixels; 0 keeps the size.", precision=0, minimum=0
@@ -73,8 +73,8 @@ def controls() -> Controls:
 
 def fitting_controls(model: str):
     """Only what the model has is shown."""
-    hyperprior = model_named(model).kind == HYPERPRIOR
-    return gr.Slider(visible=hyperprior), gr.Number(visible=hyperprior), gr.Slider(visible=not hyperprior)
+    by_quality = model_named(model).kind.option == "quality"
+    return gr.Slider(visible=by_quality), gr.Number(visible=by_quality), gr.Slider(visible=not by_quality)
 
 
 def build_single() -> None:

@@ -7,12 +7,12 @@ import zipfile
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 
 from latent8 import exchange
-from latent8.apps.work import codec
-from latent8.evaluation.latent_pictures import pictures_of
-from latent8.file_format.blob import HYPERPRIOR_CODED, Header, clean_stem
+from latent8.apps.work import POOL
+from latent8.evaluation.latent_pictures import latent_pictures
+from latent8.file_format.blob import Encoded, clean_stem
+from latent8.latents import Latents
 from latent8.pictures import drawing
 from latent8.pictures.intake import Picture
 from latent8.zoo.registry import model_with_id
@@ -38,10 +38,10 @@ def save_view(folder: Path, name: str, picture: Picture) -> str:
     return str(path)
 
 
-def save_latent_views(folder: Path, header: Header, symbols: np.ndarray) -> list[tuple[str, str]]:
-    """Symbols as `contents.read` gives them -> (file, caption) of each picture of the latents."""
-    saved, hyperprior = [], header.coding == HYPERPRIOR_CODED
-    for index, view in enumerate(pictures_of(header, symbols, codec(model_name(header)) if hyperprior else None)):
+def save_latent_views(folder: Path, source: Encoded | Latents) -> list[tuple[str, str]]:
+    """Encoded picture or latents -> (file, caption) of each picture of the latents."""
+    saved = []
+    for index, view in enumerate(latent_pictures(source, pool=POOL)):
         path = folder / f"latents-{index}.png"
         image = view.image if view.wide else drawing.enlarged(view.image)
         image.save(path, "PNG", compress_level=1)
@@ -91,5 +91,5 @@ def stem_of(path: str) -> str:
     return clean_stem(name.removesuffix(".png"))
 
 
-def model_name(header: Header) -> str:
-    return model_with_id(header.model_id).name
+def model_name(source: Encoded | Latents) -> str:
+    return model_with_id(source.header.model_id).name

@@ -11,7 +11,7 @@ import gradio as gr
 from latent8 import exchange
 from latent8.apps import housekeeping
 from latent8.apps.files import request_folder, save_bytes, stem_of
-from latent8.apps.work import TAKE_TURNS, codec, errors_in_the_page, required
+from latent8.apps.work import POOL, TAKE_TURNS, errors_in_the_page, required
 from latent8.zoo.registry import model_named, models
 
 CONVERSIONS = [
@@ -68,7 +68,7 @@ def convert(latents: str | None, to: str = "comfy", space: str = "", raw: bool =
     """
     path = required(latents, "Choose a blob first.")
     with errors_in_the_page():
-        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=raw, codec_named=codec)
+        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=raw, pool=POOL)
         return save_bytes(request_folder(), stem_of(path) + exchange.SUFFIXES[to], data)
 
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,28 +22,19 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 import gradio as gr
 
 from latent8.apps import budget, housekeeping, jobs
-from latent8.codec import Codec
+from latent8.codec import Codec, CodecPool
 from latent8.errors import Latent8Error
 from latent8.limits import DEFAULT_MAX_PIXELS
-from latent8.zoo.registry import CONSISTENCY, KL, model_named
+from latent8.zoo.registry import model_named
 
 # isort: on
 
 
 T = TypeVar("T")
-
-
 TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
-
-
-# Slow models would keep everyone waiting with a large picture.
-MAX_PIXELS = {KL: 4_000_000, CONSISTENCY: 1_000_000}
-
-
-PIXELS_PER_GPU_SECOND = {KL: 500_000, CONSISTENCY: 50_000}  # cautious
-
-
-LOADED_MODELS = 3  # the largest takes gigabytes
+POOL = CodecPool(  # shared by all requests; the largest model takes gigabytes
+    max_pixels=lambda model: model.kind.app_pixels or DEFAULT_MAX_PIXELS, most=3
+)
 
 
 def gpu(duration: Callable[..., int]) -> Callable:
@@ -55,7 +45,7 @@ def gpu(duration: Callable[..., int]) -> Callable:
 
 
 def gpu_seconds(model: str, n_pixels: int) -> int:
-    return 10 + n_pixels // PIXELS_PER_GPU_SECOND.get(model_named(model).kind, 4_000_000)
+    return 10 + n_pixels // model_named(model).kind.pixels_per_gpu_second
 
 
 @dataclass(frozen=True)
@@ -99,10 +89,9 @@ def one_by_one(paths: list[str], noun: str, folder: Path) -> Iterator[tuple[str,
         yield path, bar
 
 
-@lru_cache(maxsize=LOADED_MODELS)
 def codec(model: str) -> Codec:
-    """One codec per model, shared by all requests. Raises ModelError."""
-    return Codec(model, max_pixels=MAX_PIXELS.get(model_named(model).kind, DEFAULT_MAX_PIXELS))
+    """The codec of a model, loaded once. Raises ModelError."""
+    return POOL.codec(model)
 
 
 @contextmanager

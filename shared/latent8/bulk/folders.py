@@ -13,7 +13,7 @@ from typing import TextIO, TypeVar
 
 from latent8.bulk.names import escaped
 from latent8.errors import Latent8Error
-from latent8.file_format.blob import Header
+from latent8.file_format.blob import Encoded
 from latent8.machine.disk import delete_partial_files, identity, write_file
 from latent8.machine.parallel import map_in_order
 
@@ -189,13 +189,13 @@ class Report:
         self._file, self._rows = file, csv.DictWriter(file, REPORT_COLUMNS)
         self._rows.writeheader()
 
-    def add(self, outcome: Outcome, header: Header | None, message: str) -> None:
-        """header: of the blob, where there is one. Sizes in bytes and pixels, bpp in bits per pixel."""
+    def add(self, outcome: Outcome, encoded: Encoded | None, message: str) -> None:
+        """encoded: what the blob says, where there is one. Sizes in bytes and pixels, bpp in bits per pixel."""
         job = outcome.job
         row: dict[str, str | int | float] = {"result": outcome.result, "message": escaped(message)}
         row |= {"source": escaped(job.source.as_posix()), "target": escaped(job.target.as_posix())}
         row |= {"source_bytes": n_bytes(job.source) or "", "bytes": len(outcome.data) or ""}
-        if header:
-            row |= {"width": header.width, "height": header.height, "bpp": round(header.bpp, 4)}
+        if encoded:
+            row |= {"width": encoded.width, "height": encoded.height, "bpp": round(encoded.bpp, 4)}
         self._rows.writerow(row)
         self._file.flush()

@@ -49,7 +49,8 @@ from latent8.bulk.names import escaped, unescaped
 from latent8.codec import Codec
 from latent8.errors import BlobError, Latent8Error
 from latent8.evaluation.metrics import psnr
-from latent8.file_format.reader import inspect, pack, read, require_encoder
+from latent8.file_format.blob import Encoded
+from latent8.file_format.reader import inspect, require_encoder
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.disk import write_file
 from latent8.machine.parallel import map_in_order
@@ -181,27 +182,25 @@ class Encoder:
         with self._large if self._codec.is_large(pixel_count(data)) else nullcontext():
             picture = open_picture(data, self._job.max_pixels, self._job.longest_side)
             stem = PurePosixPath(name).stem
-            blob = self._kept(name, blob_name, (picture.width, picture.height))
-            if blob is None:
-                blob = pack(*self._codec.analyse(picture, self._job.settings, stem))
-                self._output.write(f"blobs/{blob_name}", blob)
-            header = inspect(blob)
-            row = {"name": pair[0], "blob": blob_name, "bytes": len(blob), "bpp": header.bpp}
+            encoded = self._kept(name, blob_name, (picture.width, picture.height))
+            if encoded is None:
+                encoded = self._codec.analyse(picture, self._job.settings, stem)
+                self._output.write(f"blobs/{blob_name}", encoded.to_bytes())
+            row = {"name": pair[0], "blob": blob_name, "bytes": encoded.n_bytes, "bpp": encoded.bpp}
             if self._job.measure:
-                row["psnr"] = psnr(picture.rgb, self._codec.synthesise(*read(blob, self._job.max_pixels)).rgb)
-            return row | {"width": header.width, "height": header.height}
+                row["psnr"] = psnr(picture.rgb, self._codec.synthesise(encoded).rgb)
+            return row | {"width": encoded.width, "height": encoded.height}
 
-    def _kept(self, name: str, blob_name: str, size: tuple[int, int]) -> bytes | None:
+    def _kept(self, name: str, blob_name: str, size: tuple[int, int]) -> Encoded | None:
         """The blob, where this job has written it before, with these weights, and the picture has not changed since."""
         try:
-            blob = self._output.read(f"blobs/{blob_name}")
-            header = inspect(blob)
+            kept = inspect(self._output.read(f"blobs/{blob_name}"))
         except (FileNotFoundError, BlobError):
             return None
         written, changed = self._output.modified(f"blobs/{blob_name}"), self._source.modified(name)
         newer = written and changed and changed > written
-        made_so = (header.width, header.height) == size and header.weights == self._codec.network.weights_hash
-        return None if newer or not made_so else blob
+        made_so = (kept.width, kept.height) == size and kept.header.weights == self._codec.network.weights_hash
+        return None if newer or not made_so else kept
 
 
 @dataclass

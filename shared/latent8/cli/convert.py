@@ -8,8 +8,9 @@ from pathlib import Path
 from latent8.cli.arguments import FILE_SPACE, Commands, add_command, add_max_pixels, add_output
 from latent8.cli.inputs import Input
 from latent8.cli.targets import Targets, convert_each
-from latent8.exchange import SPACE_NAMES, SUFFIXES
+from latent8.exchange import SUFFIXES
 from latent8.exchange import convert as convert_latents
+from latent8.latents import SPACE_NAMES
 
 DESCRIPTION = """\
 Latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy; what is read tells itself. FILE is a

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from latent8.bulk import folders
@@ -22,13 +20,13 @@ from latent8.cli.arguments import (
     add_output,
 )
 from latent8.cli.inputs import LATENTS_PNG, Input, folder_of, stem_of
-from latent8.cli.loading import codec_for
 from latent8.cli.targets import Targets, convert_each
-from latent8.codec import Codec
+from latent8.codec import Codec, CodecPool
 from latent8.errors import Latent8Error
-from latent8.exchange import SPACE_NAMES, as_blob
-from latent8.file_format.blob import Header
-from latent8.file_format.reader import blob_bytes, inspect, require_decoder
+from latent8.exchange import open_latents
+from latent8.file_format.blob import Encoded
+from latent8.file_format.reader import inspect, require_decoder
+from latent8.latents import SPACE_NAMES, Latents
 from latent8.machine.parallel import failing_once
 from latent8.pictures.output import picture_bytes
 from latent8.zoo.own_models import chosen_model
@@ -92,29 +90,27 @@ class _Decoding:
     """Decodes with the decoder that is asked for, or else each blob with its own model; models are loaded once."""
 
     def __init__(self, args: argparse.Namespace):
-        self._args, self._loading = args, Lock()
+        self._args = args
         self._decoder = chosen_model(args.decoder, args.space) if args.decoder else None
-        self._loaded = failing_once(cache(lambda model: codec_for(model, args)))
+        self._loaded = failing_once(CodecPool(args.device, max_pixels=args.max_pixels).codec)
 
     def image_of(self, source: Path | bytes, progress: Progress | None = None) -> Image.Image:
-        data, _, codec = self._opened(source)
-        return codec.decode(data, legacy_range=self._args.legacy_range, progress=progress)
+        found, codec = self._opened(source)
+        return codec.decode(found, legacy_range=self._args.legacy_range, progress=progress)
 
     def is_large(self, source: Path) -> bool:
         try:
-            _, header, codec = self._opened(source)
+            found, codec = self._opened(source)
         except Latent8Error:  # said when it is decoded
             return False
-        return codec.is_large(header.width * header.height)
+        return codec.is_large(found.width * found.height)
 
-    def _opened(self, source: Path | bytes) -> tuple[bytes, Header, Codec]:
+    def _opened(self, source: Path | bytes) -> tuple[Encoded | Latents, Codec]:
         args = self._args
-        data = as_blob(blob_bytes(source), args.space, raw=args.raw, max_pixels=args.max_pixels)
-        header = inspect(data)
-        model: Model = self._decoder or model_with_id(header.model_id)
-        require_decoder(header, model)  # before it is loaded
-        with self._loading:
-            return data, header, self._loaded(model)
+        found = open_latents(source, args.space, raw=args.raw, max_pixels=args.max_pixels)
+        model: Model = self._decoder or model_with_id(found.header.model_id)
+        require_decoder(found.header, model)  # before it is loaded
+        return found, self._loaded(model)
 
 
 def _is_blob(path: Path) -> bool:

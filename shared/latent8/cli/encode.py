@@ -21,13 +21,12 @@ from latent8.cli.arguments import (
     add_output,
 )
 from latent8.cli.inputs import LATENTS_PNG, Input, folder_of, stem_of
-from latent8.cli.loading import codec_for
 from latent8.cli.targets import Targets, convert_each
-from latent8.codec import Codec
+from latent8.codec import Codec, CodecPool
 from latent8.errors import BlobError, Latent8Error
 from latent8.file_format.blob import MAGIC, is_blob
 from latent8.file_format.reader import inspect, require_encoder
-from latent8.file_format.rgba_png import TEXT_KEY, open_rgba_png, require_four_channels
+from latent8.file_format.rgba_png import names_its_model, require_four_channels
 from latent8.pictures.intake import SUFFIXES as PICTURE_SUFFIXES
 from latent8.pictures.intake import pixel_count
 from latent8.zoo.latent_spaces import SPACES
@@ -102,7 +101,7 @@ def _codec_and_options(args: argparse.Namespace) -> tuple[Codec, dict[str, Any]]
     require_encoder(model)
     if args.png:
         require_four_channels(model.name, model.channels)
-    return codec_for(model, args), options
+    return CodecPool(args.device, max_pixels=args.max_pixels).codec(model), options
 
 
 def _is_picture(path: Path) -> bool:
@@ -120,6 +119,6 @@ def _is_blob_file(path: Path) -> bool:
 def _is_latents_file(path: Path) -> bool:
     """Whether it is a PNG that --png wrote."""
     try:
-        return TEXT_KEY in open_rgba_png(path.read_bytes())[1].info
+        return names_its_model(path.read_bytes())
     except (BlobError, OSError):
         return False

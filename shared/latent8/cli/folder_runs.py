@@ -11,7 +11,7 @@ from typing import TextIO
 from latent8.bulk import folders
 from latent8.cli import console
 from latent8.errors import Latent8Error
-from latent8.file_format.blob import Header
+from latent8.file_format.blob import Encoded
 from latent8.machine.disk import identity, is_special
 
 
@@ -28,12 +28,12 @@ def tell(
     outcomes: Iterable[folders.Outcome],
     total: int,
     others: int,
-    header_of: Callable[[folders.Outcome], Header],
+    encoded_of: Callable[[folders.Outcome], Encoded],
     compared: bool = False,
 ) -> int:
     """Show the progress, tell and report what became of each file, and sum up; 1 where one failed.
 
-    others: files left alone. header_of: of what was written. compared: tell how much smaller the results are.
+    others: files left alone. encoded_of: of what was written. compared: tell how much smaller the results are.
     """
     from tqdm import tqdm
 
@@ -54,7 +54,7 @@ def tell(
             if outcome.result == folders.WRITTEN:
                 before, after = before + folders.n_bytes(outcome.job.source), after + len(outcome.data)
             if report:
-                report.add(outcome, header_of(outcome) if outcome.result == folders.WRITTEN else None, message)
+                report.add(outcome, encoded_of(outcome) if outcome.result == folders.WRITTEN else None, message)
     left = f", {others} other files left alone" if others else ""
     sizes = f"; {console.size_change(before, after)}" if compared and after else ""
     summary = ", ".join(f"{n:,} {result}" for result, n in counts.items())

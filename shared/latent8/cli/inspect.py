@@ -10,7 +10,8 @@ from latent8.cli import console
 from latent8.cli.arguments import Commands, add_command
 from latent8.cli.inputs import STANDARD, Input
 from latent8.errors import Latent8Error
-from latent8.file_format.reader import describe, inspect
+from latent8.file_format.reader import inspect
+from latent8.latents import describe
 
 DESCRIPTION = """\
 What a blob holds, without decoding it: model, size in pixels, latents, quality or levels, bytes, bits per pixel (bpp).

@@ -16,7 +16,7 @@ from latent8.file_format.blob import Header
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures import drawing
 from latent8.pictures.intake import Picture, Source, open_picture
-from latent8.zoo.registry import Model, model_named, model_with_id
+from latent8.zoo.registry import Model, model_named
 
 MAX_PSNR = 99.0  # dB: what is shown for equal pictures, whose PSNR is infinite
 ORIGINAL = "original"
@@ -110,9 +110,9 @@ def compare(
     `longest_side` does. Raises BlobError, ModelError, or PictureError for an original of another shape; decoders are
     checked before any is loaded.
     """
-    blob = reader.blob_bytes(blob)
-    header = reader.inspect(blob)
-    models = [model_named(d) if isinstance(d, str) else d for d in decoders] or [model_with_id(header.model_id)]
+    encoded = reader.read(blob, max_pixels)
+    header = encoded.header
+    models = [model_named(d) if isinstance(d, str) else d for d in decoders] or [reader.model_of(encoded)]
     names = [model.name for model in models]
     for name in names:
         if names.count(name) > 1:
@@ -125,7 +125,7 @@ def compare(
     for model in models:
         loaded = Codec(model, device, max_pixels=max_pixels)
         started = time.perf_counter()
-        picture = loaded.synthesise(*reader.read(blob, max_pixels))
+        picture = loaded.synthesise(encoded)
         decoded.append(measured(model.name, picture, time.perf_counter() - started, truth))
     return Comparison(decoded, truth)
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latent8 import codec
-from latent8.file_format import reader
-from latent8.file_format.blob import HYPERPRIOR_CODED, Header
-from latent8.l8_photo import bit_cost
+from latent8.codec import CodecPool, symbols_of
+from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.codings import Symbols
+from latent8.file_format.reader import Blob, model_of, read
+from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures import drawing
 from latent8.pictures.drawing import View
-from latent8.zoo.registry import HYPERPRIOR, model_with_id
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,59 +22,52 @@ FEW_CHANNELS = 16  # of more, only a mosaic shows all
 
 
 def latent_pictures(
-    blob: reader.Blob, *, device: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+    blob: Blob | Encoded | Latents,
+    *,
+    device: str | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    pool: CodecPool | None = None,
 ) -> list[View]:
     """Blob, or latents as RGBA PNG, as bytes or the path of a file -> pictures with captions.
 
-    A thumbnail, a heat map of each channel with its range (of the 240 of l8-photo: five, and a mosaic of all), a
-    histogram of the 8-bit values with the bits each takes; for l8-photo also the bits at each position. Latents are
-    averaged down to drawing.MAX_SIDE pixels. Only for blobs of l8-photo is a model loaded. Raises BlobError.
+    Also takes what `Encoded.parse` or `read_latents` gives. A thumbnail, a heat map of each channel with its range (of
+    the 240 of l8-photo: five, and a mosaic of all), a histogram of the 8-bit values with the bits each takes; for
+    l8-photo also the bits at each position. Latents are averaged down to drawing.MAX_SIDE pixels. Only for blobs of
+    l8-photo is a model loaded, on `device` or from `pool`. Raises BlobError.
     """
-    header, symbols, _ = reader.read(blob, max_pixels)
-    model = model_with_id(header.model_id)
-    return pictures_of(header, symbols, codec._loaded(model, device) if model.kind == HYPERPRIOR else None)
+    if isinstance(blob, Latents):
+        header = blob.header
+        symbols = Symbols(header.quantiser.quantise(blob.values), blob.values)
+        return [*_channels(header, symbols, ()), _histogram(header, symbols, None)]
+    encoded = blob if isinstance(blob, Encoded) else read(blob, max_pixels)
+    symbols = symbols_of(encoded, pool or (CodecPool(device) if device else None))
+    found = _channels(encoded.header, symbols, model_of(encoded).kind.channel_names)
+    if symbols.bits is not None:
+        found.append(_bit_map(encoded.header, symbols.bits))
+    found.append(_histogram(encoded.header, symbols, len(encoded.payload)))
+    if len(symbols.latents) > FEW_CHANNELS:
+        found.append(_all_channels(symbols.latents))
+    return found
 
 
-def latent_sheet(blob: reader.Blob, title: str = "", **options) -> Image.Image:
+def latent_sheet(blob: Blob | Encoded | Latents, title: str = "", **options) -> Image.Image:
     """All that `latent_pictures` gives as one RGB picture, 1600 pixels wide; it has the same options."""
     return drawing.sheet(title, latent_pictures(blob, **options))
 
 
-def pictures_of(header: Header, symbols: np.ndarray, loaded: codec.Codec | None) -> list[View]:
-    """As `latent_pictures`, of what `reader.read` gives; `loaded` is needed where the model has a hyperprior."""
-    if header.coding == HYPERPRIOR_CODED:
-        assert loaded is not None  # see above
-        return _of_hyperprior(header, symbols.tobytes(), loaded)
-    return _of_plain(header, symbols)
-
-
-def _of_plain(header: Header, symbols: np.ndarray) -> list[View]:
-    latents = header.quantiser.dequantise(symbols)
+def _channels(header: Header, symbols: Symbols, names: tuple[tuple[str, int], ...]) -> list[View]:
+    """A thumbnail and heat maps: of the channels that have names, or of all where they are few."""
+    latents = symbols.latents
+    if names:
+        found = [View("means as RGB", drawing.thumbnail(np.stack([latents[channel] for _, channel in names[:3]])))]
+        return found + [_heat_map(name, latents[channel]) for name, channel in names]
     found = [View("1-3 as RGB", drawing.thumbnail(latents))]
     if len(latents) == 4:
-        top = header.quantiser.levels - 1
-        values = np.rint(symbols * (255 / top)).astype(np.uint8)
+        values = np.rint(symbols.values * (255 / (header.quantiser.levels - 1))).astype(np.uint8)
         found.append(View("1-4 as RGBA", drawing.rgba_thumbnail(values)))
-    if len(latents) > FEW_CHANNELS:
-        found.append(_all_channels(latents))
-    else:
+    if len(latents) <= FEW_CHANNELS:
         found += [_heat_map(str(index + 1), channel) for index, channel in enumerate(latents)]
-    return [*found, _histogram(header, symbols, 0)]
-
-
-def _of_hyperprior(header: Header, payload: bytes, loaded: codec.Codec) -> list[View]:
-    symbols, latents, bits = bit_cost.decoded(loaded.network, payload, header.latent_shape)
-    from latent8.l8_photo.layers import (  # brings torch, which a model that is loaded has brought already
-        N_CHROMA,
-        N_LUMA,
-    )
-
-    first, second = N_LUMA, N_LUMA + N_CHROMA  # the means of both chromas; that of luma is 0, frequencies follow
-    channels = {"luma": 0, "red - blue": first, "red + blue - green": second, "across": 1, "down": 2}
-    named = {name: latents[channel] for name, channel in channels.items()}
-    found = [View("means as RGB", drawing.thumbnail(np.stack(list(named.values())[:3])))]
-    found += [_heat_map(name, channel) for name, channel in named.items()]
-    return [*found, _bit_map(header, bits), _histogram(header, symbols, -bit_cost.MAX_SYMBOL), _all_channels(latents)]
+    return found
 
 
 def _heat_map(name: str, channel: np.ndarray) -> View:
@@ -86,22 +79,26 @@ def _all_channels(latents: np.ndarray) -> View:
 
 
 def _bit_map(header: Header, bits: np.ndarray) -> View:
-    """From black at 0 to white at the costliest position."""
+    """Bits per pixel, from black at 0 to white at the costliest position."""
     per_pixel = bits / header.stride**2
     caption = f"bits per pixel: {per_pixel.min():.2f} to {per_pixel.max():.2f}"
     return View(caption, drawing.heat_map(bits, 0.0, float(bits.max()), drawing.RISING))
 
 
-def _histogram(header: Header, symbols: np.ndarray, first: int) -> View:
-    """Of the 8-bit values, from `first`; with the bits that one takes as coded, and would by their frequency alone."""
-    levels = header.quantiser.levels
+def _histogram(header: Header, symbols: Symbols, n_coded: int | None) -> View:
+    """How often each 8-bit value occurs; with the bits that one takes as coded, and would by its frequency alone.
+
+    n_coded: bytes of the payload, None for latents that are not coded.
+    """
+    levels, first, values = header.quantiser.levels, symbols.first, symbols.values
     counts = np.zeros(levels, np.int64)
-    for channel in symbols:
+    for channel in values:
         counts += np.bincount(channel.ravel().astype(np.int16) - first, minlength=levels)
-    share = counts[counts > 0] / symbols.size
-    entropy = abs(float((share * np.log2(share)).sum()))
-    coded = 8 * (header.payload_bytes or header.n_bytes) / symbols.size  # of a PNG all bytes are its latents'
-    title = f"{coded:.3g} bits per value as coded, {entropy:.3g} by how often each occurs"
+    share = counts[counts > 0] / values.size
+    title = f"{abs(float((share * np.log2(share)).sum())):.3g} by how often each occurs"
+    caption = "8-bit values"
+    if n_coded is not None:
+        coded = 8 * n_coded / values.size
+        title, caption = f"{coded:.3g} bits per value as coded, {title}", f"{caption}: {coded:.3g} bits each"
     unused = int(min((counts > 0).argmax(), (counts[::-1] > 0).argmax())) if first else 0  # both ends alike
-    bars = drawing.histogram(counts[unused : levels - unused], first + unused, title)
-    return View(f"8-bit values: {coded:.3g} bits each", bars)
+    return View(caption, drawing.histogram(counts[unused : levels - unused], first + unused, title))

@@ -6,7 +6,7 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     0       4     magic      89 4C 38 0A           0x89 "L8" line feed: marks the format, shows text-mode damage
     4       1     version    1                     format version
     5       1     flags      bits 0 and 1          bit 0: file stem present; bit 1: alpha plane present
-    6       2     model      1 ... 65535           model id, see latent8/models.py; never reused
+    6       2     model      1 ... 65535           model id, see latent8/zoo/registry.py; never reused
     8       4     weights    any                   first four bytes of the SHA-256 of the model's weights; zeros for
                                                    latents from elsewhere in the model's latent space
     12      4     width      1 ... 1048576         of the picture, in pixels
@@ -16,8 +16,9 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
                                                    [C, h, w] = [C, ceil(height / stride), ceil(width / stride)]
     22      1     top        15 ... 255            highest symbol: levels of the quantiser, less one
     23      1     coding     0, 1 or 2             0: C x h x w symbols, one byte each, in [C, h, w] order;
-                                                   1: entropy-coded, see latent8/entropy.py;
-                                                   2: under a hyperprior, see latent8/hyperprior_coding.py
+                                                   1: predicted from neighbours and entropy-coded, see
+                                                   latent8/file_format/neighbour_coding.py; 2: under a hyperprior,
+                                                   see latent8/file_format/hyperprior_coding.py
     24      2     low        finite float16        latent that symbol 0 stands for
     26      2     high       finite, above low     latent that symbol `top` stands for
     28      4     payload    coding 0: C x h x w   length of the payload
@@ -42,19 +43,16 @@ import math
 import re
 import struct
 import zlib
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from latent8.errors import BlobError
-from latent8.file_format import hyperprior_coding, neighbour_coding
+from latent8.file_format import codings
 from latent8.file_format.quantiser import Quantiser
 from latent8.limits import MAX_CHANNELS, MAX_PIXELS, MAX_SIDE, MAX_STRIDE
 
 MAGIC = b"\x89L8\n"
 VERSION = 1
 FLAG_STEM, FLAG_ALPHA = 1, 2
-RAW, ENTROPY_CODED, HYPERPRIOR_CODED = 0, 1, 2
 MAX_STEM_BYTES = 200
 MAX_ALPHA_BYTES = 1 << 31
 UNKNOWN_WEIGHTS = bytes(4)
@@ -65,7 +63,10 @@ _CRC_BYTES = 4
 
 @dataclass(frozen=True)
 class Header:
-    """What a blob says of itself. Shapes are [channels, height, width]; sizes are in pixels or bytes."""
+    """The picture and the latents that a file is about. Sizes are in pixels.
+
+    weights: [4] bytes that tell the model's weights apart; UNKNOWN_WEIGHTS, or none, where they are not known.
+    """
 
     model_id: int
     weights: bytes
@@ -75,93 +76,114 @@ class Header:
     stride: int
     quantiser: Quantiser
     stem: str | None = None
-    coding: int = RAW
-    payload_bytes: int = 0
-    alpha_bytes: int = 0
-    n_bytes: int = 0
-    quality: int | None = None  # with coding 2
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
+        """[C, h, w]."""
         return self.channels, math.ceil(self.height / self.stride), math.ceil(self.width / self.stride)
 
     @property
+    def stored_stem(self) -> bytes:
+        """The stem as a blob holds it: UTF-8, empty where there is none."""
+        return clean_stem(self.stem).encode() if self.stem else b""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An encoded picture: what a .l8 file says.
+
+    coding: id of the payload's coding, see `codings`. payload: the latents as they are coded. alpha_png: the alpha
+    plane as a PNG of mode L, empty where the picture is opaque.
+    """
+
+    header: Header
+    coding: int
+    payload: bytes = field(repr=False)
+    alpha_png: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Encoded:
+        """Blob -> Encoded, with every check but those that need the symbols themselves.
+
+        Raises BlobError. Allocates nothing that the header asks for.
+        """
+        return _parse(bytes(data))
+
+    def to_bytes(self) -> bytes:
+        """The bytes of the file: a blob, or the file itself where the coding is that of another format."""
+        if not self._coding.in_blobs:
+            return self.payload
+        header, stem = self.header, self.header.stored_stem
+        fixed = _FIXED.pack(
+            MAGIC,
+            VERSION,
+            (FLAG_STEM if stem else 0) | (FLAG_ALPHA if self.alpha_png else 0),
+            header.model_id,
+            header.weights,
+            header.width,
+            header.height,
+            header.channels,
+            header.stride,
+            header.quantiser.levels - 1,
+            self.coding,
+            header.quantiser.low,
+            header.quantiser.high,
+            len(self.payload),
+        )
+        parts = [fixed]
+        if stem:
+            parts += [bytes([len(stem)]), stem]
+        if self.alpha_png:
+            parts += [len(self.alpha_png).to_bytes(4, "little"), self.alpha_png]
+        body = b"".join([*parts, self.payload])
+        return body + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
+
+    @property
+    def n_bytes(self) -> int:
+        """Length of `to_bytes`, without making it."""
+        return len(self.payload) + self.frame_bytes
+
+    @property
+    def frame_bytes(self) -> int:
+        """What the file takes beside its payload, in bytes."""
+        if not self._coding.in_blobs:
+            return 0
+        stem, alpha = len(self.header.stored_stem), len(self.alpha_png)
+        return _FIXED.size + (1 + stem if stem else 0) + (4 + alpha if alpha else 0) + _CRC_BYTES
+
+    @property
     def bpp(self) -> float:
-        """Bits of the whole blob per pixel of the picture."""
+        """Bits of the whole file per pixel of the picture."""
         return 8 * self.n_bytes / (self.width * self.height)
 
+    @property
+    def model_id(self) -> int:
+        return self.header.model_id
 
-def pack(header: Header, symbols: np.ndarray, alpha_png: bytes = b"") -> bytes:
-    """Header, symbols (uint8 [C, h, w], 0 ... levels - 1) and alpha plane -> blob.
+    @property
+    def width(self) -> int:
+        return self.header.width
 
-    The header's coding and byte counts are worked out here, whatever they say. Raises ValueError when the
-    symbols do not fit the header.
-    """
-    levels = header.quantiser.levels
-    if symbols.shape != header.latent_shape or symbols.dtype != np.uint8 or symbols.max() >= levels:
-        raise ValueError(f"expected uint8 symbols below {levels} of shape {header.latent_shape}")
-    payload, coding = neighbour_coding.encode(symbols, levels), ENTROPY_CODED
-    if len(payload) >= symbols.size:
-        payload, coding = symbols.tobytes(), RAW
-    return pack_payload(header, coding, payload, alpha_png)
+    @property
+    def height(self) -> int:
+        return self.header.height
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        return self.header.latent_shape
 
-def pack_payload(header: Header, coding: int, payload: bytes, alpha_png: bytes = b"") -> bytes:
-    """As `pack`, for latents that are coded already."""
-    stem = clean_stem(header.stem).encode() if header.stem else b""
-    fixed = _FIXED.pack(
-        MAGIC,
-        VERSION,
-        (FLAG_STEM if stem else 0) | (FLAG_ALPHA if alpha_png else 0),
-        header.model_id,
-        header.weights,
-        header.width,
-        header.height,
-        header.channels,
-        header.stride,
-        header.quantiser.levels - 1,
-        coding,
-        header.quantiser.low,
-        header.quantiser.high,
-        len(payload),
-    )
-    parts = [fixed]
-    if stem:
-        parts += [bytes([len(stem)]), stem]
-    if alpha_png:
-        parts += [len(alpha_png).to_bytes(4, "little"), alpha_png]
-    body = b"".join([*parts, payload])
-    return body + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
+    @property
+    def stem(self) -> str | None:
+        return self.header.stem
 
+    @property
+    def quality(self) -> int | None:
+        """1 ... 100, or None where the coding has none."""
+        return self._coding.quality(self.payload)
 
-def read_header(blob: bytes) -> Header:
-    """Check the whole blob, all but the coded symbols themselves, and return its header.
-
-    Raises BlobError. Allocates nothing that the header asks for.
-    """
-    return _parse(bytes(blob))[0]
-
-
-def unpack(blob: bytes) -> tuple[Header, np.ndarray, bytes]:
-    """blob -> header, symbols (uint8 [C, h, w]), alpha plane as PNG bytes (empty when opaque).
-
-    Raises BlobError.
-    """
-    header, alpha, payload = read_payload(blob)
-    if header.coding == HYPERPRIOR_CODED:
-        raise BlobError("The latents of this blob cannot be read without its model.")
-    if header.coding == RAW:
-        symbols = np.frombuffer(payload, np.uint8).reshape(header.latent_shape)
-    else:
-        symbols = neighbour_coding.decode(payload, header.latent_shape, header.quantiser.levels)
-    if symbols.max() >= header.quantiser.levels:
-        raise BlobError("The blob is damaged: a latent lies outside its range. Encode the picture again.")
-    return header, symbols, alpha
-
-
-def read_payload(blob: bytes) -> tuple[Header, bytes, bytes]:
-    """blob -> header, alpha plane as PNG bytes (empty when opaque), latents as they are coded. Raises BlobError."""
-    return _parse(bytes(blob))
+    @property
+    def _coding(self) -> type[codings.Coding]:
+        return codings.coding_with_id(self.coding)
 
 
 def is_blob(data: bytes) -> bool:
@@ -177,7 +199,7 @@ def clean_stem(name: str) -> str:
     return stem.encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "picture"
 
 
-def _parse(blob: bytes) -> tuple[Header, bytes, bytes]:
+def _parse(blob: bytes) -> Encoded:
     if not blob:
         raise BlobError("The file is empty: it is not a latent8 blob.")
     if blob[:4] != MAGIC[: len(blob[:4])]:
@@ -204,7 +226,7 @@ def _parse(blob: bytes) -> tuple[Header, bytes, bytes]:
     _require(1 <= channels <= MAX_CHANNELS, f"{channels} latent channels")
     _require(1 <= stride <= MAX_STRIDE, f"a stride of {stride}")
     _require(top >= 15, f"{top + 1} levels, fewer than 16")
-    _require(coding in (RAW, ENTROPY_CODED, HYPERPRIOR_CODED), f"payload coding {coding}")
+    _require(codings.may_be_in_blobs(coding), f"payload coding {coding}")
     _require(math.isfinite(low) and math.isfinite(high) and low < high, f"a latent range from {low} to {high}")
     if flags & FLAG_STEM:
         _require(1 <= len(stem_bytes) <= MAX_STEM_BYTES, f"a file stem of {len(stem_bytes)} bytes")
@@ -215,30 +237,9 @@ def _parse(blob: bytes) -> tuple[Header, bytes, bytes]:
     except UnicodeDecodeError:
         raise BlobError("The blob is not valid: its file stem is not UTF-8.") from None
 
-    header = Header(
-        model_id=model_id,
-        weights=weights,
-        width=width,
-        height=height,
-        channels=channels,
-        stride=stride,
-        quantiser=Quantiser(low, high, top + 1),
-        stem=stem,
-        coding=coding,
-        payload_bytes=payload_bytes,
-        alpha_bytes=len(alpha),
-        n_bytes=len(blob),
-        quality=payload[0] if coding == HYPERPRIOR_CODED and payload else None,
-    )
-    n_symbols = math.prod(header.latent_shape)
-    if coding == RAW:
-        _require(payload_bytes == n_symbols, f"{payload_bytes} bytes of latents where {n_symbols} belong")
-    elif coding == HYPERPRIOR_CODED:
-        hyperprior_coding.check_payload(payload, n_symbols)
-    else:
-        _require(payload_bytes < n_symbols, f"{payload_bytes} coded bytes for {n_symbols} latents")
-        neighbour_coding.check_length(payload_bytes, header.latent_shape)
-    return header, alpha, payload
+    header = Header(model_id, weights, width, height, channels, stride, Quantiser(low, high, top + 1), stem)
+    codings.coding_with_id(coding).check(header, payload)
+    return Encoded(header, coding, payload, alpha)
 
 
 def _require(condition: bool, what: str) -> None:

@@ -15,19 +15,85 @@ quality, z and the elements of q in earlier passes (the last two groups are one 
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
 import constriction
 import numpy as np
 
-from latent8.errors import BlobError
+from latent8.errors import BlobError, PictureError
+from latent8.file_format import codings
+from latent8.file_format.blob import Encoded, Header
+from latent8.zoo.settings import DEFAULT_QUALITY, QUALITIES, Settings
 
 HEAD_BYTES = 5
 MAX_SYMBOL = 127
 # The likeliest symbol of any table has at most 2^20 - 254 of 2^20 counts, which is 0.00034 bits.
 MAX_SYMBOLS_PER_BYTE = 8 / 0.00034
 _DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the picture again."
+
+
+class HyperpriorCoding(codings.Coding):
+    """Latents as whole numbers of steps around a mean, at a quality or under a limit of bytes.
+
+    The network's `entropy_model` has means, steps and tables: see latent8/l8_photo/entropy_model.py.
+    """
+
+    id = codings.HYPERPRIOR
+    name = "entropy-coded, hyperprior"
+    needs_network = True
+
+    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+        limit = settings.most_bytes(header.width * header.height)
+        if limit is None:
+            payload = self.network.entropy_model.pack(latents, settings.quality or DEFAULT_QUALITY)
+            return Encoded(header, self.id, payload, alpha_png)
+        frame = Encoded(header, self.id, b"", alpha_png).frame_bytes
+        encoded = Encoded(header, self.id, self._largest_payload(latents, limit - frame), alpha_png)
+        if encoded.n_bytes > limit:
+            raise PictureError(
+                f"This picture cannot be kept in {limit:,} bytes: it takes {encoded.n_bytes:,} at the lowest quality. "
+                "Shrink it, or allow more."
+            )
+        return encoded
+
+    def symbols(self, encoded: Encoded) -> codings.Symbols:
+        model = self.network.entropy_model
+        passes = model.unpack(encoded.payload, encoded.header.latent_shape)
+        bits = model.bits_per_position(passes)
+        return codings.Symbols(passes.q.numpy(), model.latents(passes), -MAX_SYMBOL, bits)
+
+    def decode(self, encoded: Encoded) -> np.ndarray:
+        model = self.network.entropy_model
+        return model.latents(model.unpack(encoded.payload, encoded.header.latent_shape))
+
+    def _largest_payload(self, latents: np.ndarray, n_bytes: int) -> bytes:
+        """The payload of the highest quality found that fits; of quality 1 where none does.
+
+        A bisection: size rises with quality.
+        """
+        (low, high), best = QUALITIES, b""
+        while low <= high:
+            quality = (low + high) // 2
+            payload = self.network.entropy_model.pack(latents, quality)
+            if len(payload) <= n_bytes:
+                best, low = payload, quality + 1
+            else:
+                high = quality - 1
+        return best or self.network.entropy_model.pack(latents, 1)
+
+    @classmethod
+    def check(cls, header: Header, payload: bytes) -> None:
+        n_symbols, coded = math.prod(header.latent_shape), len(payload) - HEAD_BYTES
+        if coded < 0 or coded % 4 or not QUALITIES[0] <= payload[0] <= QUALITIES[1]:
+            raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot be coded latents.")
+        if n_symbols > (coded + 4) * MAX_SYMBOLS_PER_BYTE:
+            raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot hold {n_symbols} latents.")
+
+    @classmethod
+    def quality(cls, payload: bytes) -> int | None:
+        return payload[0] if payload else None
 
 
 class Tables:
@@ -84,15 +150,6 @@ class Decoder:
         """Raise BlobError where these are not the symbols that were encoded."""
         if checksum(z, q) != self._checksum:
             raise BlobError(_DAMAGED)
-
-
-def check_payload(payload: bytes, n_symbols: int) -> None:
-    """Raise BlobError where no such number of symbols can be in so few bytes, before anything is allocated."""
-    coded = len(payload) - HEAD_BYTES
-    if coded < 0 or coded % 4 or not 1 <= payload[0] <= 100:
-        raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot be coded latents.")
-    if n_symbols > (coded + 4) * MAX_SYMBOLS_PER_BYTE:
-        raise BlobError(f"The blob is not valid: {len(payload)} bytes cannot hold {n_symbols} latents.")
 
 
 def checksum(z: np.ndarray, q: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Lossless coding of latent symbols: prediction, then a range coder with frozen integer tables.
+"""Payload of coding 1: symbols predicted from their neighbours, then a range coder with frozen integer tables.
 
 All of it is integer arithmetic, so every machine decodes the same symbols. Symbols q are 0 ... L - 1 (L levels),
 in C channels of h rows and w columns; T = L >> 1.
@@ -34,21 +34,64 @@ every count at least 1. They never change.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import constriction
 import numpy as np
 
 from latent8.errors import BlobError
+from latent8.file_format import codings
+from latent8.file_format.blob import Encoded, Header
+
+if TYPE_CHECKING:
+    from latent8.zoo.settings import Settings
 
 CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
 N_CONTEXTS = len(CONTEXT_EDGES) + 1
 N_FEATURES = 8  # of the first channel; each further one has one more
 # The likeliest symbol of any table has at most 65281 of 65536 counts, which is 0.0056 bits.
 MAX_SYMBOLS_PER_BYTE = 8 / 0.0056
+
+
+class NeighbourCoding(codings.Coding):
+    """Latents quantised evenly over a range, then coded without loss; stored raw where that is no larger."""
+
+    id = codings.NEIGHBOURS
+    name = "entropy-coded"
+
+    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+        return encoded_symbols(header.quantiser.quantise(latents), header, alpha_png)
+
+    def symbols(self, encoded: Encoded) -> codings.Symbols:
+        quantiser = encoded.header.quantiser
+        symbols = decode(encoded.payload, encoded.header.latent_shape, quantiser.levels)
+        return codings.Symbols(symbols, quantiser.dequantise(symbols))
+
+    @classmethod
+    def check(cls, header: Header, payload: bytes) -> None:
+        n_symbols = math.prod(header.latent_shape)
+        if len(payload) >= n_symbols:  # such latents are stored raw
+            raise BlobError(f"The blob is not valid: it states {len(payload)} coded bytes for {n_symbols} latents.")
+        check_length(len(payload), header.latent_shape)
+
+
+def encoded_symbols(symbols: np.ndarray, header: Header, alpha_png: bytes = b"") -> Encoded:
+    """uint8 [C, h, w] with values below the header's levels -> encoded picture.
+
+    Raises ValueError where the symbols do not fit the header.
+    """
+    levels = header.quantiser.levels
+    if symbols.shape != header.latent_shape or symbols.dtype != np.uint8 or symbols.max() >= levels:
+        raise ValueError(f"expected uint8 symbols below {levels} of shape {header.latent_shape}")
+    payload = encode(symbols, levels)
+    if len(payload) < symbols.size:
+        return Encoded(header, codings.NEIGHBOURS, payload, alpha_png)
+    return Encoded(header, codings.RAW, symbols.tobytes(), alpha_png)
 
 
 def encode(symbols: np.ndarray, levels: int) -> bytes:

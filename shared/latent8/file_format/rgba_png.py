@@ -1,4 +1,4 @@
-"""The 8-bit RGBA PNG that taesd's example script introduced: one pixel for each latent, one byte each channel.
+"""Coding outside of blobs: the 8-bit RGBA PNG that taesd's example script introduced, a pixel for each latent.
 
 Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. Ours
 carries a text chunk "latent8" with the model, the size of the picture and the levels. A PNG without it is taken
@@ -12,6 +12,7 @@ import json
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latent8.errors import BlobError, ModelError
-from latent8.file_format.blob import Header
+from latent8.file_format import codings
+from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.quantiser import Quantiser
 from latent8.limits import MAX_PIXELS, MAX_SIDE
 from latent8.zoo.registry import OWN_ID, model_named, model_with_id
+from latent8.zoo.settings import Settings
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES = 33  # signature and first chunk
@@ -30,32 +33,59 @@ TEXT_KEY = "latent8"
 _DAMAGED = "This PNG is damaged and cannot be read."
 
 
-def write_rgba_png(header: Header, symbols: np.ndarray) -> bytes:
-    """uint8 [4, h, w] -> PNG bytes. Raises ModelError for latents of another number of channels.
+class RgbaPngCoding(codings.Coding):
+    """The payload is the whole PNG."""
 
-    The alpha plane of a transparent picture has no place in this format and is left out; latents beyond -3 ... 3 are
-    clipped.
-    """
-    model = model_with_id(header.model_id)
-    if model.id == OWN_ID:
-        raise ModelError("An RGBA PNG names the model, which an autoencoder of the user's own cannot be: keep the .l8.")
-    require_four_channels(model.name, header.channels)
-    quantiser = header.quantiser
-    if (quantiser.low, quantiser.high) != (Quantiser.low, Quantiser.high):  # the PNG has no place for another range
-        symbols, quantiser = Quantiser().quantise(quantiser.dequantise(symbols)), Quantiser()
-    values = np.rint(symbols.astype(np.float64) * 255 / (quantiser.levels - 1)).astype(np.uint8)
-    facts = {
-        "model": model.name,
-        "width": header.width,
-        "height": header.height,
-        "levels": quantiser.levels,
-        "weights": header.weights.hex(),
-    }
-    info = PngInfo()
-    info.add_text(TEXT_KEY, json.dumps(facts))
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(np.moveaxis(values, 0, -1))).save(buffer, "PNG", optimize=True, pnginfo=info)
-    return buffer.getvalue()
+    id = codings.RGBA_PNG
+    name = "RGBA PNG"
+    in_blobs = False
+
+    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+        """Latents [4, h, w] -> PNG. Raises ModelError for another number of channels.
+
+        The alpha plane of a transparent picture has no place in this format and is left out; latents beyond -3 ... 3
+        are clipped.
+        """
+        model = model_with_id(header.model_id)
+        if model.id == OWN_ID:
+            raise ModelError(
+                "An RGBA PNG names the model, which an autoencoder of the user's own cannot be: keep the .l8."
+            )
+        require_four_channels(model.name, header.channels)
+        quantiser = header.quantiser
+        symbols = quantiser.quantise(latents)
+        if (quantiser.low, quantiser.high) != (Quantiser.low, Quantiser.high):  # the PNG has no place for another range
+            symbols, quantiser = Quantiser().quantise(quantiser.dequantise(symbols)), Quantiser()
+            header = replace(header, quantiser=quantiser)
+        values = np.rint(symbols.astype(np.float64) * 255 / (quantiser.levels - 1)).astype(np.uint8)
+        facts = {
+            "model": model.name,
+            "width": header.width,
+            "height": header.height,
+            "levels": quantiser.levels,
+            "weights": header.weights.hex(),
+        }
+        info, buffer = PngInfo(), io.BytesIO()
+        info.add_text(TEXT_KEY, json.dumps(facts))
+        pixels = np.ascontiguousarray(np.moveaxis(values, 0, -1))
+        Image.fromarray(pixels).save(buffer, "PNG", optimize=True, pnginfo=info)
+        return Encoded(header, self.id, buffer.getvalue())
+
+    def symbols(self, encoded: Encoded) -> codings.Symbols:
+        quantiser, image = encoded.header.quantiser, _open(encoded.payload)
+        try:
+            values = np.asarray(image)
+        except Exception:  # Pillow's readers let through whatever their parsing trips over
+            raise BlobError(_DAMAGED) from None
+        symbol_of = np.rint(np.arange(256) * (quantiser.levels - 1) / 255).astype(np.uint8)
+        symbols = symbol_of[np.moveaxis(values, -1, 0)]
+        return codings.Symbols(symbols, quantiser.dequantise(symbols))
+
+    @classmethod
+    def check(cls, header: Header, payload: bytes) -> None:
+        image = _open(payload)
+        if header.latent_shape[1:] != (image.height, image.width):
+            raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
 
 
 def require_four_channels(model: str, channels: int) -> None:
@@ -64,22 +94,9 @@ def require_four_channels(model: str, channels: int) -> None:
         raise ModelError(f"An RGBA PNG holds 4 latent channels, and {model} has {channels}: keep the .l8.")
 
 
-def read_rgba_png(png: bytes) -> tuple[Header, np.ndarray]:
-    """PNG bytes -> header, symbols (uint8 [4, h, w]). Raises BlobError."""
-    header, image = open_rgba_png(png)
-    return header, symbols_of(header, image)
-
-
-def open_rgba_png(png: bytes) -> tuple[Header, Image.Image]:
-    """PNG bytes -> header, picture whose values are not decoded yet. Raises BlobError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is tested below
-            image = Image.open(io.BytesIO(png), formats=["PNG"])
-    except Exception:  # Pillow's readers let through whatever their parsing trips over
-        raise BlobError(_DAMAGED) from None
-    if image.mode != "RGBA":
-        raise BlobError(f"This PNG has mode {image.mode}; latents are kept as RGBA. Encode a picture first.")
+def parse_rgba_png(png: bytes) -> Encoded:
+    """PNG bytes -> Encoded, checked but for its pixels. Raises BlobError."""
+    image = _open(png)
     try:
         facts = _facts(image)
         header = Header(
@@ -90,36 +107,42 @@ def open_rgba_png(png: bytes) -> tuple[Header, Image.Image]:
             channels=4,
             stride=8,
             quantiser=Quantiser(levels=facts["levels"]),
-            n_bytes=len(png),
         )
     except BlobError:
         raise
     except (KeyError, TypeError, ValueError, RecursionError):
         raise BlobError("This PNG is not valid: its latent8 text chunk cannot be understood.") from None
-    if header.latent_shape[1:] != (image.height, image.width):
-        raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
-    return header, image
+    RgbaPngCoding.check(header, png)
+    return Encoded(header, codings.RGBA_PNG, png)
 
 
-def symbols_of(header: Header, image: Image.Image) -> np.ndarray:
-    """What `open_rgba_png` gives -> uint8 [4, h, w]. Raises BlobError."""
-    try:
-        values = np.asarray(image)
-    except Exception:  # as above
-        raise BlobError(_DAMAGED) from None
-    symbol_of = np.rint(np.arange(256) * (header.quantiser.levels - 1) / 255).astype(np.uint8)
-    return symbol_of[np.moveaxis(values, -1, 0)]
+def names_its_model(png: bytes) -> bool:
+    """Whether the PNG has our text chunk. Raises BlobError where it is no RGBA PNG."""
+    return TEXT_KEY in _open(png).info
 
 
 def with_model(png: bytes, model: str) -> bytes:
     """A PNG that does not name its model, naming this one; any other as it is. Raises BlobError."""
-    header, image = open_rgba_png(png)
-    if TEXT_KEY in image.info:
+    if names_its_model(png):
         return png
-    facts = {"model": model, "width": header.width, "height": header.height}
+    image = _open(png)
+    facts = {"model": model, "width": 8 * image.width, "height": 8 * image.height}
     chunk = b"tEXt" + TEXT_KEY.encode() + b"\0" + json.dumps(facts).encode()
     length, checksum = len(chunk) - 4, zlib.crc32(chunk)
     return png[:HEAD_BYTES] + struct.pack(f">I{len(chunk)}sI", length, chunk, checksum) + png[HEAD_BYTES:]
+
+
+def _open(png: bytes) -> Image.Image:
+    """The picture, its pixels not decoded yet. Raises BlobError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is tested by the caller
+            image = Image.open(io.BytesIO(png), formats=["PNG"])
+    except Exception:  # Pillow's readers let through whatever their parsing trips over
+        raise BlobError(_DAMAGED) from None
+    if image.mode != "RGBA":
+        raise BlobError(f"This PNG has mode {image.mode}; latents are kept as RGBA. Encode a picture first.")
+    return image
 
 
 def is_png(data: bytes) -> bool:

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latent8.file_format.hyperprior_coding import MAX_SYMBOL
 
-if TYPE_CHECKING:
-    from latent8.l8_photo.network import HyperpriorNetwork
-
 ZOOM = 4  # latents per hyper-latent, both ways
-
-
-def decoded(
-    network: HyperpriorNetwork, payload: bytes, shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Payload and latent shape -> symbols q, int8 [C, h, w]; latents y, float32 [C, h, w]; bits at each position,
-    float32 [h, w]. Raises BlobError.
-    """
-    passes = network.symbols(payload, shape)
-    bits = bits_per_position(network.with_tables(passes), network.bits, shape[1:])
-    return passes.q.numpy(), network.latents(passes), bits
 
 
 def bits_per_position(

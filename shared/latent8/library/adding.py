@@ -22,7 +22,8 @@ from latent8.machine.parallel import map_in_order
 from latent8.pictures.intake import open_picture, pixel_count
 
 if TYPE_CHECKING:
-    from latent8.library.codecs import Codecs
+    from latent8.codec import CodecPool
+from latent8.zoo.registry import DEFAULT_MODEL
 
 ADDED, KNOWN, UPDATED, FAILED = "added", "known", "updated", "failed"
 BATCH, BATCH_SECONDS = 64, 2.0  # points that are kept together, and reported then
@@ -63,7 +64,7 @@ class Adder:
 
     engine: Engine
     embedder: Embedder
-    codecs: Codecs
+    pool: CodecPool
     options: Options
     has_folder: bool
     _large: Lock = field(default_factory=Lock)
@@ -117,7 +118,7 @@ class Adder:
 
     def _of_blob(self, item: Item, blob: bytes) -> Prepared:
         record = record_of(blob, item.name, **_origin(item))
-        view = self.embedder.view(blob, self.codecs.decode)
+        view = self.embedder.view(blob, self.pool.decode)
         keep = self.options.copy or not record.path
         return self._placed(record, self.embedder.vector(view), blob, keep)
 
@@ -125,7 +126,7 @@ class Adder:
         picture = open_picture(data, self.options.max_pixels)
         vector = self.embedder.vector(opaque(picture.image()))
         stem = Path(item.name).stem
-        blob = self.codecs.encoder.encode(picture.image(), quality=self.options.quality, stem=stem)
+        blob = self.pool.codec(DEFAULT_MODEL).encode(picture.image(), quality=self.options.quality, stem=stem)
         record = record_of(blob, item.name, source=hashlib.sha256(data).hexdigest(), **_origin(item))
         return self._placed(record, vector, blob, keep=True)
 
@@ -138,7 +139,7 @@ class Adder:
         return (
             not isinstance(work, Outcome)
             and not is_blob(work[1])
-            and self.codecs.encoder.is_large(pixel_count(work[1]))
+            and self.pool.codec(DEFAULT_MODEL).is_large(pixel_count(work[1]))
         )
 
 

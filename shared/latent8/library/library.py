@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from latent8.codec import CodecPool
 from latent8.errors import LibraryError
 from latent8.file_format.blob import is_blob
 from latent8.library import adding
 from latent8.library.adding import ADDED, FAILED, KNOWN, UPDATED, Adder, Options, Outcome, Prepared
-from latent8.library.codecs import Codecs
 from latent8.library.engine import Point, Scored
 from latent8.library.intake import Item, Source, items
 from latent8.library.places import open_place
@@ -59,7 +59,7 @@ class Hit:
 
     def decode(self) -> Image.Image:
         """PIL image, RGB or RGBA, from the blob alone. Raises BlobError."""
-        return self._library.codecs.decode(self.blob)
+        return self._library.pool.decode(self.blob)
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Library:
     ):
         self._place = open_place(place, vector, Path(blobs) if blobs else None)
         self.blobs = self._place.blobs
-        self.codecs = Codecs(device, max_pixels)
+        self.pool = CodecPool(device, max_pixels=max_pixels)
         self.max_pixels = max_pixels
 
     def __enter__(self) -> Library:
@@ -144,7 +144,7 @@ class Library:
         found = items([sources] if one else sources, self._place.own_folder)  # type: ignore[list-item,arg-type]
         settings = Options(quality, copy, inline, self.max_pixels)
         engine = self._place.engine_for_adding()
-        adder = Adder(engine, self._place.embedder, self.codecs, settings, self.blobs.folder is not None)
+        adder = Adder(engine, self._place.embedder, self.pool, settings, self.blobs.folder is not None)
         taken: dict[str, str] = {}
         for batch in adding.in_batches(adder.outcomes(found)):
             yield from self._keep(batch, taken)
@@ -230,7 +230,7 @@ class Library:
         if isinstance(query, (str, os.PathLike)) and Path(query).is_file():
             query = Path(query).read_bytes()
         if isinstance(query, bytes) and is_blob(query):
-            return self._place.embedder.view(query, self.codecs.decode)
+            return self._place.embedder.view(query, self.pool.decode)
         return opaque(open_picture(query, self.max_pixels).image())
 
     def records(self) -> Iterator[Record]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from latent8.codec import CodecPool
 from latent8.errors import Latent8Error, LibraryError
 from latent8.library import journal as journals
-from latent8.library.codecs import Codecs
 from latent8.library.engine import Point, batches
 from latent8.library.manifest import NAME, Lock, Manifest, read_manifest
 from latent8.library.places import CHECKPOINT, JOURNAL, SHARD, engine_version, is_library
@@ -56,7 +56,7 @@ class _Reindexing:
         self.old = _stated(folder)
         self.embedder: Embedder = embedder(vector or self.old.vector.partition("-")[0])
         made_alike = (self.embedder.name, self.embedder.hash) == (self.old.vector, self.old.hash)
-        self.codecs = None if made_alike else Codecs(device)
+        self.pool = None if made_alike else CodecPool(device)
         self.blobs = BlobStore(folder / "blobs")
         self.damaged, self.lost = list[int](), list[str]()
 
@@ -94,14 +94,14 @@ class _Reindexing:
             last[entry.id] = number
         for number, entry in enumerate(journals.entries(path, dimensions, damaged=[])):
             if entry.point and last[entry.id] == number:
-                point = entry.point if self.codecs is None else self._embedded(entry.point)
+                point = entry.point if self.pool is None else self._embedded(entry.point)
                 if point:
                     yield point
 
     def _embedded(self, point: Point) -> Point | None:
         record = Record.from_payload(point.payload)
         try:
-            view = self.embedder.view(self.blobs.read(record), self.codecs.decode)  # type: ignore[union-attr]
+            view = self.embedder.view(self.blobs.read(record), self.pool.decode)  # type: ignore[union-attr]
             return Point(point.id, self.embedder.vector(view), point.payload)
         except Latent8Error:
             self.lost.append(record.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,62 +20,108 @@ MAX_ACTIVATION_BYTES = 2 << 30  # pictures that take more, or more than half of 
 Progress = Callable[[float], object]  # told the share that is done, 0 ... 1, after each tile
 
 
+class Half:
+    """One half of a network on a device: its layers, and what they demand of surroundings and memory.
+
+    On a device with fast half precision the layers run in it; where that gives anything but finite numbers, the call
+    is repeated in float32, and raises ModelError if that does not help.
+    """
+
+    def __init__(self, layers: nn.Module, demand: Demand, device: torch.device, dtype: torch.dtype, model: str):
+        self.demand, self.dtype = demand, dtype
+        self._device, self._model = device, model
+        self.exact = layers
+        self.layers = self._prepared(dtype)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What the layers give for tensors of any float type: the first, or the one, in float32."""
+        return self.run(nn.Module.__call__, *inputs)[0]
+
+    @torch.inference_mode()
+    def run(self, call: Callable[..., Any], *inputs: Tensor) -> tuple[Tensor, ...]:
+        """call(layers, *inputs), where `call` is a method of the layers' class; what it gives, in float32."""
+        try:
+            inputs = tuple(x.to(self._device) for x in inputs)
+            outputs = _outputs(call, self.layers, inputs, self.dtype)
+            if not _all_finite(outputs) and self.dtype != torch.float32:
+                outputs = _outputs(call, self._prepared(torch.float32), inputs, torch.float32)
+        except torch.OutOfMemoryError:
+            raise ModelError(f"The memory of {self._device} is full: end what else uses it, or take the CPU.") from None
+        if not _all_finite(outputs):
+            raise ModelError(f"{self._model} gave numbers that are not finite: its weights do not fit this input.")
+        return outputs
+
+    def _prepared(self, dtype: torch.dtype) -> nn.Module:
+        as_it_is = dtype == torch.float32 and self._device.type == "cpu"
+        prepared = self.exact if as_it_is else copy.deepcopy(self.exact)  # the original is kept for float32
+        prepared = prepared.eval().requires_grad_(False)
+        for layer in prepared.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = True  # all follow a convolution or a sum, which nothing else reads
+        return prepared.to(self._device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class Network:
     """The two halves of a model, run whole or in tiles.
 
-    analysis: RGB [B, 3, H, W] in [0, 1] -> latents; synthesis: latents, and what else it takes -> RGB. Both in
-    float32. On a device with fast half precision the layers run in it; where that gives anything but finite numbers,
-    the call is repeated in float32, and raises ModelError if that does not help.
+    analysis: RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w]; synthesis: latents, and
+    what else it takes -> RGB [B, 3, H, W] in about [0, 1]. Both are given as layers with what they demand.
     """
+
+    default_realism: float | None = None  # None: there is one reading only
 
     def __init__(
         self,
         model: Model,
         device: torch.device,
         dtype: torch.dtype | None,
-        halves: tuple[nn.Module, nn.Module],
-        demands: tuple[Demand, Demand],
+        analysis: tuple[nn.Module, Demand],
+        synthesis: tuple[nn.Module, Demand],
         weights_hash: bytes,
     ):
         self.model, self.device = model, device
         self.dtype = dtype or fast_dtype(device)
         self.max_bytes = MAX_ACTIVATION_BYTES
         self.weights_hash = weights_hash
-        self._exact = halves
-        self._halves = [self._prepared(half, self.dtype) for half in halves]
-        self._demands = demands
-        self.bytes_per_pixel = max(half.bytes_per_pixel for half in demands)  # of a picture that is run whole
+        self.analysis, self.synthesis = (Half(*h, device, self.dtype, model.name) for h in (analysis, synthesis))
+        halves = self.analysis, self.synthesis
+        self.bytes_per_pixel = max(half.demand.bytes_per_pixel for half in halves)  # of a picture that is run whole
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
-        stride, faded = self.model.stride, self._demands[0].faded
+        stride, demand = self.model.stride, self.analysis.demand
         rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
         latents = np.zeros((self.model.channels, rows, columns), np.float32)
-        for tile in reported(progress, self._tiles(self._demands[0], rows, columns)):
+        for tile in reported(progress, self._tiles(demand, rows, columns)):
             part = self.analysis(self._pixels(rgb, tile))[0].cpu().numpy()
-            if faded:
+            if demand.faded:
                 before = latents[:, *tile.outer]
                 latents[:, *tile.outer] = before + (part - before) * tile.fade(1)
             else:
                 latents[:, *tile.inner] = part[:, *tile.crop(1)]
         return latents
 
+    @torch.inference_mode()
     def decode_latents(
         self,
         latents: np.ndarray,
-        *conditions: Tensor,
+        quality: int | None = None,
+        realism: float | None = None,
+        *,
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3].
 
-        legacy_range: the latents are of pixels in [0, 1] where the model takes [-1, 1], so that they stand for a
-        picture of half the contrast: what the model gives in [-1, 1] is clipped to [0, 1].
+        quality: that the latents were coded with, for networks that depend on it. realism: from 0, faithful, to 1,
+        vivid, for those that have `default_realism`. legacy_range: the latents are of pixels in [0, 1] where the model
+        takes [-1, 1], so that they stand for a picture of half the contrast: what the model gives in [-1, 1] is clipped
+        to [0, 1].
         """
-        stride, faded = self.model.stride, self._demands[1].faded
+        stride, faded = self.model.stride, self.synthesis.demand.faded
         _, rows, columns = latents.shape
         rgb = np.zeros((rows * stride, columns * stride, 3), np.uint8)
-        for tile, output in self._synthesised(latents, conditions, progress):
+        for tile, output in self._synthesised(latents, self._conditions(quality, realism), progress):
             if legacy_range:
                 output = (output * 2 - 1).clamp_(0, 1)
             output = output.mul(255)
@@ -87,12 +134,17 @@ class Network:
                 rgb[scaled(tile.inner, stride)] = output[tile.crop(stride)].cpu().numpy()
         return rgb
 
+    def _conditions(self, quality: int | None, realism: float | None) -> tuple[Tensor, ...]:
+        """What the synthesis takes beside latents."""
+        return ()
+
     def _synthesised(
         self, latents: np.ndarray, conditions: Sequence[Tensor], progress: Progress | None
     ) -> Iterator[tuple[Tile, Tensor]]:
         """Each tile, and the pixels that it is run on: [3, h, w] in [0, 1]."""
-        for tile in reported(progress, self._tiles(self._demands[1], *latents.shape[1:])):
-            yield tile, self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)[0]
+        for tile in reported(progress, self._tiles(self.synthesis.demand, *latents.shape[1:])):
+            output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)
+            yield tile, output[0].clamp_(0, 1)
 
     def _tiles(self, wanted: Demand, rows: int, columns: int, most: int | None = None) -> list[Tile]:
         """Tiles that are run in at most so many bytes, `max_bytes` by default, or half of what is free."""
@@ -104,39 +156,6 @@ class Network:
         pixels = torch.tensor(rgb[scaled(tile.outer, self.model.stride)], device=self.device)
         return pixels.permute(2, 0, 1)[None].float().div_(255)
 
-    @torch.inference_mode()
-    def analysis(self, rgb: Tensor) -> Tensor:
-        """RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w], float32."""
-        return self._run(0, rgb)[0]
-
-    @torch.inference_mode()
-    def synthesis(self, latents: Tensor, *conditions: Tensor) -> Tensor:
-        """Latents [B, C, h, w] -> RGB [B, 3, H, W] in [0, 1], float32."""
-        return self._run(1, latents, *conditions)[0].clamp_(0, 1)
-
-    def _prepared(self, half: nn.Module, dtype: torch.dtype) -> nn.Module:
-        as_it_is = dtype == torch.float32 and self.device.type == "cpu"
-        prepared = half if as_it_is else copy.deepcopy(half)  # the original is kept for float32
-        prepared = prepared.eval().requires_grad_(False)
-        for layer in prepared.modules():
-            if isinstance(layer, nn.ReLU):
-                layer.inplace = True  # all follow a convolution or a sum, which nothing else reads
-        return prepared.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @torch.inference_mode()
-    def _run(self, index: int, *inputs: Tensor, method: str = "forward") -> tuple[Tensor, ...]:
-        """What a method of one of the halves gives, as float32."""
-        try:
-            inputs = tuple(x.to(self.device) for x in inputs)
-            outputs = _outputs(self._halves[index], method, inputs, self.dtype)
-            if not _all_finite(outputs) and self.dtype != torch.float32:
-                outputs = _outputs(self._prepared(self._exact[index], torch.float32), method, inputs, torch.float32)
-        except torch.OutOfMemoryError:
-            raise ModelError(f"The memory of {self.device} is full: end what else uses it, or take the CPU.") from None
-        if not _all_finite(outputs):
-            raise ModelError(f"{self.model.name} gave numbers that are not finite: its weights do not fit this input.")
-        return outputs
-
 
 def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile]:
     """The tiles of all parts, one after another; `progress` is told when the caller is done with each."""
@@ -147,10 +166,12 @@ def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile
             progress(number / len(found))
 
 
-def _outputs(half: nn.Module, method: str, inputs: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+def _outputs(
+    call: Callable[..., Any], layers: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype
+) -> tuple[Tensor, ...]:
     """Pictures and latents are given in this type; other inputs, of fewer dimensions, as they are."""
     given = [x.to(dtype, memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs]
-    found = half(*given) if method == "forward" else getattr(half, method)(*given)
+    found = call(layers, *given)
     return tuple(y.float() for y in (found if isinstance(found, tuple) else (found,)))
 
 

@@ -17,7 +17,8 @@ class TinyNetwork(Network):
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
         autoencoder = load_autoencoder(model)
         require_factors(model, autoencoder.config, 1.0, 0.0)  # its latents are z already
-        halves = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
-        n_bytes = (dtype or fast_dtype(device)).itemsize
-        demands = demand(halves[0], model.stride, n_bytes, 1), demand(halves[1], model.stride, n_bytes, model.stride)
-        super().__init__(model, device, dtype, halves, demands, weights_hash(autoencoder))
+        stride, n_bytes = model.stride, (dtype or fast_dtype(device)).itemsize
+        encoder, decoder = folded_encoder(autoencoder.encoder.layers), folded_decoder(autoencoder.decoder.layers)
+        analysis = encoder, demand(encoder, stride, n_bytes, cell=1)
+        synthesis = decoder, demand(decoder, stride, n_bytes, cell=stride)
+        super().__init__(model, device, dtype, analysis, synthesis, weights_hash(autoencoder))

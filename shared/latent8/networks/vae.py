@@ -31,8 +31,9 @@ class KLNetwork(Network):
         # Floating-point numbers that live at the same time for a pixel, measured with 128, 256, 512 and 512 channels.
         at_once = 6 * channels[0], 4 * channels[min(1, len(channels) - 1)]
         encoding, decoding = (Demand(HALO, n * dtype.itemsize, faded=True) for n in at_once)
-        halves = KLEncoder(autoencoder, scale, shift), KLDecoder(autoencoder, scale, shift)
-        super().__init__(model, device, dtype, halves, (encoding, decoding), weights_hash(autoencoder))
+        analysis = KLEncoder(autoencoder, scale, shift), encoding
+        synthesis = KLDecoder(autoencoder, scale, shift), decoding
+        super().__init__(model, device, dtype, analysis, synthesis, weights_hash(autoencoder))
 
 
 class ConsistencyNetwork(Network):
@@ -42,8 +43,8 @@ class ConsistencyNetwork(Network):
         autoencoder = load_autoencoder(model)
         scale, shift = _factors(model, autoencoder.config)
         largest = Demand(HALO, MAX_ACTIVATION_BYTES // LARGEST_CONSISTENCY_TILE**2, faded=True)
-        halves = _NoEncoder(model), ConsistencyDecoder(autoencoder, scale, shift)
-        super().__init__(model, device, dtype, halves, (largest, largest), bytes(4))
+        decoder = ConsistencyDecoder(autoencoder, scale, shift)
+        super().__init__(model, device, dtype, (_NoEncoder(model), largest), (decoder, largest), bytes(4))
 
 
 class KLEncoder(nn.Module):

@@ -10,8 +10,9 @@ from typing import Any
 
 from latent8.errors import ModelError
 from latent8.limits import MAX_CHANNELS, MAX_STRIDE
+from latent8.zoo.kinds import kind_named, kinds
 from latent8.zoo.latent_spaces import space_named
-from latent8.zoo.registry import KL, OWN, TINY, Model, model_named, models
+from latent8.zoo.registry import OWN, Model, model_named, models
 
 
 def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
@@ -23,12 +24,14 @@ def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
     """
     folder = Path(location)
     config = _read(folder / "config.json", location) if folder.is_dir() else _download(str(location))
-    kind = config.get("_class_name")
-    if kind not in (TINY, KL):
-        raise ModelError(f"{location} holds {kind or 'no autoencoder'}: {TINY} and {KL} can be used.")
+    class_name = config.get("_class_name")
+    usable = [kind.name for kind in kinds() if kind.default_stages]
+    if class_name not in usable:
+        raise ModelError(f"{location} holds {class_name or 'no autoencoder'}: {' and '.join(usable)} can be used.")
+    kind = kind_named(class_name)
     # what config.json leaves out has the defaults of diffusers' classes
     channels = config.get("latent_channels", 4)
-    stages = config.get("num_encoder_blocks", (1, 3, 3, 3)) if kind == TINY else config.get("block_out_channels", (64,))
+    stages = config.get(kind.stages[0], (0,) * (kind.default_stages or 1))
     if not (isinstance(channels, int) and isinstance(stages, (list, tuple))):
         raise ModelError(f"The config.json of {location} makes no sense: its latent_channels or stages are no numbers.")
     stride = 2 ** (len(stages) - 1) if 1 <= len(stages) < 16 else 0

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latent8.errors import BlobError, ModelError
+from latent8.zoo.kinds import CONSISTENCY, HYPERPRIOR, KL, TINY, Kind
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "l8-photo"
-# kinds of model; all but the last are classes of diffusers
-TINY, KL, CONSISTENCY, HYPERPRIOR = "AutoencoderTiny", "AutoencoderKL", "ConsistencyDecoderVAE", "hyperprior"
 OWN_SPACE, OWN_ID = "own", 65535  # of an autoencoder that a user brings, in a latent space without a name
 
 
@@ -22,13 +21,12 @@ OWN_SPACE, OWN_ID = "own", 65535  # of an autoencoder that a user brings, in a l
 class Model:
     """Pictures [3, H, W] -> latents [channels, H / stride, W / stride] in a latent space.
 
-    [low, high] is the quantiser's range for a TINY model; for a KL it is widened to what a picture's latents reach,
-    as they have no bound; a HYPERPRIOR's latents are whole numbers in it.
+    [low, high] is the quantiser's range; see `Kind` for what it means to each kind.
     """
 
     id: int
     name: str
-    kind: str
+    kind: Kind
     source: str  # folder below weights/ when bundled, else a Hub repository or, of a user's own, an absolute path
     bundled: bool
     space: str  # one of `latent_spaces.SPACES`, OWN_SPACE, or the name of the one model that has it
@@ -44,7 +42,12 @@ class Model:
 
     @property
     def encodes(self) -> bool:
-        return self.kind != CONSISTENCY
+        return self.kind.encodes
+
+    @property
+    def from_elsewhere(self) -> bool:
+        """Whether it is a user's own in a shared latent space: its blobs then name that space's default model."""
+        return self.own and self.space != OWN_SPACE
 
     @property
     def location(self) -> str:
@@ -84,7 +87,7 @@ _SD_VAE = Model(
     needs="patience on a CPU; a GPU is better",
 )
 
-_MODELS = (
+_MODELS: tuple[Model, ...] = (
     Model(
         id=1,
         name="l8-tiny",
@@ -180,6 +183,14 @@ OWN = Model(
     summary="an autoencoder of the user's own",
     own=True,
 )
+
+
+def register(model: Model) -> None:
+    """Add a model from outside of latent8. Raises ValueError for a name or id that is taken."""
+    global _MODELS
+    if any(model.name == other.name or model.id == other.id for other in (*_MODELS, OWN)):
+        raise ValueError(f"a model named {model.name} or with id {model.id} is there already")
+    _MODELS = (*_MODELS, model)
 
 
 def models() -> tuple[Model, ...]:

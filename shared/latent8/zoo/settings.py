@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from latent8.zoo.registry import HYPERPRIOR, Model
+from latent8.zoo.registry import Model
 
-DEFAULT_QUALITY = 50
+QUALITIES, LEVELS = (1, 100), (16, 256)  # least and greatest
+DEFAULT_QUALITY, DEFAULT_LEVELS = 50, 256
 
 
 @dataclass(frozen=True)
@@ -22,20 +23,30 @@ class Settings:
     def check(self, model: Model) -> None:
         """Raises ValueError for what is out of range, or not for this model."""
         sizes = [name for name in ("quality", "target_bytes", "target_bpp") if getattr(self, name) is not None]
-        if model.kind != HYPERPRIOR and sizes:
+        if model.kind.option == "levels" and sizes:
             raise ValueError(f"{sizes[0]} is for models with a hyperprior: {model.name} takes levels")
-        if model.kind == HYPERPRIOR and self.levels is not None:
+        if model.kind.option == "quality" and self.levels is not None:
             raise ValueError(f"levels is for models without a hyperprior: {model.name} takes quality")
         if len(sizes) > 1:
             raise ValueError(f"give either {' or '.join(sizes)}")
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise ValueError(f"quality must be from 1 to 100, not {self.quality}")
+        _check_range("quality", self.quality, QUALITIES)
+        _check_range("levels", self.levels, LEVELS)
         if self.target_bytes is not None and self.target_bytes < 1:
             raise ValueError(f"target_bytes must be above 0, not {self.target_bytes}")
         if self.target_bpp is not None and not 0 < self.target_bpp < math.inf:
             raise ValueError(f"target_bpp must be a number above 0, not {self.target_bpp}")
-        if self.levels is not None and not 16 <= self.levels <= 256:
-            raise ValueError(f"levels must be from 16 to 256, not {self.levels}")
+
+    def most_bytes(self, n_pixels: int) -> int | None:
+        """The limit for the whole blob of a picture of so many pixels, in bytes; None where there is none."""
+        if self.target_bpp is not None:
+            return int(self.target_bpp * n_pixels / 8)
+        return self.target_bytes
+
+
+def _check_range(name: str, value: int | None, limits: tuple[int, int]) -> None:
+    low, high = limits
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
 
 
 DEFAULTS = Settings()

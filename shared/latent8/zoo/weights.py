@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from latent8.errors import ModelError
-from latent8.zoo.registry import CONSISTENCY, DEFAULT_MODEL, HYPERPRIOR, KL, TINY, Model
+from latent8.zoo.registry import DEFAULT_MODEL, Model
 
 logger = logging.getLogger("latent8")
 
@@ -31,8 +31,9 @@ def weights_hash(module: nn.Module) -> bytes:
 
 
 def load_autoencoder(model: Model):
-    """L8Photo, or the model's class of diffusers, in float32: from the bundled folder, the Hub's local cache, or the
-    Hub; or from a folder of the user's own.
+    """The model's autoencoder, of the class that its kind names, in float32.
+
+    It comes from the bundled folder, the Hub's local cache, or the Hub; or from a folder of the user's own.
 
     Raises ModelError with one sentence where it cannot be had.
     """
@@ -120,11 +121,7 @@ def _require_hub(model: Model) -> None:
 
 def _from_pretrained(model: Model, local_files_only: bool):
     """Raises OSError where files are missing or unreadable, ModelError where they are of another network."""
-    import diffusers
-
-    from latent8.l8_photo.model import L8Photo
-
-    network = L8Photo if model.kind == HYPERPRIOR else getattr(diffusers, model.kind)
+    network = model.kind.load_autoencoder()
     try:
         with _quiet_diffusers():
             autoencoder, info = network.from_pretrained(
@@ -143,12 +140,7 @@ def _from_pretrained(model: Model, local_files_only: bool):
         config = autoencoder.config
         if config.latent_channels != model.channels:
             problems.append(f"{config.latent_channels} latent channels")
-        stages = {
-            TINY: ("num_encoder_blocks", "num_decoder_blocks"),
-            KL: ("block_out_channels",),
-            CONSISTENCY: ("block_out_channels",),
-        }.get(model.kind, ())
-        if any(2 ** (len(config[name]) - 1) != model.stride for name in stages):
+        if any(2 ** (len(config[name]) - 1) != model.stride for name in model.kind.stages):
             problems.append(f"a stride other than {model.stride}")
     if problems:
         wanted = f"{network.__name__} of {model.channels} channels at 1/{model.stride}"
