@@ -46,7 +46,7 @@ def test_bad_blob_is_the_librarys_sentence(
     }[damage]
     bad = written(tmp_path / "bad.l8", content)
     for endpoint in ("/decode", "/inspect"):
-        with refused(decoder, sentence_of(lambda: latent8.decode(content))):
+        with refused(decoder, sentence_of(lambda: latent8.read_latents(content))):
             decode(endpoint, blob=bad)
 
 
