@@ -173,7 +173,7 @@ def test_kl_gives_the_numbers_of_plain_diffusers(tmp_path: Path) -> None:
         blob = codec.encode(picture)
         z = torch.tensor(latents_of(blob))[None]
         rgb = (plain.decode(z / 0.3611 + 0.1159).sample / 2 + 0.5).clamp(0, 1)
-    step = latent8.inspect(blob).quantiser.step
+    step = latent8.inspect(blob).header.quantiser.step
     assert (z - wanted).abs().max() <= step / 2 + 1e-4
     assert wanted.std() > 5 * step
     image = np.asarray(codec.decode(blob)).astype(float)
@@ -220,7 +220,7 @@ def test_factors_that_are_no_numbers_are_refused(tmp_path: Path, space: str | No
 def test_range_is_widened_to_the_latents_and_stated(tmp_path: Path) -> None:
     model = kl_model(tmp_path / "kl", gain=5.3)
     blob = latent8.encode(square(), model)
-    quantiser = latent8.inspect(blob).quantiser
+    quantiser = latent8.inspect(blob).header.quantiser
     assert -5.31 < quantiser.low <= -5.3 and 5.3 <= quantiser.high < 5.31
     assert np.abs(np.abs(latents_of(blob)) - 5.3).max() < 0.03
     assert np.abs(np.asarray(latent8.decode(blob, model)).astype(int) - square()).max() <= 2

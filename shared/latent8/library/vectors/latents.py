@@ -35,7 +35,7 @@ class LatentsEmbedder:
     def view(self, blob: bytes, decode: Decode) -> Image.Image:
         from latent8 import inspect
 
-        header = inspect(blob)
+        header = inspect(blob).header
         if header.channels != N_LATENTS or header.width * header.height > LARGEST_BLOB:
             return opaque(decode(blob))
         latents = read_latents(blob)
