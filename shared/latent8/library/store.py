@@ -13,7 +13,7 @@ from latent8.machine.disk import write_file
 
 
 class BlobStore:
-    """Blobs as files below `folder`, `ab/<sha256>.l8`; None for a library that has no folder."""
+    """Blobs as files below `folder`, `ab/<sha256>.l8`; None for a server's library that was opened without one."""
 
     def __init__(self, folder: Path | None):
         self.folder = folder
@@ -30,13 +30,15 @@ class BlobStore:
             self._path(sha256).unlink()
 
     def place(self, record: Record) -> Path | None:
-        """The file that the record's blob is in; None where it is in the record."""
+        """The file that the record's blob is in; None where it is in the record. Raises BlobError as `read`."""
         if record.blob:
             return None
-        return self._path(record.sha256) if record.kept and self.folder else Path(record.path)
+        return self._path(record.sha256) if record.kept else Path(record.path)
 
     def missing(self, record: Record) -> bool:
         """Whether the blob is not where it should be; looks for the file alone."""
+        if record.kept and self.folder is None:
+            return True
         place = self.place(record)
         return place is not None and not place.is_file()
 
@@ -56,5 +58,5 @@ class BlobStore:
 
     def _path(self, sha256: str) -> Path:
         if self.folder is None:
-            raise BlobError("This library has no folder of its own for blobs: name one with --blobs.")
+            raise BlobError("The blob is in a folder that this library's users share: name it with --blobs.")
         return self.folder / sha256[:2] / f"{sha256}.l8"
