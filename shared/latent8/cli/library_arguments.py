@@ -66,9 +66,14 @@ def add_to(commands: Commands) -> None:
     export.add_argument("--like", metavar="PICTURE", help="only the most similar ones to this photo or blob")
     export.add_argument("-k", type=positive, default=50, help="how many of those (default: 50)")
 
+    evaluate = verb("evaluate", "tables of bytes, times, similarity and recall on a folder of photos", place=False)
+    evaluate.add_argument("folder", metavar="PHOTOS")
+    evaluate.add_argument("-o", "--output", metavar="FOLDER", help="for tables and plots (default: PHOTOS.evaluation)")
+    evaluate.add_argument("--url", help="of a Qdrant server, for the times of its vector store too")
+
     for parser in (search, listing, show, duplicates):
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    for parser in (add, search, export, reindex):
+    for parser in (add, search, export, reindex, evaluate):
         parser.add_argument("--device", help="cpu, cuda or mps (default: the best there is)")
     add.add_argument("--blobs", metavar="FOLDER", help="of a server's library: shared folder for the blobs of photos")
     for parser in (search, show, remove, check, export):

@@ -175,6 +175,12 @@ def _chosen(library: Library, args: argparse.Namespace) -> Iterator[Hit]:
         yield from map(library.hit, library.records())
 
 
+def _evaluate(args: argparse.Namespace) -> int:
+    from latent8.library.evaluation.run import evaluate
+
+    return evaluate(Path(args.folder), Path(args.output) if args.output else None, args.url, args.device)
+
+
 def _opened(args: argparse.Namespace, must_exist: bool = True) -> Library:
     """Raises LibraryError where there is none, and it has to be there."""
     if must_exist and "://" not in args.library:
@@ -234,4 +240,5 @@ RUNS = {
     "check": _check,
     "reindex": _reindex,
     "export": _export,
+    "evaluate": _evaluate,
 }

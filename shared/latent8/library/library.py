@@ -259,6 +259,17 @@ class Library:
             found = [record for record in self.records() if record.sha256.startswith(digits)]
         return found
 
+    def by_id(self, key: str) -> Record:
+        """Raises LibraryError where there is no such picture."""
+        points = self._place.engine.get([key]) if len(self) else []
+        if not points:
+            raise LibraryError(f"There is no picture {key} in the library.")
+        return Record.from_payload(points[0].payload)
+
+    def drop(self) -> None:
+        """Delete a collection of a server, with all that it holds; a library in a folder is deleted with the folder."""
+        self._place.drop()
+
     def hit(self, record: Record, score: float = 1.0) -> Hit:
         """The record with its blob and picture at hand."""
         return Hit(score, record, self)

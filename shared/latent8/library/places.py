@@ -50,6 +50,9 @@ class Place(Protocol):
     def problems(self) -> list[str]:
         """What is wrong with the whole, a sentence each."""
 
+    def drop(self) -> None:
+        """Delete a collection of a server."""
+
     def close(self) -> None: ...
 
 
@@ -155,6 +158,9 @@ class FolderPlace:
             self.engine.optimise()
             self._added = 0
         self._note()
+
+    def drop(self) -> None:
+        raise LibraryError(f"A library in a folder is deleted with its folder, {self.folder}.")
 
     def problems(self) -> list[str]:
         """Compares the index with the journal."""

@@ -69,6 +69,10 @@ class RemoteEngine:
             )
         self.use(vector_name)
 
+    def drop(self) -> None:
+        """Delete the collection."""
+        self._attempt(self._client.delete_collection, self.collection)
+
     def upsert(self, points: Sequence[Point]) -> None:
         for first in range(0, len(points), BATCH):
             batch = [

@@ -76,5 +76,10 @@ class ServerPlace:
     def problems(self) -> list[str]:
         return []
 
+    def drop(self) -> None:
+        if self._exists:
+            self.engine.drop()
+            self._exists = False
+
     def close(self) -> None:
         self.engine.close()
