@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from latent8.cli import console
 from latent8.errors import LibraryError
 from latent8.library.library import Hit, Library
 from latent8.library.records import Record
@@ -225,9 +225,7 @@ def _write_picture(target: str, image: Any) -> None:
 
 
 def _say(error: Exception, name: str) -> int:
-    text = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
-    print(f"latent8: {name}: {text}", file=sys.stderr)
-    return 2
+    return console.fail(error, Path(name))
 
 
 RUNS = {
