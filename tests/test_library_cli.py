@@ -43,7 +43,7 @@ def test_two_commands_find_the_photo_that_a_crop_is_from(small_photos, tmp_path,
 def test_json_lines(place, small_blobs, capsys):
     assert main(["library", "search", place, str(small_blobs / "life.l8"), "--json", "--exact"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["name"] for row in rows][0] == "life.l8" and len(rows) == 5
+    assert rows[0]["name"] == "life.l8" and len(rows) == 5
     assert rows[0]["score"] == pytest.approx(1, abs=1e-3) and rows[0]["missing"] is False
     assert main(["library", "list", place, "--json"]) == 0
     assert {json.loads(line)["stem"] for line in capsys.readouterr().out.splitlines()} == set(NAMES)

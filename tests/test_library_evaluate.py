@@ -83,7 +83,7 @@ def test_sizes_are_those_of_the_files(tables, small_photos):
 
 def test_times_are_of_every_row_of_the_ancestor_and_say_what_it_published(tables):
     found = rows(tables[0] / "times.csv")
-    published = [name for name in found["file store, one latent"] if name.startswith("published")][0]
+    published = next(name for name in found["file store, one latent"] if name.startswith("published"))
     assert "2023, machine not stated" in published and "counted twice" in tables[1]
     assert float(found["top-5 search, latents in the records"][published]) == 235.427
     for name, row in found.items():
@@ -135,7 +135,8 @@ def test_a_hub_that_holds_no_dinov2_is_said_in_a_note(small_dinov2, tmp_path, sm
 def test_tables_are_as_text_and_as_csv():
     table = Table("x", "A table", ("", "n", "value"), [["one", 1234, 0.12345], ["two", 5, None]], ["A note."])
     assert table.markdown() == (
-        "## A table\n\n|     | n     | value |\n|-----|-------|-------|\n| one | 1,234 | 0.123 |\n| two | 5     | –     |\n"
+        "## A table\n\n|     | n     | value |\n|-----|-------|-------|\n"
+        "| one | 1,234 | 0.123 |\n| two | 5     | –     |\n"
         "\nA note.\n"
     )
     assert table.csv() == ",n,value\r\none,1234,0.12345\r\ntwo,5,\r\n"

@@ -27,8 +27,8 @@ from latent8.library.vectors import latents, picture
 from latent8.library.vectors.base import WEIGHTS
 
 # Features, dimensions kept, share by which W is drawn to the unit matrix: the best, on the photos left out, of 128 and
-# 256 dimensions and of 0.02, 0.1 and 0.5; for `picture` 256 were no better.
-VECTORS = {"picture-1": (picture.features, 128, 0.5), "latents-1": (latents.features, 256, 0.1)}
+# 256 dimensions and of shares from 0.02 to 0.5; for `picture` 256 were no better.
+VECTORS = {"picture-1": (picture.features, 128, 0.5), "latents-1": (latents.features, 256, 0.3)}
 SHARE_FITTED = 2 / 3
 SIDE = 512  # longest side of the photos, in pixels
 N_QUERIES = 100

@@ -19,7 +19,7 @@ from latent8.library.vectors.base import WEIGHTS, Decode, Projection, hash_of, o
 SIDE = 256  # longest side of the picture that the features are of, in pixels
 STRIDE, N_LATENTS = 16, 240
 REGIONS = 2  # down and across
-SPACE = "l8-photo"
+LEAST_ENERGY = 0.01  # what is below it is lost at usual qualities, and counts for little
 LARGEST_BLOB = 20_000_000  # pixels; larger ones are decoded
 _PROJECTION = WEIGHTS / "library" / "latents-1.safetensors"
 
@@ -30,7 +30,9 @@ class LatentsEmbedder:
     def __init__(self) -> None:
         self._project = Projection(_PROJECTION)
         self.name, self.dimensions = "latents-1", self._project.dimensions
-        self.hash = hash_of([_PROJECTION], f"{SIDE} px, {REGIONS} x {REGIONS} regions, means and log energies")
+        self.hash = hash_of(
+            [_PROJECTION], f"{SIDE} px, {REGIONS} x {REGIONS} regions, means and log energies from {LEAST_ENERGY}"
+        )
 
     def view(self, blob: bytes, decode: Decode) -> Image.Image:
         from latent8 import inspect
@@ -62,7 +64,7 @@ def features_of_latents(values: np.ndarray) -> np.ndarray:
     for rows in np.array_split(values, REGIONS, axis=1):
         for region in np.array_split(rows if rows.shape[1] else values, REGIONS, axis=2):
             flat = (region if region.size else values).reshape(len(values), -1)
-            found += [flat.mean(1), np.log((flat**2).mean(1) + 1e-4)]
+            found += [flat.mean(1), np.log((flat**2).mean(1) + LEAST_ENERGY)]
     return np.concatenate(found).astype(np.float32)
 
 
