@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from latent8.codec import CodecPool
 from latent8.errors import Latent8Error
-from latent8.library.codecs import Codecs
 from latent8.library.edits import EDITS
 from latent8.library.evaluation.dinov2 import load_dinov2
 from latent8.library.evaluation.tables import Table
@@ -27,10 +27,10 @@ def photo(path: Path) -> Image.Image:
     return opaque(open_picture(path, DEFAULT_MAX_PIXELS, SIDE).image())
 
 
-def tables_of_recall(photos: Sequence[Path], codecs: Codecs, step: Callable[[str], None]) -> list[Table]:
+def tables_of_recall(photos: Sequence[Path], pool: CodecPool, step: Callable[[str], None]) -> list[Table]:
     """At 1 and at 5: of the edits of each kind, the share whose photo comes first, or among the first five."""
     embedders: dict[str, Embedder] = {"picture": embedder("picture"), "latents": embedder("latents")}
-    ancestor = AncestorEmbedder(codecs)
+    ancestor = AncestorEmbedder(pool)
     embedders[f"the ancestor's ({ancestor.model})"] = ancestor
     queries = photos[:MAX_QUERIES]
     ranks = {}
@@ -53,10 +53,10 @@ def tables_of_recall(photos: Sequence[Path], codecs: Codecs, step: Callable[[str
     return tables
 
 
-def table_of_similarity(photos: Sequence[Path], blobs: Sequence[Path], codecs: Codecs, device: str | None) -> Table:
+def table_of_similarity(photos: Sequence[Path], blobs: Sequence[Path], pool: CodecPool, device: str | None) -> Table:
     """Cosine of the vectors of each original and of its reconstruction."""
     table = Table("similarity", "Originals and reconstructions", ("cosine", "n", "min", "Q1", "Q2", "Q3", "mean"))
-    pairs = [(photo(path), opaque(codecs.decode(blob.read_bytes()))) for path, blob in zip(photos, blobs, strict=True)]
+    pairs = [(photo(path), opaque(pool.decode(blob.read_bytes()))) for path, blob in zip(photos, blobs, strict=True)]
     judges: dict[str, Callable[[Image.Image], np.ndarray]] = {"picture": embedder("picture").vector}
     try:
         judges["DINOv2 (small)"] = load_dinov2(device).vector

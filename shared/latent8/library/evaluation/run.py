@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from latent8.codec import CodecPool
 from latent8.errors import Latent8Error, LibraryError
-from latent8.library.codecs import Codecs
 from latent8.library.evaluation import recall, stores
 from latent8.library.evaluation.tables import Table
 from latent8.library.intake import BLOB_SUFFIX, items
@@ -18,15 +18,15 @@ from latent8.machine.disk import write_file
 def evaluate(folder: Path, output: Path | None, url: str | None = None, device: str | None = None) -> int:
     """Print all tables, and write them and their plots to `output`; the exit code. Raises LibraryError."""
     output = output or folder.with_name(f"{folder.name}.evaluation")
-    codecs = Codecs(device)
+    pool = CodecPool(device)
     with TemporaryDirectory(prefix="latent8-evaluate-") as scratch:
-        photos, blobs = _encoded(folder, Path(scratch), codecs)
+        photos, blobs = _encoded(folder, Path(scratch), pool)
         tables = [stores.table_of_sizes(photos, blobs)]
         _step("times")
-        tables.append(stores.table_of_times(photos, blobs, codecs, url))
+        tables.append(stores.table_of_times(photos, blobs, pool, url))
         _step("similarity")
-        tables.append(recall.table_of_similarity(photos, blobs, codecs, device))
-        tables += recall.tables_of_recall(photos, codecs, _step)
+        tables.append(recall.table_of_similarity(photos, blobs, pool, device))
+        tables += recall.tables_of_recall(photos, pool, _step)
     _step("")
     for table in tables:
         print(table.markdown())
@@ -35,7 +35,7 @@ def evaluate(folder: Path, output: Path | None, url: str | None = None, device: 
     return 0
 
 
-def _encoded(folder: Path, scratch: Path, codecs: Codecs) -> tuple[list[Path], list[Path]]:
+def _encoded(folder: Path, scratch: Path, pool: CodecPool) -> tuple[list[Path], list[Path]]:
     """The photos of a folder that can be encoded, and their blobs, as files in `scratch`."""
     if not folder.is_dir():
         raise LibraryError(f"There is no folder {folder}.")
@@ -43,7 +43,7 @@ def _encoded(folder: Path, scratch: Path, codecs: Codecs) -> tuple[list[Path], l
     paths = [path for path in found if path.suffix.lower() != BLOB_SUFFIX]
     _step(f"encoding {len(paths)} photos")
     photos, blobs = [], []
-    for number, (path, blob) in enumerate(zip(paths, codecs.encoder.encode_many(paths), strict=True)):
+    for number, (path, blob) in enumerate(zip(paths, pool.codec("l8-photo").encode_many(paths), strict=True)):
         if isinstance(blob, Latent8Error):
             print(f"latent8: {path}: {blob}", file=sys.stderr)
             continue

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from latent8 import read_latents
-from latent8.library.codecs import Codecs
+from latent8.codec import CodecPool
 from latent8.library.evaluation import published
 from latent8.library.evaluation.tables import Table
 from latent8.library.library import Library
@@ -34,26 +34,26 @@ def table_of_sizes(photos: Sequence[Path], blobs: Sequence[Path]) -> Table:
     return table
 
 
-def table_of_times(photos: Sequence[Path], blobs: Sequence[Path], codecs: Codecs, url: str | None) -> Table:
+def table_of_times(photos: Sequence[Path], blobs: Sequence[Path], pool: CodecPool, url: str | None) -> Table:
     """Each row is measured once for each photo, after a first call that is not counted."""
     table = Table("times", "Times of file store and vector store", COLUMNS, notes=[published.FOOTNOTE])
     _add(table, "file store, {} original{}", photos, _opened)
-    _add(table, "file store, {} latent{}", blobs, lambda path: read_latents(path, codec_named=codecs.named))
-    _add(table, "file store, {} latent{}, reconstructed", blobs, lambda path: codecs.decode(path.read_bytes()))
+    _add(table, "file store, {} latent{}", blobs, lambda path: read_latents(path, pool=pool))
+    _add(table, "file store, {} latent{}, reconstructed", blobs, lambda path: pool.decode(path.read_bytes()))
     with TemporaryDirectory(prefix="latent8-evaluate-") as folder:
         for kind, inline in (("latents", True), ("file names", False)):
             with Library(Path(folder) / kind) as library:
                 library.add(blobs, inline=inline)
-                _add_store(table, library, codecs, kind, "")
+                _add_store(table, library, pool, kind, "")
     if url:
         for kind, inline in (("latents", True), ("file names", False)):
             with _collection(url) as library:
                 library.add(blobs, inline=inline)
-                _add_store(table, library, codecs, kind, ", server")
+                _add_store(table, library, pool, kind, ", server")
     return table
 
 
-def _add_store(table: Table, library: Library, codecs: Codecs, kind: str, where: str) -> None:
+def _add_store(table: Table, library: Library, pool: CodecPool, kind: str, where: str) -> None:
     records = list(library.records())
     vectors = [library.vectors_of(record) for record in records]
     if kind == "latents":
@@ -62,7 +62,7 @@ def _add_store(table: Table, library: Library, codecs: Codecs, kind: str, where:
             table,
             f"vector store{where}, {{}} latent{{}}",
             ids,
-            lambda key: read_latents(library.hit(library.by_id(key)).blob, codec_named=codecs.named),
+            lambda key: read_latents(library.hit(library.by_id(key)).blob, pool=pool),
         )
     searches, found = _timed(vectors, lambda vector: library.search_vectors(vector, 5))
     decodings, _ = _timed(found, lambda hits: [hit.decode() for hit in hits])

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from latent8 import read_latents
+from latent8.codec import CodecPool
 from latent8.errors import ModelError
-from latent8.library.codecs import Codecs
 from latent8.library.vectors.base import Decode, opaque, unit
 
 SIDE = 512  # pixels
@@ -22,11 +22,11 @@ class AncestorEmbedder:
 
     name, dimensions, hash = "ancestor", 256, ""
 
-    def __init__(self, codecs: Codecs):
+    def __init__(self, pool: CodecPool):
         try:
-            self._codec = codecs.named("taesd")
+            self._codec = pool.codec("taesd")
         except ModelError:
-            self._codec = codecs.named("l8-tiny")
+            self._codec = pool.codec("l8-tiny")
         self.model = self._codec.model.name
 
     def view(self, blob: bytes, decode: Decode) -> Image.Image:
