@@ -214,10 +214,10 @@ class Trainer:
         watcher.load(self.step)
         return watcher
 
-    def look(self, watcher: watch.Watcher | None) -> None:
+    def look(self, watcher: watch.Watcher | None, last: bool = False) -> None:
         if watcher:
             with self.half_precision():
-                watcher.look(self.ema, self.step)
+                watcher.look(self.ema, self.step, last)
 
     def run(self) -> None:
         args = self.args
@@ -268,7 +268,7 @@ class Trainer:
                     self.unless_full(self.save)
                     self.unless_full(lambda: self.write_pictures(grid_photos, watcher))
                     self.good_state = copy.deepcopy(self.state())
-        self.look(watcher)
+        self.look(watcher, last=True)
         saved = self.unless_full(self.save)
         self.unless_full(lambda: self.write_pictures(grid_photos, watcher, last=True))
         if not saved:

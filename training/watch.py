@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from training.photos import open_rgb, photo_files
 from training.task import Task, TrainingError
 
-MAX_FRAMES = 48  # then every second one is dropped
+MAX_FRAMES = 49  # then every second one is dropped; odd, so that the last one stays
 N_PROGRESS = 8  # pictures in progress.webp
 MAX_NUMBERS = 1024  # of a picture's latents that are kept: larger latents are averaged on a coarse grid
 BATCH = 16
@@ -100,9 +100,10 @@ class Watcher:
         self.latents, self.outputs = list(kept["latents"][:n]), list(kept["outputs"][:n])
 
     @torch.no_grad()
-    def look(self, model: nn.Module, step: int) -> None:
-        """Keep a moment."""
-        if step in self.steps:
+    def look(self, model: nn.Module, step: int, last: bool = False) -> None:
+        """Keep a moment, unless the one before is nearer than the first two are; the last is kept in any case."""
+        near = len(self.steps) > 1 and step - self.steps[-1] < self.steps[1] - self.steps[0]
+        if step in self.steps or (near and not last):
             return
         device = next(model.parameters()).device
         parts = [numbers_of(self.task.latents(model, x.to(device))) for x in self.watched.pictures.split(BATCH)]
@@ -110,10 +111,8 @@ class Watcher:
         self.steps.append(step)
         self.latents.append(torch.cat(parts).cpu().numpy().astype(np.float16))
         self.outputs.append(as_uint8(output))
-        if len(self.steps) > MAX_FRAMES:  # the first and the last stay
-            self.steps = [*self.steps[:-1:2], self.steps[-1]]
-            self.latents = [*self.latents[:-1:2], self.latents[-1]]
-            self.outputs = [*self.outputs[:-1:2], self.outputs[-1]]
+        if len(self.steps) >= MAX_FRAMES:
+            self.steps, self.latents, self.outputs = self.steps[::2], self.latents[::2], self.outputs[::2]
 
     def save(self) -> None:
         partial = self.path.with_suffix(".partial")
