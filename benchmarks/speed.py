@@ -38,6 +38,7 @@ from benchmarks.arithmetic import count_flops, matrix_rate  # noqa: E402
 from benchmarks.speed_gpu import pictures_per_second  # noqa: E402
 from benchmarks.timing import Contender, measure, rounds_for  # noqa: E402
 from latent8 import Codec, PictureError  # noqa: E402
+from latent8.networks.base import fast_dtype  # noqa: E402
 from latent8.pictures.intake import open_picture  # noqa: E402
 from latent8.zoo.registry import Model  # noqa: E402
 from latent8.zoo.settings import DEFAULT_QUALITY  # noqa: E402
@@ -104,7 +105,8 @@ def cpu_sections(photo: Image.Image, taesd: Model, args: argparse.Namespace) -> 
         sizes.append(measure_size(everyone, who.picture_of(megapixels, photo), rounds))
     sections += [report.all_sizes(sizes, "encode"), report.all_sizes(sizes, "decode"), report.stages(sizes)]
 
-    rates = {dtype: matrix_rate("cpu", dtype) for dtype in (torch.float32, torch.bfloat16)}
+    fast = {torch.float32, fast_dtype(torch.device("cpu"))}  # bfloat16 is measured only where the CPU is made for it
+    rates = {dtype: matrix_rate("cpu", dtype) for dtype in (torch.float32, torch.bfloat16) if dtype in fast}
     floors = networks_over_floors(report.usual_size(sizes), codecs)
     told = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, rate in rates.items())
     own_rate = rates.get(codecs["latent8, l8-photo"].network.dtype, rates[torch.float32])

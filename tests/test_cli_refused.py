@@ -179,7 +179,12 @@ def test_ending_without_a_picture_format(run: Run, small_photo: Path, name: str)
     run("encode", small_photo)
     code, out, err = run("decode", small_photo.with_suffix(".l8"), "-o", small_photo.with_name(name))
     assert (code, out, len(err)) == (2, [], 1)
-    assert err[0].endswith(": use .png, .webp or .jpg.") or err[0].endswith(": use .png.")
+    if name == "back.h5":  # Pillow knows of it, and has no writer
+        said = "The picture cannot be written as .h5 (HDF5 save handler not installed): use .png."
+    else:
+        ending = Path(name).suffix or "a name without ending"
+        said = f"No picture can be written as {ending}: use .png, .webp or .jpg."
+    assert err[0].endswith(said)
     assert names_in(small_photo.parent) == {"photo.png", "photo.l8"}
 
 

@@ -66,20 +66,16 @@ def test_fewer_levels_make_smaller_and_coarser(codec: Codec) -> None:
     assert [inspect(blob).header.quantiser.levels for blob in blobs] == [16, 64, 256]
 
 
-def photos() -> list[Path | None]:
-    found = sorted(path for path in EXAMPLES.glob("*") if path.suffix in (".jpg", ".png", ".webp", ".avif"))
-    return [*found] or [None]
-
-
-@pytest.mark.parametrize("photo", photos(), ids=lambda photo: photo.stem if photo else "synthetic")
-def test_example_photos(codec: Codec, photo: Path | None) -> None:
-    image = Image.open(photo).convert("RGB") if photo else Image.fromarray(gradient(683, 1024))
+@pytest.mark.parametrize("name", ["aitzgorri", "life", "picos", "seeding", "sunset", "wine"])
+def test_example_photos(codec: Codec, name: str) -> None:
+    photo = EXAMPLES / f"{name}.jpg"
+    image = Image.open(photo).convert("RGB")
     scale = 300 / max(image.size)
     wanted = tuple(round(side * scale) for side in image.size)
-    blob = codec.encode(photo or image, longest_side=300)
+    blob = codec.encode(photo, longest_side=300)
     result = codec.decode(blob)
     assert (result.size, result.mode) == (wanted, "RGB")
-    assert inspect(blob).stem == (photo.stem if photo else None)
+    assert inspect(blob).stem == name
     small = np.asarray(image.resize(wanted, Image.Resampling.LANCZOS))
     assert 17 < psnr(small, np.asarray(result)) < 50
 

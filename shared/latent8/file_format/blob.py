@@ -35,6 +35,12 @@ Symbol q stands for the latent low + (high - low) * q / top. With coding 2, low 
 latent is then a whole number of quantisation steps above the mean that the hyperprior expects, drawn towards it by a
 part of a step unless it is 0: by `reconstruction_shift[s]` of the weights, where s = 0 ... 63 is the scale whose table
 the symbol has, in all bands (latent8/l8_photo/layers.py has the whole formula). Nothing follows the checksum.
+
+Policy. A blob of version 1 that a release has written decodes to the same symbols in every later release. Within
+version 1 there may come models, payload codings and flags: their numbers are given once and never used again, and a
+reader refuses those that it does not know, in a sentence that names them. Whatever would make a reader of today
+misread a file without noticing, such as another size, order or meaning of a field above, makes version 2; this one
+is then read for ever beside it. Better weights of a model get a new name and id, unless its symbols stay the same.
 """
 
 from __future__ import annotations
