@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import gradio
+import pytest
 
 from latent8 import models
 from latent8.file_format import blob
@@ -27,12 +28,21 @@ def test_format_table_has_the_sizes_that_are_packed() -> None:
     assert offset == blob._FIXED.size
 
 
-def test_readme_names_every_model_and_links_to_files_that_exist() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_use_names_every_model() -> None:
+    text = (ROOT / "docs" / "USE.md").read_text(encoding="utf-8")
     for model in models():
-        assert model.name in readme
-    for link in re.findall(r"\]\(([^)#]+)\)", readme):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+        assert f"`{model.name}`" in text
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "training/README.md", "docs/*.md"])
+def test_links_lead_to_files_that_exist(name: str) -> None:
+    for document in ROOT.glob(name):
+        for link in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 700
 
 
 def test_the_pinned_gradio_is_the_one_installed() -> None:
