@@ -9,6 +9,7 @@ import numpy as np
 from latent8.errors import BlobError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.coding import Coding, Symbols
 from latent8.zoo import kinds, registry
 from latent8.zoo.settings import Settings
 
@@ -30,20 +31,20 @@ class Boxes:
         return np.rint(255 * latents.transpose(1, 2, 0)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
 
 
-class Deflated(codings.Coding):
+class Deflated(Coding):
     id, name = 200, "deflated"
 
     def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
         return Encoded(header, self.id, zlib.compress(header.quantiser.quantise(latents).tobytes()), alpha_png)
 
-    def symbols(self, encoded: Encoded) -> codings.Symbols:
+    def symbols(self, encoded: Encoded) -> Symbols:
         shape = encoded.latent_shape
         try:
             data = zlib.decompressobj().decompress(encoded.payload, int(np.prod(shape)))
             values = np.frombuffer(data, np.uint8).reshape(shape)
         except (zlib.error, ValueError):
             raise BlobError("The blob is damaged: its latents cannot be inflated.") from None
-        return codings.Symbols(values, encoded.header.quantiser.dequantise(values))
+        return Symbols(values, encoded.header.quantiser.dequantise(values))
 
     @classmethod
     def check(cls, header: Header, payload: bytes) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from latent8.errors import BlobError, Latent8Error, ModelError
 from latent8.file_format import codings
 from latent8.file_format.blob import UNKNOWN_WEIGHTS, Encoded, Header
+from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import (
     Blob,
@@ -176,7 +177,7 @@ class Codec:
         settings: Settings = DEFAULTS,
         stem: str | None = None,
         progress: Progress | None = None,
-        coding: type[codings.Coding] | None = None,
+        coding: type[Coding] | None = None,
     ) -> Encoded:
         """Picture -> encoded picture. settings: those that `Settings.check` lets pass for this model.
 
@@ -315,7 +316,7 @@ class CodecPool:
 POOL = CodecPool()  # of the functions below
 
 
-def symbols_of(encoded: Encoded, pool: CodecPool | None = None) -> codings.Symbols:
+def symbols_of(encoded: Encoded, pool: CodecPool | None = None) -> Symbols:
     """What stands in the payload; a model is loaded only for codings that need it. Raises BlobError, ModelError."""
     return _coding_of(encoded, pool).symbols(encoded)
 
@@ -325,7 +326,7 @@ def latents_of(encoded: Encoded, pool: CodecPool | None = None) -> np.ndarray:
     return _coding_of(encoded, pool).decode(encoded)
 
 
-def _coding_of(encoded: Encoded, pool: CodecPool | None) -> codings.Coding:
+def _coding_of(encoded: Encoded, pool: CodecPool | None) -> Coding:
     coding = codings.coding_with_id(encoded.coding)
     return coding((pool or POOL).codec(model_of(encoded)).network) if coding.needs_network else coding()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from latent8.codec import CodecPool, symbols_of
 from latent8.file_format.blob import Encoded, Header
-from latent8.file_format.codings import Symbols
+from latent8.file_format.coding import Symbols
 from latent8.file_format.reader import Blob, model_of, read
 from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS

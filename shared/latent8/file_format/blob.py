@@ -50,6 +50,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from latent8.errors import BlobError
 from latent8.file_format import codings
@@ -188,7 +189,7 @@ class Encoded:
         return self._coding.quality(self.payload)
 
     @property
-    def _coding(self) -> type[codings.Coding]:
+    def _coding(self) -> Any:
         return codings.coding_with_id(self.coding)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from latent8.errors import BlobError, PictureError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.coding import Coding, Symbols
 from latent8.zoo.settings import DEFAULT_QUALITY, QUALITIES, Settings
 
 HEAD_BYTES = 5
@@ -34,7 +35,7 @@ MAX_SYMBOLS_PER_BYTE = 8 / 0.00034
 _DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the picture again."
 
 
-class HyperpriorCoding(codings.Coding):
+class HyperpriorCoding(Coding):
     """Latents as whole numbers of steps around a mean, at a quality or under a limit of bytes.
 
     The network's `entropy_model` has means, steps and tables: see latent8/l8_photo/entropy_model.py.
@@ -58,11 +59,11 @@ class HyperpriorCoding(codings.Coding):
             )
         return encoded
 
-    def symbols(self, encoded: Encoded) -> codings.Symbols:
+    def symbols(self, encoded: Encoded) -> Symbols:
         model = self.network.entropy_model
         passes = model.unpack(encoded.payload, encoded.header.latent_shape)
         bits = model.bits_per_position(passes)
-        return codings.Symbols(passes.q.numpy(), model.latents(passes), -MAX_SYMBOL, bits)
+        return Symbols(passes.q.numpy(), model.latents(passes), -MAX_SYMBOL, bits)
 
     def decode(self, encoded: Encoded) -> np.ndarray:
         model = self.network.entropy_model

@@ -39,7 +39,6 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import constriction
 import numpy as np
@@ -47,9 +46,8 @@ import numpy as np
 from latent8.errors import BlobError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
-
-if TYPE_CHECKING:
-    from latent8.zoo.settings import Settings
+from latent8.file_format.coding import Coding, Symbols
+from latent8.zoo.settings import Settings
 
 CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
 N_CONTEXTS = len(CONTEXT_EDGES) + 1
@@ -58,7 +56,7 @@ N_FEATURES = 8  # of the first channel; each further one has one more
 MAX_SYMBOLS_PER_BYTE = 8 / 0.0056
 
 
-class NeighbourCoding(codings.Coding):
+class NeighbourCoding(Coding):
     """Latents quantised evenly over a range, then coded without loss; stored raw where that is no larger."""
 
     id = codings.NEIGHBOURS
@@ -67,10 +65,10 @@ class NeighbourCoding(codings.Coding):
     def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
         return encoded_symbols(header.quantiser.quantise(latents), header, alpha_png)
 
-    def symbols(self, encoded: Encoded) -> codings.Symbols:
+    def symbols(self, encoded: Encoded) -> Symbols:
         quantiser = encoded.header.quantiser
         symbols = decode(encoded.payload, encoded.header.latent_shape, quantiser.levels)
-        return codings.Symbols(symbols, quantiser.dequantise(symbols))
+        return Symbols(symbols, quantiser.dequantise(symbols))
 
     @classmethod
     def check(cls, header: Header, payload: bytes) -> None:

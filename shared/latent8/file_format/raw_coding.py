@@ -7,19 +7,17 @@ offset  size       field
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latent8.errors import BlobError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.coding import Coding, Symbols
+from latent8.zoo.settings import Settings
 
-if TYPE_CHECKING:
-    from latent8.zoo.settings import Settings
 
-
-class RawCoding(codings.Coding):
+class RawCoding(Coding):
     """Symbols as they are: for latents that no coding makes smaller."""
 
     id = codings.RAW
@@ -29,12 +27,12 @@ class RawCoding(codings.Coding):
         symbols = header.quantiser.quantise(latents)
         return Encoded(header, self.id, symbols.tobytes(), alpha_png)
 
-    def symbols(self, encoded: Encoded) -> codings.Symbols:
+    def symbols(self, encoded: Encoded) -> Symbols:
         quantiser = encoded.header.quantiser
         symbols = np.frombuffer(encoded.payload, np.uint8).reshape(encoded.header.latent_shape)
         if symbols.max() >= quantiser.levels:
             raise BlobError("The blob is damaged: a latent lies outside its range. Encode the picture again.")
-        return codings.Symbols(symbols, quantiser.dequantise(symbols))
+        return Symbols(symbols, quantiser.dequantise(symbols))
 
     @classmethod
     def check(cls, header: Header, payload: bytes) -> None:

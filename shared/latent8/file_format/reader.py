@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.file_format import codings
@@ -17,10 +17,14 @@ from latent8.file_format.rgba_png import is_png, parse_rgba_png
 from latent8.limits import DEFAULT_MAX_PIXELS, MIN_LATENTS, check_size
 from latent8.zoo.registry import OWN_ID, OWN_SPACE, Model, decoders_of, model_with_id
 
-if TYPE_CHECKING:
-    from latent8.latents import Latents
-
 Blob = bytes | bytearray | memoryview | str | os.PathLike  # the last two: the path of a file
+
+
+class WithHeader(Protocol):
+    """An encoded picture, or latents."""
+
+    @property
+    def header(self) -> Header: ...
 
 
 def read(data: Blob, max_pixels: int = DEFAULT_MAX_PIXELS) -> Encoded:
@@ -46,7 +50,7 @@ def model_of(encoded: Encoded) -> Model:
     return model_with_id(encoded.header.model_id)
 
 
-def decoders_for(source: Encoded | Latents) -> list[str]:
+def decoders_for(source: WithHeader) -> list[str]:
     """Names of the models that can decode this blob, the one it was made with first."""
     made_with = model_with_id(source.header.model_id)
     return sorted((model.name for model in decoders_of(made_with.space)), key=lambda name: name != made_with.name)

@@ -22,6 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from latent8.errors import BlobError, ModelError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.quantiser import Quantiser
 from latent8.limits import MAX_PIXELS, MAX_SIDE
 from latent8.zoo.registry import OWN_ID, model_named, model_with_id
@@ -33,7 +34,7 @@ TEXT_KEY = "latent8"
 _DAMAGED = "This PNG is damaged and cannot be read."
 
 
-class RgbaPngCoding(codings.Coding):
+class RgbaPngCoding(Coding):
     """The payload is the whole PNG."""
 
     id = codings.RGBA_PNG
@@ -71,7 +72,7 @@ class RgbaPngCoding(codings.Coding):
         Image.fromarray(pixels).save(buffer, "PNG", optimize=True, pnginfo=info)
         return Encoded(header, self.id, buffer.getvalue())
 
-    def symbols(self, encoded: Encoded) -> codings.Symbols:
+    def symbols(self, encoded: Encoded) -> Symbols:
         quantiser, image = encoded.header.quantiser, _open(encoded.payload)
         try:
             values = np.asarray(image)
@@ -79,7 +80,7 @@ class RgbaPngCoding(codings.Coding):
             raise BlobError(_DAMAGED) from None
         symbol_of = np.rint(np.arange(256) * (quantiser.levels - 1) / 255).astype(np.uint8)
         symbols = symbol_of[np.moveaxis(values, -1, 0)]
-        return codings.Symbols(symbols, quantiser.dequantise(symbols))
+        return Symbols(symbols, quantiser.dequantise(symbols))
 
     @classmethod
     def check(cls, header: Header, payload: bytes) -> None:
