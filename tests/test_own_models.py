@@ -67,7 +67,7 @@ def config(folder: Path, **values: Any) -> Path:
 @pytest.mark.parametrize(
     "values, words",
     [
-        ({"_class_name": "UNet2DModel"}, "holds UNet2DModel: AutoencoderTiny and AutoencoderKL can be used."),
+        ({"_class_name": "UNet2DModel"}, "holds UNet2DModel: AutoencoderTiny, AutoencoderKL, VQModel can be used."),
         ({}, "holds no autoencoder: "),
         ({"_class_name": "AutoencoderKL", "latent_channels": "4"}, "makes no sense"),
         ({"_class_name": "AutoencoderKL", "block_out_channels": 4}, "makes no sense"),

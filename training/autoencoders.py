@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latent8.networks.colours import as_rgb, as_seen
 from training.lpips import LPIPS
 from training.optimiser import make_optimisers
 from training.task import Architecture, Task, TrainingError
@@ -16,7 +17,6 @@ from training.task import Architecture, Task, TrainingError
 GROUPS = 8  # of the group normalisation; a width must be a multiple of it
 MULTIPLES = (1, 2, 4, 4)  # channels of the stages, in widths; those after the last have as many as it
 MAX_STAGES, MAX_WIDTH, MAX_LATENT_CHANNELS, MAX_LAYERS = 7, 512, 64, 8
-LUMA = (0.299, 0.587, 0.114)  # Rec. 601
 SMALLEST_FOR_LPIPS = 32  # pixels: AlexNet has nothing left of smaller pictures
 
 
@@ -138,9 +138,7 @@ class AutoencoderTask(Task):
 
     def seen(self, photos: Tensor) -> Tensor:
         """[B, 3, S, S] in [0, 1] -> what the model sees, [B, 1 or 3, S, S] in [-1, 1]."""
-        if self.args.grey:
-            photos = (photos * photos.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        return photos * 2 - 1
+        return as_seen(photos, 1 if self.args.grey else 3)
 
     def picture_losses(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Both [B, 1 or 3, S, S] in [-1, 1] -> their weighted sum, figures for the log."""
@@ -149,13 +147,8 @@ class AutoencoderTask(Task):
         loss = self.args.mae_weight * mae + self.args.mse_weight * mse
         perceptual = math.nan
         if self.lpips and self.perceptual:
-            distance = self.lpips(as_rgb(output), as_rgb(target)).mean()
+            distance = self.lpips(as_rgb(output.float()), as_rgb(target)).mean()
             loss = loss + self.lpips_weight * distance
             perceptual = distance.item()
         psnr = 10 * math.log10(4 / max(mse.item(), 1e-10))  # the range has a length of 2
         return loss, {"mae": mae.item(), "mse": mse.item(), "psnr_db": psnr, "lpips": perceptual}
-
-
-def as_rgb(pictures: Tensor) -> Tensor:
-    """[B, 1 or 3, S, S] in [-1, 1] -> [B, 3, S, S] in [0, 1]."""
-    return (pictures.float() / 2 + 0.5).expand(-1, 3, -1, -1)

@@ -13,7 +13,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from training.autoencoders import AutoencoderTask, Trainee, as_rgb
+from latent8.networks.colours import as_rgb
+from training.autoencoders import AutoencoderTask, Trainee
 
 TRAVERSE = (-3, -2, -1, 0, 1, 2, 3)  # what is added to a channel of the latents: deviations of N(0, 1)
 N_SAMPLES = 8

@@ -15,7 +15,8 @@ import torch
 from diffusers import VQModel
 from torch import Tensor, nn
 
-from training.autoencoders import AutoencoderTask, Trainee, as_rgb
+from latent8.networks.colours import as_rgb
+from training.autoencoders import AutoencoderTask, Trainee
 from training.lpips import LPIPS
 
 EPSILON = 1e-5  # of the Laplace smoothing of counts

@@ -51,7 +51,9 @@ class Done:
 def settings_of(model: str, quality: int, fit_kb: float, levels: int) -> Settings:
     """Those of the page's controls that the model has. Raises Latent8Error for values out of range."""
     chosen = model_named(model)
-    if chosen.kind.option == "levels":
+    if not chosen.kind.option:
+        settings = Settings()
+    elif chosen.kind.option == "levels":
         settings = Settings(levels=int(levels))
     elif fit_kb:
         settings = Settings(target_bytes=max(1, int(1000 * fit_kb)))

@@ -37,10 +37,14 @@ def latent_pictures(
     """
     if isinstance(blob, Latents):
         header = blob.header
+        if header.quantiser.counts:
+            return code_pictures(header.quantiser.quantise(blob.values)[0], None)
         symbols = Symbols(header.quantiser.quantise(blob.values), blob.values)
         return [*_channels(header, symbols, ()), _histogram(header, symbols, None)]
     encoded = blob if isinstance(blob, Encoded) else read(blob, max_pixels)
     symbols = symbols_of(encoded, pool or (CodecPool(device) if device else None))
+    if encoded.header.quantiser.counts:
+        return code_pictures(symbols.values[0], len(encoded.payload))
     found = _channels(encoded.header, symbols, model_of(encoded).kind.channel_names)
     if symbols.bits is not None:
         found.append(_bit_map(encoded.header, symbols.bits))
@@ -53,6 +57,25 @@ def latent_pictures(
 def latent_sheet(blob: Blob | Encoded | Latents, title: str = "", **options) -> Image.Image:
     """All that `latent_pictures` gives as one RGB picture, 1600 pixels wide; it has the same options."""
     return drawing.sheet(title, latent_pictures(blob, **options))
+
+
+def code_pictures(numbers: np.ndarray, n_coded: int | None) -> list[View]:
+    """Numbers of codes, uint8 [h, w] -> a map of them by number and one by colour, and how often each is used.
+
+    n_coded: bytes of the payload, None for codes that are not coded.
+    """
+    counts = np.bincount(numbers.ravel(), minlength=256)
+    share = counts[counts > 0] / numbers.size
+    entropy = abs(float((share * np.log2(share)).sum()))
+    used = f"{len(share)} codes in use, perplexity {2**entropy:.1f}"
+    each = f"{entropy:.3g} bits by how often each occurs"
+    if n_coded is not None:
+        each = f"{8 * n_coded / numbers.size:.3g} bits per code as coded, {each}"
+    return [
+        View("numbers of codes", drawing.heat_map(numbers.astype(np.float32), 0.0, 255.0, drawing.RISING)),
+        View("codes, each a colour", drawing.categories(numbers)),
+        View(used, drawing.histogram(counts, 0, each)),
+    ]
 
 
 def _channels(header: Header, symbols: Symbols, names: tuple[tuple[str, int], ...]) -> list[View]:

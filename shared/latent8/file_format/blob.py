@@ -34,7 +34,9 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
 Symbol q stands for the latent low + (high - low) * q / top. With coding 2, low is -127, high 127 and top 254: a
 latent is then a whole number of quantisation steps above the mean that the hyperprior expects, drawn towards it by a
 part of a step unless it is 0: by `reconstruction_shift[s]` of the weights, where s = 0 ... 63 is the scale whose table
-the symbol has, in all bands (latent8/l8_photo/layers.py has the whole formula). Nothing follows the checksum.
+the symbol has, in all bands (latent8/l8_photo/layers.py has the whole formula). Where low is 0, high 255 and top
+255, there is one channel, and a symbol is the number of a code in the codebook of a vector-quantised model
+(latent8/networks/vq.py has the order of codes). Nothing follows the checksum.
 
 Policy. A blob of version 1 that a release has written decodes to the same symbols in every later release. Within
 version 1 there may come models, payload codings and flags: their numbers are given once and never used again, and a

@@ -25,6 +25,11 @@ class Quantiser:
     def step(self) -> float:
         return (self.high - self.low) / (self.levels - 1)
 
+    @property
+    def counts(self) -> bool:
+        """Whether symbols stand for themselves, as the numbers of codes in a codebook do."""
+        return (self.low, self.high, self.levels) == (0.0, 255.0, 256)
+
     def widened(self, latents: np.ndarray) -> Quantiser:
         """As many levels over a range that has room for all these latents; its ends are float16, as blobs keep them.
 

@@ -80,6 +80,7 @@ class Network:
         weights_hash: bytes,
     ):
         self.model, self.device = model, device
+        self.latent_channels = model.channels  # between the two halves
         self.dtype = dtype or fast_dtype(device)
         self.max_bytes = MAX_ACTIVATION_BYTES
         self.weights_hash = weights_hash
@@ -91,7 +92,7 @@ class Network:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
         stride, demand = self.model.stride, self.analysis.demand
         rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
-        latents = np.zeros((self.model.channels, rows, columns), np.float32)
+        latents = np.zeros((self.latent_channels, rows, columns), np.float32)
         for tile in reported(progress, self._tiles(demand, rows, columns)):
             part = self.analysis(self._pixels(rgb, tile))[0].cpu().numpy()
             if demand.faded:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from latent8.errors import ModelError
 from latent8.networks.base import MAX_ACTIVATION_BYTES, Network
+from latent8.networks.colours import as_rgb, as_seen
 from latent8.networks.tiling import Demand
 from latent8.zoo.latent_spaces import SPACES
 from latent8.zoo.registry import Model
@@ -53,10 +54,12 @@ class KLEncoder(nn.Module):
     def __init__(self, autoencoder, scale: float, shift: float):
         super().__init__()
         self.encoder, self.quant_conv = autoencoder.encoder, autoencoder.quant_conv or nn.Identity()
-        self.scale, self.shift = scale, shift
+        self.scale, self.shift, self.n_colours = scale, shift, autoencoder.config.in_channels
 
     def forward(self, rgb: Tensor) -> Tensor:
-        mean, _ = self.quant_conv(self.encoder(rgb * 2 - 1)).chunk(2, dim=1)  # the other half: log variances
+        mean, _ = self.quant_conv(self.encoder(as_seen(rgb, self.n_colours))).chunk(
+            2, dim=1
+        )  # the other half: log variances
         return (mean - self.shift) * self.scale
 
 
@@ -69,7 +72,7 @@ class KLDecoder(nn.Module):
         self.scale, self.shift = scale, shift
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.decoder(self.post_quant_conv(z / self.scale + self.shift)) / 2 + 0.5
+        return as_rgb(self.decoder(self.post_quant_conv(z / self.scale + self.shift)))
 
 
 class ConsistencyDecoder(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,17 @@ def heat_map(
     values = np.broadcast_to(unit, _fitted_shape(channel.shape, longest_side)) * (len(colours) - 1)
     pixels = np.stack([np.interp(values, range(len(colours)), column) for column in colours.T], axis=-1)
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+def categories(numbers: np.ndarray, longest_side: int = MAX_SIDE) -> Image.Image:
+    """uint8 [h, w] -> RGB image where equal numbers have the same colour, and near ones have different colours.
+
+    Larger ones are thinned out: a mean of two colours would be that of a third number.
+    """
+    step = math.ceil(max(numbers.shape) / longest_side)
+    hues = [(number * 0.6180339887 % 1, 0.45 + 0.1 * (number % 6), 0.95 - 0.12 * (number % 5)) for number in range(256)]
+    palette = np.array([colorsys.hsv_to_rgb(*hue) for hue in hues])
+    return Image.fromarray(np.rint(255 * palette).astype(np.uint8)[numbers[::step, ::step]])
 
 
 def greatest_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -28,11 +28,13 @@ class Kind:
     autoencoder: str
     stages: tuple[str, ...] = ()
     codings: tuple[int, ...] = (codings.NEIGHBOURS, codings.RAW)
-    option: str = "levels"  # or "quality": what decides on size
+    option: str = "levels"  # or "quality", or "": what decides on size, if anything does
     levels: int = 256  # of the quantiser, where no option says otherwise
     bounded: bool = True  # whether latents keep to the model's range, or the quantiser is widened to what they reach
     encodes: bool = True
     exchanged: bool = True  # whether its latents may leave and come back in other tools' files
+    codebook: str | None = None  # entry of config.json: how many codes there are, of which a latent is one's number
+    colours: tuple[int, ...] = (3,)  # channels of pictures that a user's own may have
     default_stages: int | None = None  # where config.json leaves them out; None for a kind that users cannot bring
     app_pixels: int | None = None  # limit in the apps, where a large picture would keep everyone waiting
     pixels_per_gpu_second: int = 4_000_000  # cautious
@@ -59,6 +61,20 @@ KL = Kind(
     stages=("block_out_channels",),
     bounded=False,
     exchanged=False,
+    colours=(3, 1),
+    default_stages=1,
+    app_pixels=4_000_000,
+    pixels_per_gpu_second=500_000,
+)
+VQ = Kind(
+    name="VQModel",
+    network="latent8.networks.vq:VQNetwork",
+    autoencoder="diffusers:VQModel",
+    stages=("block_out_channels",),
+    option="",
+    exchanged=False,
+    codebook="num_vq_embeddings",
+    colours=(3, 1),
     default_stages=1,
     app_pixels=4_000_000,
     pixels_per_gpu_second=500_000,
@@ -84,7 +100,7 @@ HYPERPRIOR = Kind(
     exchanged=False,
     channel_names=(("luma", 0), ("red - blue", 192), ("red + blue - green", 216), ("across", 1), ("down", 2)),
 )
-_KINDS = {kind.name: kind for kind in (TINY, KL, CONSISTENCY, HYPERPRIOR)}
+_KINDS = {kind.name: kind for kind in (TINY, KL, CONSISTENCY, HYPERPRIOR, VQ)}
 
 
 def kinds() -> tuple[Kind, ...]:

@@ -14,9 +14,11 @@ from latent8.zoo.kinds import kind_named, kinds
 from latent8.zoo.latent_spaces import space_named
 from latent8.zoo.registry import OWN, Model, model_named, models
 
+MAX_CODES = 256  # of a codebook, so that a number is one byte
+
 
 def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
-    """An AutoencoderTiny or AutoencoderKL in a folder, or in a repository "owner/name" of the Hugging Face Hub.
+    """An AutoencoderTiny, AutoencoderKL or VQModel in a folder, or in a repository "owner/name" of the Hub.
 
     space: its latent space, where it has one of `latent_spaces.SPACES`. Any decoder of that space then decodes its
     blobs, and it theirs; without, only it decodes its own. Reads config.json alone, which is downloaded where needed.
@@ -27,18 +29,24 @@ def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
     class_name = config.get("_class_name")
     usable = [kind.name for kind in kinds() if kind.default_stages]
     if class_name not in usable:
-        raise ModelError(f"{location} holds {class_name or 'no autoencoder'}: {' and '.join(usable)} can be used.")
+        raise ModelError(f"{location} holds {class_name or 'no autoencoder'}: {', '.join(usable)} can be used.")
     kind = kind_named(class_name)
     # what config.json leaves out has the defaults of diffusers' classes
-    channels = config.get("latent_channels", 4)
+    channels = 1 if kind.codebook else config.get("latent_channels", 4)
     stages = config.get(kind.stages[0], (0,) * (kind.default_stages or 1))
     if not (isinstance(channels, int) and isinstance(stages, (list, tuple))):
         raise ModelError(f"The config.json of {location} makes no sense: its latent_channels or stages are no numbers.")
     stride = 2 ** (len(stages) - 1) if 1 <= len(stages) < 16 else 0
     if not (1 <= channels <= MAX_CHANNELS and 1 <= stride <= MAX_STRIDE):
         raise ModelError(f"{location} has {channels} latent channels in {len(stages)} stages, which no blob can hold.")
+    if any(config.get(name, 3) not in kind.colours for name in ("in_channels", "out_channels")):
+        wanted = " or ".join(map(str, kind.colours))
+        raise ModelError(f"{location} is not for pictures of {wanted} channels, which are all that can be used.")
+    if kind.codebook and not (isinstance(n := config.get(kind.codebook, MAX_CODES), int) and 1 <= n <= MAX_CODES):
+        raise ModelError(f"{location} has a codebook of {n} codes: blobs hold numbers of up to {MAX_CODES}.")
     name, source = str(location), str(folder.resolve()) if folder.is_dir() else str(location)
-    model = replace(OWN, name=name, kind=kind, source=source, channels=channels, stride=stride)
+    low, high = (0.0, MAX_CODES - 1.0) if kind.codebook else (OWN.low, OWN.high)
+    model = replace(OWN, name=name, kind=kind, source=source, channels=channels, stride=stride, low=low, high=high)
     if space is None:
         return model
     known = space_named(space)

@@ -23,6 +23,9 @@ class Settings:
     def check(self, model: Model) -> None:
         """Raises ValueError for what is out of range, or not for this model."""
         sizes = [name for name in ("quality", "target_bytes", "target_bpp") if getattr(self, name) is not None]
+        asked = [*sizes, *(["levels"] if self.levels is not None else [])]
+        if not model.kind.option and asked:
+            raise ValueError(f"{asked[0]} is for other models: {model.name} has one size of file")
         if model.kind.option == "levels" and sizes:
             raise ValueError(f"{sizes[0]} is for models with a hyperprior: {model.name} takes levels")
         if model.kind.option == "quality" and self.levels is not None:

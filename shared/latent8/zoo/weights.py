@@ -138,7 +138,7 @@ def _from_pretrained(model: Model, local_files_only: bool):
     else:
         problems = [name for name in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs") if info[name]]
         config = autoencoder.config
-        if config.latent_channels != model.channels:
+        if not model.kind.codebook and config.latent_channels != model.channels:
             problems.append(f"{config.latent_channels} latent channels")
         if any(2 ** (len(config[name]) - 1) != model.stride for name in model.kind.stages):
             problems.append(f"a stride other than {model.stride}")
