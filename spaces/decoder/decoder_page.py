@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 from decoder_api import BATCH_COLUMNS, compare, decode, decode_batch, inspect, read_blob
+from decoder_library import build_library
 
 from latent8.apps import parts, work
 from latent8.errors import Latent8Error
@@ -20,7 +21,7 @@ AS_NAMED = "the blob's own"
 
 
 def build() -> gr.Blocks:
-    tabs = {"One blob": build_single, "Many blobs": build_batch, "Compare": build_comparison}
+    tabs = {"One blob": build_single, "Many blobs": build_batch, "Compare": build_comparison, "Library": build_library}
     return parts.page("latent8 decoder", "Drop a .l8 file, or other tools' latents: get the picture.", tabs)
 
 

@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +15,7 @@ from latent8.pictures.intake import SUFFIXES
 
 BLOB_SUFFIX = ".l8"
 MAX_ZIP_FILES, MAX_ZIP_BYTES, MAX_ZIP_RATIO = 100_000, 4 << 30, 200  # of what a ZIP holds, unpacked
+MAX_FILE_BYTES = 512 << 20  # of one file in it, which is unpacked in memory
 ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -53,8 +54,17 @@ def items(sources: Iterable[Source], keep_out: Path | None = None) -> Iterator[I
             yield str(source), LibraryError(f"It cannot be read ({error.strerror or error}).")
 
 
-def from_bytes(name: str, data: bytes) -> Item:
-    return Item(name, None, lambda: data)
+def uploaded(paths: Iterable[str]) -> Iterator[Item]:
+    """Files that will not stay where they are, ZIPs too: their blobs are kept, and their paths are not."""
+
+    def failing(error: Latent8Error) -> bytes:
+        raise error
+
+    for item in items(paths):
+        if isinstance(item, Item):
+            yield replace(item, path=None)
+        else:
+            yield Item(Path(item[0]).name, None, partial(failing, item[1]))
 
 
 def is_zip(path: Path) -> bool:
@@ -111,6 +121,8 @@ def _check(members: list[zipfile.ZipInfo], n_bytes: int) -> None:
         raise LibraryError(
             f"The ZIP unpacks to {whole / 1e9:,.1f} GB, too much for its size: give its files themselves."
         )
+    if any(member.file_size > MAX_FILE_BYTES for member in members):
+        raise LibraryError(f"The ZIP holds a file of over {MAX_FILE_BYTES / 1e6:,.0f} MB: give that itself.")
     for member in members:
         path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):

@@ -41,7 +41,9 @@ class Journal:
     def __init__(self, path: Path):
         self.path = path
         self._file = open(path, "a+b")  # noqa: SIM115
-        self._file.truncate(_end_of_last_line(self._file, self.size))
+        end = _end_of_last_line(self._file, self.size)
+        if end < self.size:
+            self._file.truncate(end)
 
     @property
     def size(self) -> int:

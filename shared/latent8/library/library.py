@@ -84,7 +84,7 @@ class Library:
     A folder that is not there yet is made by the first `add`; it is for one process at a time. The key of a server is
     taken from the environment variable QDRANT_API_KEY. vector: "picture" (default) or "latents", of a new library;
     that of an old one is kept, and another is refused. blobs: a folder for the blobs of photos, for a server alone,
-    which otherwise keeps them in its records. Raises LibraryError where it cannot be opened.
+    which otherwise keeps them in its records. pool: of codecs, shared with others. Raises LibraryError where it cannot be opened.
     """
 
     def __init__(
@@ -95,10 +95,11 @@ class Library:
         blobs: str | os.PathLike | None = None,
         device: str | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        pool: CodecPool | None = None,
     ):
         self._place = open_place(place, vector, Path(blobs) if blobs else None)
         self.blobs = self._place.blobs
-        self.pool = CodecPool(device, max_pixels=max_pixels)
+        self.pool = pool or CodecPool(device, max_pixels=max_pixels)
         self.max_pixels = max_pixels
 
     def __enter__(self) -> Library:

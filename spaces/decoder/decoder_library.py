@@ -1,0 +1,249 @@
+"""The decoder's tab "Library": pictures found by what they look like, and given back from their latents."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from latent8.apps import files, jobs, visitors, work
+from latent8.errors import BlobError, LibraryError
+from latent8.library.adding import FAILED
+from latent8.library.export import BLOBS, free_name, write_zip
+from latent8.library.intake import uploaded
+from latent8.library.library import Hit, Library
+from latent8.library.records import Record
+from latent8.library.vectors.base import opaque
+
+MOST_HITS = 50
+SIDE = 480  # longest side of a picture in the grid, in pixels
+HINT = (
+    "Photos, .l8 files, or ZIPs of them, as the encoder app gives. They are deleted an hour after they were last used."
+)
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gave: hits, and milliseconds of the search and of the reconstruction."""
+
+    hits: Sequence[Hit]
+    search_ms: float
+    decode_ms: float
+    pictures: list[tuple[str, str]]  # file, caption
+    archive: str
+
+
+def build_library() -> None:
+    """The tab, with its endpoints /search and /library_add."""
+    is_own = not visitors.has_app_library()
+    with gr.Row(elem_classes=["l8-work", "l8-columns"]):
+        with gr.Column(scale=2, min_width=280):
+            added = gr.File(
+                label="Add to my library",
+                file_count="multiple",
+                type="filepath",
+                visible=is_own,
+                elem_id="library-files",
+            )
+            gr.HTML(f'<p class="l8-notice">{HINT}</p>', visible=is_own, apply_default_css=False)
+            add = gr.Button("Add", visible=is_own, elem_id="library-add")
+            said = gr.HTML(elem_id="library-said", apply_default_css=False)
+            query = gr.File(
+                label="Find what looks like this photo or .l8 file", type="filepath", elem_id="library-query"
+            )
+            k = gr.Slider(1, MOST_HITS, 8, step=1, label="How many", elem_id="library-k")
+            turned = gr.Checkbox(label="Also mirrored or turned", elem_id="library-turned")
+            button = gr.Button("Search", variant="primary", elem_id="library-search")
+        with gr.Column(scale=3, min_width=300):
+            times = gr.HTML(elem_id="library-times", apply_default_css=False)
+            grid = gr.Gallery(
+                label="Found, decoded from the latents",
+                format="png",
+                columns=4,
+                object_fit="contain",
+                interactive=False,
+                buttons=["fullscreen"],
+                elem_id="library-hits",
+            )
+            with gr.Row():
+                more = gr.Button("More like the chosen one", interactive=False, elem_id="library-more")
+                one = gr.DownloadButton("Download it (.l8)", interactive=False, elem_id="library-one")
+                archive = gr.DownloadButton("Download all (ZIP)", interactive=False, elem_id="library-zip")
+    records, chosen = gr.State([]), gr.State(None)  # kept on the server
+    shown = [grid, times, archive, records, chosen, more, one]
+
+    add.click(add_in_page, [added], [said, added], **PRIVATE, **work.TAKE_TURNS)
+    gr.on([button.click, query.upload], search_in_page, [query, k, turned], shown, **PRIVATE, **work.TAKE_TURNS)
+    grid.select(choose, [records], [chosen, more, one], show_progress="hidden", **PRIVATE)
+    more.click(more_in_page, [chosen, k], shown, **PRIVATE, **work.TAKE_TURNS)
+    endpoints()
+
+
+def endpoints() -> None:
+    """The endpoints for programs, on components that the page does not show."""
+    uploads = gr.File(label="files", type="filepath", file_count="multiple", visible=False)
+    query = gr.File(label="query", type="filepath", visible=False)
+    k = gr.Number(5, label="k", precision=0, visible=False)
+    turned = gr.Checkbox(False, label="any_orientation", visible=False)
+    report, hits = gr.JSON(label="report", visible=False), gr.JSON(label="hits", visible=False)
+    archive = gr.File(label="zip", visible=False)
+    button = gr.Button(visible=False)
+    button.click(library_add, [uploads], [report], api_name="library_add", **work.TAKE_TURNS)
+    button.click(search, [query, k, turned], [hits, archive], api_name="search", **work.TAKE_TURNS)
+
+
+def library_add(files: list[str] | None, request: gr.Request) -> dict:
+    """Add photos, .l8 files or ZIPs of them to the library of this session, which is deleted when it is no longer used.
+
+    Args:
+        files: Photos in any common format, .l8 files, ZIPs of them.
+
+    Returns:
+        How many were added, known already, and failed, with the reasons, and how many there are in all.
+    """
+    paths = work.required(files, "Choose some files first.")
+    counts: dict[str, int] = {"added": 0, "known": 0, "updated": 0, "failed": 0}
+    reasons: list[str] = []
+    with work.errors_in_the_page(), visitors.own(request.session_hash) as library:
+        bar = work.Bar("Adding", 0, 1)
+        for number, outcome in enumerate(library.add_each(uploaded(paths))):
+            counts[outcome.result] += 1
+            if outcome.result == FAILED:
+                reasons.append(f"{outcome.name}: {outcome.error}")
+            bar(min(0.99, (number + 1) / max(len(paths), number + 2)))
+            if len(library) > visitors.MOST_PICTURES:
+                raise LibraryError(f"A library here holds at most {visitors.MOST_PICTURES:,} pictures: use your own.")
+        return {**counts, "in_all": len(library), "reasons": reasons}
+
+
+def search(
+    query: str | None, k: float | None, any_orientation: bool | None, request: gr.Request
+) -> tuple[list[dict], str]:
+    """Find the pictures of the library that look most like a photo or .l8 file.
+
+    Args:
+        query: A photo in any common format, or a .l8 file.
+        k: How many to find at most, 1 to 50.
+        any_orientation: Whether the query may be mirrored or turned.
+
+    Returns:
+        For each hit its score (cosine, -1 to 1), name, size in pixels and bytes of its blob, best first; the blobs
+        as a ZIP.
+    """
+    path = work.required(query, "Choose a photo or .l8 file first.")
+    with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
+        hits, _ = _searched(library, Path(path), _count(k), bool(any_orientation))
+        folder = files.request_folder()
+        return [_described(hit) for hit in hits], _archive(folder, hits)
+
+
+def add_in_page(paths: list[str] | None, request: gr.Request, progress=gr.Progress()) -> tuple[str, None]:
+    report = library_add(paths, request)
+    known = report["known"] + report["updated"]
+    text = f"{report['added']:,} added, {known:,} known; {report['in_all']:,} in your library."
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in report["reasons"])
+    return f'<p role="status">{text}</p><ul class="l8-notice">{reasons}</ul>', None
+
+
+def search_in_page(query: str | None, k: float, turned: bool, request: gr.Request, progress=gr.Progress()) -> tuple:
+    path = work.required(query, "Choose a photo or .l8 file first.")
+    with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
+        return _shown(_found(library, Path(path), _count(k), turned))
+
+
+def more_in_page(chosen: Record | None, k: float, request: gr.Request, progress=gr.Progress()) -> tuple:
+    record = work.required(chosen, "Click a picture first.")
+    with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
+        return _shown(_found(library, record, _count(k), False))
+
+
+def choose(records: list[Record], request: gr.Request, event: gr.SelectData) -> tuple:
+    """The picture that was clicked: the one to look on from, and to download."""
+    record = records[int(event.index)]  # type: ignore[arg-type]
+    with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
+        more = gr.Button(f"More like {record.name[-40:]}", interactive=True)
+        try:
+            blob = library.hit(record).blob
+        except BlobError:
+            return record, more, gr.DownloadButton(value=None, interactive=False)
+        path = files.save_bytes(files.request_folder(), free_name(record, ".l8", set()), blob)
+        return record, more, gr.DownloadButton(value=path, interactive=True)
+
+
+def _count(k: float | None) -> int:
+    return max(1, min(MOST_HITS, int(k or 5)))
+
+
+def _searched(library: Library, query: Path | Record, k: int, turned: bool) -> tuple[list[Hit], float]:
+    """Hits, and the milliseconds of the search itself."""
+    vectors = library.vectors_of(query, turned)
+    started = time.perf_counter()
+    hits = library.search_vectors(vectors, k)
+    return hits, 1000 * (time.perf_counter() - started)
+
+
+def _found(library: Library, query: Path | Record, k: int, turned: bool) -> Found:
+    hits, search_ms = _searched(library, query, k, turned)
+    folder, pictures = files.request_folder(), []
+    started = time.perf_counter()
+    for number, hit in enumerate(hits):
+        work.Bar("Decoding", 0, 1)(number / len(hits))
+        path = folder / f"hit-{number}.png"
+        _picture(hit).save(path, "PNG", compress_level=1)
+        pictures.append((str(path), f"{hit.score:.3f}  {hit.record.name}"))
+    decode_ms = 1000 * (time.perf_counter() - started)
+    jobs.check()
+    return Found(hits, search_ms, decode_ms, pictures, _archive(folder, hits))
+
+
+def _picture(hit: Hit) -> Image.Image:
+    try:
+        image = opaque(hit.decode())
+    except BlobError:
+        return Image.new("RGB", (SIDE, SIDE * 2 // 3), "#d8d8dc")
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return image
+
+
+def _archive(folder: Path, hits: Sequence[Hit]) -> str:
+    path = folder / "found.zip"
+    for _ in write_zip(path, hits, BLOBS):
+        jobs.check()
+    return str(path)
+
+
+def _shown(found: Found) -> tuple:
+    lost = sum(hit.missing for hit in found.hits)
+    text = f"{len(found.hits)} found in {found.search_ms:.1f} ms, decoded in {found.decode_ms:,.0f} ms."
+    text += f" The files of {lost} of them have moved or were deleted." if lost else ""
+    return (
+        found.pictures,
+        f'<p role="status">{text}</p>',
+        gr.DownloadButton(value=found.archive, interactive=True),
+        [hit.record for hit in found.hits],
+        None,
+        gr.Button("More like the chosen one", interactive=False),
+        gr.DownloadButton(value=None, interactive=False),
+    )
+
+
+def _described(hit: Hit) -> dict[str, Any]:
+    """What programs are told of a hit: no paths of the server."""
+    record = hit.record
+    return {
+        "score": round(hit.score, 4),
+        "name": record.name,
+        "id": record.id,
+        "width": record.width,
+        "height": record.height,
+        "bytes": record.bytes,
+        "model": record.model,
+        "missing": hit.missing,
+    }
