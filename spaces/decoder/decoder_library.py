@@ -53,7 +53,6 @@ def build_library() -> None:
                 elem_id="library-files",
             )
             gr.HTML(f'<p class="l8-notice">{HINT}</p>', visible=is_own, apply_default_css=False)
-            add = gr.Button("Add", visible=is_own, elem_id="library-add")
             said = gr.HTML(elem_id="library-said", apply_default_css=False)
             query = gr.File(
                 label="Find what looks like this photo or .l8 file", type="filepath", elem_id="library-query"
@@ -79,7 +78,7 @@ def build_library() -> None:
     records, chosen = gr.State([]), gr.State(None)  # kept on the server
     shown = [grid, times, archive, records, chosen, more, one]
 
-    add.click(add_in_page, [added], [said, added], **PRIVATE, **work.TAKE_TURNS)
+    added.upload(add_in_page, [added], [said, added], **PRIVATE, **work.TAKE_TURNS)
     gr.on([button.click, query.upload], search_in_page, [query, k, turned], shown, **PRIVATE, **work.TAKE_TURNS)
     grid.select(choose, [records], [chosen, more, one], show_progress="hidden", **PRIVATE)
     more.click(more_in_page, [chosen, k], shown, **PRIVATE, **work.TAKE_TURNS)

@@ -84,7 +84,7 @@ class Library:
     A folder that is not there yet is made by the first `add`; it is for one process at a time. The key of a server is
     taken from the environment variable QDRANT_API_KEY. vector: "picture" (default) or "latents", of a new library;
     that of an old one is kept, and another is refused. blobs: a folder for the blobs of photos, for a server alone,
-    which otherwise keeps them in its records. pool: of codecs, shared with others. Raises LibraryError where it cannot be opened.
+    which otherwise keeps them in its records. pool: codecs to use. Raises LibraryError where it cannot be opened.
     """
 
     def __init__(
