@@ -19,6 +19,7 @@ from library_photos import NAMES, crop_of
 from latent8 import Library
 
 pytest_plugins = ["app_servers", "library_photos"]
+pytestmark = pytest.mark.slow
 WAIT_MS = 60_000
 
 

@@ -63,6 +63,7 @@ def full(killed) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_loses_nothing_that_it_had_reported(killed):
     folder, reported = killed
     points = made_up_points(COUNT, 128)
@@ -75,6 +76,7 @@ def test_a_killed_run_loses_nothing_that_it_had_reported(killed):
         assert not library.problems()
 
 
+@pytest.mark.slow
 def test_the_next_run_goes_on_and_finds_what_comparing_with_each_finds(full):
     points = made_up_points(COUNT, 128)
     vectors = np.stack([point.vector for point in points])
@@ -94,6 +96,7 @@ def test_the_next_run_goes_on_and_finds_what_comparing_with_each_finds(full):
     assert hits / (5 * len(queries)) >= 0.9  # random vectors are the hardest that there are
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_so_in_one_sentence(full):
     with Library(full):
         command = [sys.executable, "-m", "latent8", "library", "list", str(full)]

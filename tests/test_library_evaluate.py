@@ -72,6 +72,7 @@ def tables(small_photos, small_dinov2, tmp_path_factory) -> tuple[Path, str]:
     return output, done.stdout
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_the_files(tables, small_photos):
     found = rows(tables[0] / "sizes.csv")
     sizes = [path.stat().st_size / 1e6 for path in small_photos.iterdir()]
@@ -81,6 +82,7 @@ def test_sizes_are_those_of_the_files(tables, small_photos):
     assert "0.0127, 0.0131, 0.0134, 1.294" in tables[1]
 
 
+@pytest.mark.slow
 def test_times_are_of_every_row_of_the_ancestor_and_say_what_it_published(tables):
     found = rows(tables[0] / "times.csv")
     published = next(name for name in found["file store, one latent"] if name.startswith("published"))
@@ -93,12 +95,14 @@ def test_times_are_of_every_row_of_the_ancestor_and_say_what_it_published(tables
     assert len(found) == 12
 
 
+@pytest.mark.slow
 def test_similarity_by_our_vector_and_by_dinov2_from_the_hub(tables):
     found = rows(tables[0] / "similarity.csv")
     assert set(found) == {"picture", "DINOv2 (small)"}
     assert 0.5 < float(found["picture"]["min"]) <= float(found["picture"]["mean"]) < 1
 
 
+@pytest.mark.slow
 def test_recall_of_each_vector_under_each_edit(tables):
     for k in (1, 5):
         found = rows(tables[0] / f"recall_at_{k}.csv")
@@ -107,6 +111,7 @@ def test_recall_of_each_vector_under_each_edit(tables):
         assert float(found["all"]["picture"]) >= float(found["all"]["the ancestor's (l8-tiny)"])
 
 
+@pytest.mark.slow
 def test_a_plot_of_each_table_and_all_of_them_as_markdown(tables):
     text = (tables[0] / "evaluation.md").read_text()
     assert text.count("## ") == 5 and text.strip() in tables[1]

@@ -206,6 +206,7 @@ def test_a_record_of_a_stranger_cannot_make_us_read_outside_of_its_checksum(tmp_
         library.hit(record).decode()
 
 
+@pytest.mark.slow
 def test_no_pickle_on_the_way(small_blobs, tmp_path):
     """Adding, searching and opening again, with every door of pickle shut."""
     import subprocess
