@@ -32,7 +32,9 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
         return ReadingsTask(args.start_from_weights, network(args.lpips), network(args.vgg16))
     if args.model in AUTOENCODERS:
         return AUTOENCODERS[args.model](network(args.lpips), args)
-    return TASKS[args.model](network(args.lpips), args.lpips_weight, args.ms_ssim_weight)
+    if args.model == "l8-tiny":
+        return TinyTask(network(args.lpips), args.lpips_weight)
+    return PhotoTask(network(args.lpips), args.lpips_weight, args.ms_ssim_weight)
 
 
 def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:

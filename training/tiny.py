@@ -19,8 +19,7 @@ class TinyTask(Task):
     columns = ("psnr_db", "lpips", "latent_std")
     multiple = 8  # a crop's side must be one of it
 
-    def __init__(self, lpips: LPIPS | None, lpips_weight: float, ms_ssim_weight: float = 0.0):
-        assert not ms_ssim_weight  # l8-photo alone is trained with it
+    def __init__(self, lpips: LPIPS | None, lpips_weight: float):
         self.lpips, self.lpips_weight = lpips, lpips_weight
 
     @property

@@ -19,6 +19,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,12 @@ def _with_space(data: bytes, space: str | None) -> bytes:
     if model.channels != 4:
         raise BlobError(f"An RGBA PNG holds 4 latent channels, and {space} latents have {model.channels}.")
     return with_model(data, model.name)
+
+
+def stem_of(name: str) -> str:
+    """File name without the ending of a format of latents, both parts of .encoded.png among them, or of any other."""
+    ending = next((end for end in SUFFIXES.values() if name.lower().endswith(end)), PurePath(name).suffix)
+    return name[: len(name) - len(ending)]
 
 
 def is_safetensors(data: bytes) -> bool:

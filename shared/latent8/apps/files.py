@@ -84,11 +84,8 @@ class ZipWriter:
 
 
 def stem_of(path: str) -> str:
-    """Of a file of latents, without its endings."""
-    name = Path(path).name
-    for suffix in exchange.SUFFIXES.values():
-        name = name.removesuffix(suffix)
-    return clean_stem(name.removesuffix(".png"))
+    """Name of a file of latents without its ending, safe on any system."""
+    return clean_stem(exchange.stem_of(Path(path).name))
 
 
 def model_name(source: Encoded | Latents) -> str:

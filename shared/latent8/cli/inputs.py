@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from latent8 import exchange
 from latent8.errors import Latent8Error
-from latent8.exchange import SUFFIXES
 
 STANDARD = Path("-")  # standard input, or output
 MOST_BYTES = 1 << 30  # of standard input, whose size is not known before
-LATENTS_PNG = SUFFIXES["png"]
+LATENTS_PNG = exchange.SUFFIXES["png"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Input:
 
 def stem_of(source: Path) -> str:
     """File name without its ending, the two of NAME.encoded.png included."""
-    if source == STANDARD:
-        return "stdin"
-    return source.name.removesuffix(LATENTS_PNG) if source.name.endswith(LATENTS_PNG) else source.stem
+    return "stdin" if source == STANDARD else exchange.stem_of(source.name)
 
 
 def folder_of(args: argparse.Namespace) -> Path | None:

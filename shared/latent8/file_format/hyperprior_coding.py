@@ -15,6 +15,7 @@ quality, z and the elements of q in earlier passes (the last two groups are one 
 
 from __future__ import annotations
 
+import bisect
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -70,19 +71,16 @@ class HyperpriorCoding(Coding):
         return model.latents(model.unpack(encoded.payload, encoded.header.latent_shape))
 
     def _largest_payload(self, latents: np.ndarray, n_bytes: int) -> bytes:
-        """The payload of the highest quality found that fits; of quality 1 where none does.
+        """The payload of the highest quality that fits, as size rises with quality; of quality 1 where none does."""
+        payloads: dict[int, bytes] = {}
 
-        A bisection: size rises with quality.
-        """
-        (low, high), best = QUALITIES, b""
-        while low <= high:
-            quality = (low + high) // 2
-            payload = self.network.entropy_model.pack(latents, quality)
-            if len(payload) <= n_bytes:
-                best, low = payload, quality + 1
-            else:
-                high = quality - 1
-        return best or self.network.entropy_model.pack(latents, 1)
+        def size(quality: int) -> int:
+            payloads[quality] = self.network.entropy_model.pack(latents, quality)
+            return len(payloads[quality])
+
+        qualities = range(QUALITIES[0], QUALITIES[1] + 1)
+        n_fitting = bisect.bisect_right(qualities, n_bytes, key=size)
+        return payloads[qualities[max(0, n_fitting - 1)]]
 
     @classmethod
     def check(cls, header: Header, payload: bytes) -> None:
