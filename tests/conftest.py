@@ -165,11 +165,12 @@ def build_blob(
     payload_bytes: int | None = None,
     stem: bytes | None = None,
     alpha: bytes | None = None,
+    area: bytes | None = None,
     tail: bytes = b"",
 ) -> bytes:
     """A blob of any fields whatever, with a right checksum; written from the field table, not from the packer."""
     if flags is None:
-        flags = (stem is not None) + 2 * (alpha is not None)
+        flags = (stem is not None) + 2 * (alpha is not None) + 4 * (area is not None)
     body = magic + struct.pack("<BBH", version, flags, model_id) + weights + struct.pack("<II", width, height)
     body += struct.pack("<BBBBee", channels, stride, top, coding, low, high)
     body += struct.pack("<I", len(payload) if payload_bytes is None else payload_bytes)
@@ -177,6 +178,8 @@ def build_blob(
         body += struct.pack("<B", len(stem)) + stem
     if alpha is not None:
         body += struct.pack("<I", len(alpha)) + alpha
+    if area is not None:
+        body += struct.pack("<I", len(area)) + area
     body += payload
     return body + struct.pack("<I", zlib.crc32(body)) + tail
 

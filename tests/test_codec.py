@@ -230,6 +230,7 @@ def test_describe_is_ready_for_json(codec: Codec) -> None:
         "bytes": len(blob),
         "bpp": round(len(blob) * 8 / 2000, 4),
         "alpha": "",
+        "metadata": "none",
         "name": "x",
     }
     assert found["alpha"] == f"lossless, {len(encode_alpha(np.zeros((40, 50), np.uint8)))} bytes"

@@ -114,6 +114,7 @@ def test_describe(photo_codec: Codec) -> None:
         "bytes": len(blob),
         "bpp": round(len(blob) * 8 / 2000, 4),
         "alpha": "opaque",
+        "metadata": "none",
         "name": "x",
     }
 

@@ -34,8 +34,9 @@ class Boxes:
 class Deflated(Coding):
     id, name = 200, "deflated"
 
-    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
-        return Encoded(header, self.id, zlib.compress(header.quantiser.quantise(latents).tobytes()), alpha_png)
+    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png=b"", chunks=()) -> Encoded:
+        payload = zlib.compress(header.quantiser.quantise(latents).tobytes())
+        return Encoded(header, self.id, payload, alpha_png, chunks)
 
     def symbols(self, encoded: Encoded) -> Symbols:
         shape = encoded.latent_shape

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from latent8.errors import BlobError, Latent8Error, ModelError
+from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
 from latent8.file_format import codings
 from latent8.file_format.blob import UNKNOWN_WEIGHTS, Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
@@ -29,9 +29,10 @@ from latent8.file_format.reader import (
 from latent8.file_format.rgba_png import RgbaPngCoding, require_four_channels
 from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
-from latent8.machine.disk import write_file
+from latent8.machine.disk import identity, write_file
 from latent8.machine.memory import free_bytes
 from latent8.machine.parallel import large, map_in_order
+from latent8.metadata.kept import NONE, Keep, Metadata, check_keep
 from latent8.pictures.intake import (
     Picture,
     Source,
@@ -41,7 +42,7 @@ from latent8.pictures.intake import (
     pad_to_multiple,
     pixel_count,
 )
-from latent8.pictures.output import picture_bytes
+from latent8.pictures.output import picture_bytes, require_format
 from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named, model_with_id
 from latent8.zoo.settings import DEFAULTS, Settings
 
@@ -91,6 +92,7 @@ class Codec:
         levels: int | None = None,
         longest_side: int | None = None,
         stem: str | None = None,
+        keep_metadata: Keep = None,
         progress: Progress | None = None,
     ) -> bytes:
         """Picture (path, bytes, open file, PIL image or uint8 array) -> blob.
@@ -99,31 +101,42 @@ class Codec:
         whole blob in bytes or bits per pixel, which is then the largest blob found that is not above it. For the
         others: levels of the quantiser, 16 to 256, 256 by default; fewer make smaller files and coarser pictures.
         longest_side: shrink larger pictures to it, in pixels. stem: file name kept in the blob, by default that of a
-        path. progress: called after each tile of a large picture, with the share that is done, 0 ... 1. The same
-        picture, model and machine give the same bytes, but for a rare rounding where so little memory is free that
-        tiles get smaller. Raises PictureError, also for a target that cannot be met, or ValueError for options that
-        the model does not have.
+        path. keep_metadata: "all" keeps EXIF and XMP data in the blob, "no-gps" the same without positions (see
+        latent8/metadata/kept.py); by default nothing is kept. progress: called after each tile of a large picture, with
+        the share that is done, 0 ... 1. The same picture, model and machine give the same bytes, but for a rare
+        rounding where so little memory is free that tiles get smaller. Raises PictureError, also for a target that
+        cannot be met, or ValueError for options that the model does not have.
         """
         settings = self._checked(Settings(quality, target_bytes, target_bpp, levels))
-        picture = open_picture(image, self.max_pixels, longest_side)
+        picture = open_picture(image, self.max_pixels, longest_side, keep_metadata)
         return self.analyse(picture, settings, stem, progress).to_bytes()
 
     def encode_many(
-        self, images: Iterable[Source], *, longest_side: int | None = None, **options
+        self,
+        images: Iterable[Source],
+        *,
+        quality: int | None = None,
+        target_bytes: int | None = None,
+        target_bpp: float | None = None,
+        levels: int | None = None,
+        longest_side: int | None = None,
+        keep_metadata: Keep = None,
     ) -> Iterator[bytes | Latent8Error]:
         """Pictures -> blobs, in order, several at a time; the same bytes as `encode` gives each on its own.
 
-        options: those of `encode` but for progress, and for stem, which is each path's own. For a picture that cannot
-        be encoded, the PictureError comes in place of its blob, and the others go on. `images` is read as results are
-        asked for, a few ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as
-        `encode` does, and ModelError for a model that only decodes, at once.
+        Options are those of `encode`; each path's own name is kept. For a picture that cannot be encoded, the
+        PictureError comes in place of its blob, and the others go on. `images` is read as results are asked for, a few
+        ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as `encode` does, and
+        ModelError for a model that only decodes, at once.
         """
-        self._checked(Settings(**options))
-        return map_in_order(
-            lambda image: self.encode(image, longest_side=longest_side, **options),
-            images,
-            lambda image: self.is_large(pixel_count(image, longest_side)),
-        )
+        settings = self._checked(Settings(quality, target_bytes, target_bpp, levels))
+        check_keep(keep_metadata)
+
+        def encode_one(image: Source) -> bytes:
+            picture = open_picture(image, self.max_pixels, longest_side, keep_metadata)
+            return self.analyse(picture, settings).to_bytes()
+
+        return map_in_order(encode_one, images, lambda image: self.is_large(pixel_count(image, longest_side)))
 
     def encode_rgba_png(
         self, image: Source, *, levels: int = 256, longest_side: int | None = None, progress: Progress | None = None
@@ -204,7 +217,7 @@ class Codec:
         )
         alpha_png = encode_alpha(picture.alpha) if picture.alpha is not None else b""
         chosen = coding or codings.coding_with_id(kind.codings[0])
-        return chosen(self.network).encode(latents, settings, header, alpha_png)
+        return chosen(self.network).encode(latents, settings, header, alpha_png, picture.metadata.chunks())
 
     def synthesise(
         self,
@@ -222,15 +235,17 @@ class Codec:
         header = source.header
         self._check(header)
         self._check_reading(realism)
+        metadata = NONE
         if isinstance(source, Latents):
             alpha_png, latents, quality = b"", source.values, None
         else:
+            metadata = Metadata.of_chunks(source.chunks)
             if legacy_range and source.quality is not None:
                 raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
             alpha_png, latents, quality = source.alpha_png, self.latents(source), source.quality
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
         rgb = self.network.decode_latents(latents, quality, realism, legacy_range=legacy_range, progress=progress)
-        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem)
+        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem, metadata)
 
     def latents(self, encoded: Encoded) -> np.ndarray:
         """Encoded picture -> latents, float32 [C, h, w]. Raises BlobError."""
@@ -335,11 +350,50 @@ def _model(model: str | Model) -> Model:
     return model_named(model) if isinstance(model, str) else model
 
 
-def encode(image: Source, model: str | Model = DEFAULT_MODEL, *, device: str | None = None, **options) -> bytes:
-    """`Codec.encode` with a codec that is loaded on first use and kept; it has the same options."""
+def encode(
+    image: Source,
+    model: str | Model = DEFAULT_MODEL,
+    *,
+    quality: int | None = None,
+    target_bytes: int | None = None,
+    target_bpp: float | None = None,
+    levels: int | None = None,
+    longest_side: int | None = None,
+    stem: str | None = None,
+    keep_metadata: Keep = None,
+    progress: Progress | None = None,
+    device: str | None = None,
+) -> bytes:
+    """Picture (path, bytes, open file, PIL image or uint8 array) -> blob, the bytes of a .l8 file.
+
+    model: a name from `models()`, or what `own_model` gives; loaded on first use and kept. device: "cpu", "cuda" or
+    "mps", by default the best there is. The other options, and errors:
+
+      quality        of l8-photo: 1 to 100, 50 by default
+      target_bytes   of l8-photo, in place of quality: the largest blob found of at most so many bytes
+      target_bpp     likewise, in bits per pixel, above 0
+      levels         of the other models: levels of the quantiser, 16 to 256, 256 by default
+      longest_side   shrink larger pictures to it, in pixels
+      stem           file name without ending to keep in the blob; by default that of a path
+      keep_metadata  None, "all", or "no-gps": EXIF and XMP data to keep in the blob
+      progress       called with the share that is done, 0 to 1, after each tile of a large picture
+
+    Raises PictureError for a picture that cannot be read or kept in such a size, ModelError for a model that is not
+    there or only decodes, ValueError for options that are out of range or not for this model.
+    """
     chosen = _model(model)
     require_encoder(chosen)
-    return POOL.codec(chosen, device).encode(image, **options)
+    return POOL.codec(chosen, device).encode(
+        image,
+        quality=quality,
+        target_bytes=target_bytes,
+        target_bpp=target_bpp,
+        levels=levels,
+        longest_side=longest_side,
+        stem=stem,
+        keep_metadata=keep_metadata,
+        progress=progress,
+    )
 
 
 def decode(
@@ -349,22 +403,79 @@ def decode(
     device: str | None = None,
     realism: float | None = None,
     legacy_range: bool = False,
+    progress: Progress | None = None,
 ) -> Image.Image:
-    """`Codec.decode` with the model that the blob names, or another of its latent space, loaded on first use and kept.
+    """Blob, as bytes or the path of a file, or what `Encoded.parse` or `read_latents` gives -> PIL image, RGB or RGBA.
 
-    `decoders_for(inspect(blob))` lists them; any other is refused before it is loaded.
+    decoder: a model of the blob's latent space, by default the one that it names; `decoders_for(inspect(blob))` lists
+    them, and any other is refused before it is loaded. device: "cpu", "cuda" or "mps", by default the best there is.
+    realism: from 0, faithful, to 1, vivid, for models that have more than one reading of a blob. legacy_range: of PNGs
+    that early Spaces encoded from [0, 1]. progress: called with the share that is done, 0 to 1, after each tile of a
+    large picture. Metadata that the blob keeps are in the image's `info`, as "exif" and "xmp". Raises BlobError, and
+    ModelError where a decoder cannot be loaded or has one reading only.
     """
-    return POOL.decode(blob, decoder, device=device, realism=realism, legacy_range=legacy_range)
+    options: dict[str, Any] = {"realism": realism, "legacy_range": legacy_range, "progress": progress}
+    return POOL.decode(blob, decoder, device=device, **options)
 
 
 def encode_file(
-    source: str | os.PathLike, target: str | os.PathLike, model: str | Model = DEFAULT_MODEL, **options
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    model: str | Model = DEFAULT_MODEL,
+    *,
+    quality: int | None = None,
+    target_bytes: int | None = None,
+    target_bpp: float | None = None,
+    levels: int | None = None,
+    longest_side: int | None = None,
+    stem: str | None = None,
+    keep_metadata: Keep = None,
+    progress: Progress | None = None,
+    device: str | None = None,
 ) -> None:
-    """Picture file -> .l8 file; options as for `encode`."""
-    write_file(target, encode(Path(source), model, **options))
+    """Picture file -> .l8 file, which is overwritten; options and errors as for `encode`.
+
+    Raises OSError where it cannot be written, and PictureError where the target is the source itself.
+    """
+    _require_other(source, target, PictureError)
+    blob = encode(
+        Path(source),
+        model,
+        quality=quality,
+        target_bytes=target_bytes,
+        target_bpp=target_bpp,
+        levels=levels,
+        longest_side=longest_side,
+        stem=stem,
+        keep_metadata=keep_metadata,
+        progress=progress,
+        device=device,
+    )
+    write_file(target, blob)
 
 
-def decode_file(source: str | os.PathLike, target: str | os.PathLike, **options) -> None:
-    """.l8 file -> picture file, its format by the ending; options as for `decode`."""
-    image = decode(source, **options)
-    write_file(target, picture_bytes(image, Path(target).suffix))
+def decode_file(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    decoder: str | Model | None = None,
+    *,
+    device: str | None = None,
+    realism: float | None = None,
+    legacy_range: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """.l8 file -> picture file, its format by the ending, which is overwritten; options and errors as for `decode`.
+
+    Raises PictureError for an ending without a format, OSError where the file cannot be written, and BlobError where
+    the target is the source itself.
+    """
+    _require_other(source, target, BlobError)
+    suffix = Path(target).suffix
+    require_format(suffix)
+    options = {"realism": realism, "legacy_range": legacy_range, "progress": progress}
+    write_file(target, picture_bytes(POOL.decode(source, decoder, device=device, **options), suffix))
+
+
+def _require_other(source: str | os.PathLike, target: str | os.PathLike, error: type[Latent8Error]) -> None:
+    if identity(source) and identity(source) == identity(target):
+        raise error(f"{os.fspath(target)} is the source itself: name another file.")

@@ -12,6 +12,7 @@ from latent8.file_format.codings import NEIGHBOURS, coding_with_id
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import model_of
 from latent8.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE, check_size
+from latent8.metadata.kept import NONE, Metadata
 from latent8.zoo.latent_spaces import SPACES, LatentSpace
 from latent8.zoo.registry import OWN_SPACE, Model, model_named, model_with_id, models
 from latent8.zoo.settings import DEFAULTS
@@ -109,15 +110,19 @@ class Latents:
 
 
 def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str, str | int | float]:
-    """What a file says, in words and numbers, ready for JSON or a table. n_bytes: its size where it is no blob's."""
+    """What a file says, in words and numbers, ready for JSON or a table. n_bytes: its size where it is no blob's.
+
+    Raises BlobError for metadata that cannot be read.
+    """
     header, model = source.header, model_with_id(source.header.model_id)
-    quantiser, alpha_png = header.quantiser, b""
+    quantiser, alpha_png, metadata = header.quantiser, b"", NONE
     steps: dict[str, str | int | float] = {"range": f"{quantiser.low:g} to {quantiser.high:g}"}
     if isinstance(source, Latents):
         coding = "floating-point numbers"
         n_bytes = n_bytes or source.values.nbytes
     else:
         coding, alpha_png = coding_with_id(source.coding).name, source.alpha_png
+        metadata = Metadata.of_chunks(source.chunks)
         n_bytes = n_bytes or source.n_bytes
         steps |= {"levels": quantiser.levels, "step": round(quantiser.step, 5)}
         if source.quality is not None:  # the quantisation step is then the model's, for each channel
@@ -133,6 +138,7 @@ def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str,
         "bytes": n_bytes,
         "bpp": round(8 * n_bytes / (header.width * header.height), 4),
         "alpha": f"lossless, {len(alpha_png)} bytes" if alpha_png else "opaque",
+        "metadata": metadata.describe(),
         "name": header.stem or "",
     }
 

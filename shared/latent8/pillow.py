@@ -18,6 +18,7 @@ from latent8.errors import BlobError, Latent8Error
 from latent8.file_format import reader
 from latent8.file_format.blob import Encoded, is_blob
 from latent8.latents import describe
+from latent8.metadata.kept import Metadata
 
 FORMAT = "L8"
 _OPTIONS = {"model", "device", *signatures.signature(codec.Codec.encode).parameters} - {"self", "image"}
@@ -28,7 +29,7 @@ class UnreadableBlobError(BlobError, OSError):
 
 
 class L8ImageFile(ImageFile.ImageFile):
-    """A blob as a Pillow image; `info` holds its model, and its quality or levels."""
+    """A blob as a Pillow image; `info` holds its model, its quality or levels, and EXIF and XMP data that it keeps."""
 
     format = FORMAT
     format_description = "latent8 blob"
@@ -38,13 +39,14 @@ class L8ImageFile(ImageFile.ImageFile):
         assert self.fp is not None  # Pillow has just opened it
         try:
             encoded = reader.inspect(self.fp.read())
+            facts = describe(encoded)
         except Latent8Error as error:
             raise UnreadableBlobError(str(error)) from None
         self._encoded = encoded
         self._size = encoded.width, encoded.height
         self._mode = "RGBA" if encoded.alpha_png else "RGB"
-        facts = describe(encoded)
         self.info = {name: facts[name] for name in ("model", "quality", "levels") if name in facts}
+        self.info.update(Metadata.of_chunks(encoded.chunks).info())
 
     def load(self) -> Image.core.PixelAccess | None:
         """Decode, the first time. Raises UnreadableBlobError."""

@@ -54,6 +54,7 @@ from latent8.file_format.reader import inspect, require_encoder
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.disk import write_file
 from latent8.machine.parallel import map_in_order
+from latent8.metadata.kept import Keep
 from latent8.pictures.intake import SUFFIXES, open_picture, pixel_count
 from latent8.zoo.registry import DEFAULT_MODEL, model_named
 from latent8.zoo.settings import DEFAULTS, Settings
@@ -87,6 +88,7 @@ class Job:
     settings: Settings = DEFAULTS
     longest_side: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
+    keep_metadata: Keep = None
     measure: bool = True  # decode each blob again for its PSNR
 
 
@@ -172,7 +174,7 @@ class Encoder:
 
     def _row(self, pair: tuple[str, str]) -> dict[str, Any]:
         """Raises Latent8Error for a picture that cannot be read or encoded; OSError when storage does not answer."""
-        name, blob_name = unescaped(pair[0]), pair[1]
+        job, name, blob_name = self._job, unescaped(pair[0]), pair[1]
         try:
             data = self._source.read(name)
         except (FileNotFoundError, PermissionError) as error:
@@ -180,7 +182,7 @@ class Encoder:
                 raise OSError(f"{self._source.url} has gone") from None
             raise Latent8Error(f"The file cannot be read ({error.strerror or error}).") from None
         with self._large if self._codec.is_large(pixel_count(data)) else nullcontext():
-            picture = open_picture(data, self._job.max_pixels, self._job.longest_side)
+            picture = open_picture(data, job.max_pixels, job.longest_side, job.keep_metadata)
             stem = PurePosixPath(name).stem
             encoded = self._kept(name, blob_name, (picture.width, picture.height))
             if encoded is None:
@@ -259,6 +261,8 @@ def _claim(job: Job, source: Place, output: Place) -> None:
     """Mark the output as this job's. Raises Latent8Error where it is another's."""
     wanted = json.loads(json.dumps({**asdict(job), "source": source.url}))
     del wanted["output"], wanted["measure"]
+    if not job.keep_metadata:  # as jobs from before there was a choice have it
+        del wanted["keep_metadata"]
     if not output.exists("job.json"):
         if output.exists("blobs"):
             raise Latent8Error(f"{job.output} holds blobs that are not of such a job: name an empty folder.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from latent8 import __version__
 from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.metadata.kept import CHOICES
 from latent8.zoo.registry import DEFAULT_MODEL
 from latent8.zoo.settings import DEFAULT_QUALITY
 
@@ -17,6 +19,7 @@ OWN_MODEL = "or the folder or Hub repository of an AutoencoderTiny or Autoencode
 OWN_SPACE, FILE_SPACE = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
 UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
+KEEP_METADATA = "--keep-metadata"
 EXAMPLES = "examples:\n"
 
 Commands = argparse._SubParsersAction  # what a command adds itself to
@@ -28,6 +31,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Takes what follows --keep-metadata for its choice only where it is one: it may be a file."""
+        args = list(sys.argv[1:] if args is None else args)
+        pairs = zip(args, [*args[1:], ""], strict=False)
+        bare = [name == KEEP_METADATA and following not in CHOICES for name, following in pairs]
+        whole = [f"{arg}=all" if alone else arg for arg, alone in zip(args, bare, strict=True)]
+        return super().parse_known_args(whole, namespace)
 
 
 class _Help(argparse.HelpFormatter):
@@ -102,6 +113,14 @@ def add_encoding(command: argparse.ArgumentParser, models: str) -> None:
     )
     command.add_argument(
         "--longest-side", type=positive, metavar="PIXELS", help="shrink larger pictures to that width or height"
+    )
+    command.add_argument(
+        KEEP_METADATA,
+        nargs="?",
+        const="all",
+        choices=CHOICES,
+        help="keep EXIF and XMP data in the blob, all (the default where no choice follows) or without positions "
+        "(default: keep none)",
     )
 
 

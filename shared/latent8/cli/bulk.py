@@ -43,7 +43,14 @@ def run(args: argparse.Namespace) -> int:
         raise Latent8Error(f"{error.name} is missing: install latent8 with its extra, latent8[bulk].") from None
     settings = Settings(args.quality, args.target_bytes, args.target_bpp, args.levels)
     job = ray_job.Job(
-        args.source, args.output, args.model, settings, args.longest_side, args.max_pixels, measure=not args.no_psnr
+        args.source,
+        args.output,
+        args.model,
+        settings,
+        args.longest_side,
+        args.max_pixels,
+        args.keep_metadata,
+        measure=not args.no_psnr,
     )
     ray_job.connect(args.address)
     started = time.monotonic()

@@ -42,6 +42,7 @@ which is mirrored below the folder that -o names. An existing blob is replaced, 
 EXAMPLES = (
     "latent8 encode photo.jpg --target-bytes 20k        writes photo.l8 of at most 20,000 bytes",
     "latent8 encode photos -o blobs --skip-existing     a folder; goes on where a run has stopped",
+    "latent8 encode photo.jpg --keep-metadata no-gps    EXIF and XMP data stay, but for where it was",
     "latent8 encode - -o - <photo.jpg >photo.l8         standard input to standard output",
 )
 
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def _codec_and_options(args: argparse.Namespace) -> tuple[Codec, dict[str, Any]]:
     """Raises Latent8Error for options that the model does not have, before it is loaded."""
     names = ("quality", "target_bytes", "target_bpp", "levels")
-    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    options: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     model = chosen_model(args.model, args.space)
     try:
         Settings(**options).check(model)
@@ -101,6 +102,10 @@ def _codec_and_options(args: argparse.Namespace) -> tuple[Codec, dict[str, Any]]
     require_encoder(model)
     if args.png:
         require_four_channels(model.name, model.channels)
+        if args.keep_metadata:
+            raise Latent8Error("An RGBA PNG of latents has no place for metadata: keep the .l8.")
+    else:
+        options["keep_metadata"] = args.keep_metadata
     return CodecPool(args.device, max_pixels=args.max_pixels).codec(model), options
 
 

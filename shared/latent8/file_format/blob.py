@@ -1,11 +1,12 @@
-"""The .l8 blob: a header, an optional file stem and alpha plane, the latents, a checksum.
+"""The .l8 blob: a header, an optional file stem, alpha plane and extension area, the latents, a checksum.
 
 All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes are in bytes.
 
     offset  size  field      legal values          meaning
     0       4     magic      89 4C 38 0A           0x89 "L8" line feed: marks the format, shows text-mode damage
     4       1     version    1                     format version
-    5       1     flags      bits 0 and 1          bit 0: file stem present; bit 1: alpha plane present
+    5       1     flags      bits 0, 1 and 2       bit 0: file stem present; bit 1: alpha plane present;
+                                                   bit 2: extension area present
     6       2     model      1 ... 65535           model id, see latent8/zoo/registry.py; never reused
     8       4     weights    any                   first four bytes of the SHA-256 of the model's weights; zeros for
                                                    latents from elsewhere in the model's latent space
@@ -28,6 +29,7 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
                                                    of the original file without folder and ending
     .       4 + m alpha      m = 1 ... 2^31        only with flag 1: length m, then a PNG of mode L and of the
                                                    picture's own size, the alpha plane
+    .       4 + k extension  k = 8 ... 2^24        only with flag 2: length k, then chunks
     .       payload          latents
     .       4     checksum                         CRC-32 (as in zlib) of all bytes before it
 
@@ -38,11 +40,27 @@ the symbol has, in all bands (latent8/l8_photo/layers.py has the whole formula).
 255, there is one channel, and a symbol is the number of a code in the codebook of a vector-quantised model
 (latent8/networks/vq.py has the order of codes). Nothing follows the checksum.
 
+The extension area is 1 to 64 chunks, one after another:
+
+    offset  size  field      legal values          meaning
+    0       4     tag        letters A-Z, a-z      what the chunk is
+    4       4     length     up to the area's end  bytes of its content
+    8       n     content
+
+A chunk whose tag begins with a small letter is ancillary: who does not know it decodes the picture without it, and
+leaves it as it is where the blob is written again. One that begins with a capital letter is critical: who does not know
+it cannot decode the blob, and says which chunk that is. There is at most one chunk of each tag below, in any order.
+
+    exif    a zlib stream (RFC 1950) of at most 4 MiB: an EXIF block that begins with its TIFF header, of the picture as
+            it is in the blob: upright, in sRGB
+    xmpp    a zlib stream of at most 4 MiB: an XMP packet in UTF-8 without its <?xpacket?> wrapper, likewise
+
 Policy. A blob of version 1 that a release has written decodes to the same symbols in every later release. Within
-version 1 there may come models, payload codings and flags: their numbers are given once and never used again, and a
-reader refuses those that it does not know, in a sentence that names them. Whatever would make a reader of today
-misread a file without noticing, such as another size, order or meaning of a field above, makes version 2; this one
-is then read for ever beside it. Better weights of a model get a new name and id, unless its symbols stay the same.
+version 1 there may come models, payload codings, chunks and flags: their numbers and tags are given once and never
+used again, and a reader refuses those that it does not know, in a sentence that names them, all but ancillary
+chunks. Whatever would make a reader of today misread a file without noticing, such as another size, order or
+meaning of a field above, makes version 2; this one is then read for ever beside it. Better weights of a model get a
+new name and id, unless its symbols stay the same.
 """
 
 from __future__ import annotations
@@ -55,13 +73,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latent8.errors import BlobError
-from latent8.file_format import codings
+from latent8.file_format import codings, extension
+from latent8.file_format.extension import Chunk
 from latent8.file_format.quantiser import Quantiser
 from latent8.limits import MAX_CHANNELS, MAX_PIXELS, MAX_SIDE, MAX_STRIDE
 
 MAGIC = b"\x89L8\n"
 VERSION = 1
-FLAG_STEM, FLAG_ALPHA = 1, 2
+FLAG_STEM, FLAG_ALPHA, FLAG_EXTENSION = 1, 2, 4
 MAX_STEM_BYTES = 200
 MAX_ALPHA_BYTES = 1 << 31
 UNKNOWN_WEIGHTS = bytes(4)
@@ -102,13 +121,14 @@ class Encoded:
     """An encoded picture: what a .l8 file says.
 
     coding: id of the payload's coding, see `codings`. payload: the latents as they are coded. alpha_png: the alpha
-    plane as a PNG of mode L, empty where the picture is opaque.
+    plane as a PNG of mode L, empty where the picture is opaque. chunks: those of the extension area.
     """
 
     header: Header
     coding: int
     payload: bytes = field(repr=False)
     alpha_png: bytes = field(default=b"", repr=False)
+    chunks: tuple[Chunk, ...] = field(default=(), repr=False)
 
     @classmethod
     def parse(cls, data: bytes) -> Encoded:
@@ -122,11 +142,11 @@ class Encoded:
         """The bytes of the file: a blob, or the file itself where the coding is that of another format."""
         if not self._coding.in_blobs:
             return self.payload
-        header, stem = self.header, self.header.stored_stem
+        header, stem, area = self.header, self.header.stored_stem, extension.packed(self.chunks)
         fixed = _FIXED.pack(
             MAGIC,
             VERSION,
-            (FLAG_STEM if stem else 0) | (FLAG_ALPHA if self.alpha_png else 0),
+            bool(stem) * FLAG_STEM | bool(self.alpha_png) * FLAG_ALPHA | bool(area) * FLAG_EXTENSION,
             header.model_id,
             header.weights,
             header.width,
@@ -144,6 +164,8 @@ class Encoded:
             parts += [bytes([len(stem)]), stem]
         if self.alpha_png:
             parts += [len(self.alpha_png).to_bytes(4, "little"), self.alpha_png]
+        if area:
+            parts += [len(area).to_bytes(4, "little"), area]
         body = b"".join([*parts, self.payload])
         return body + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
 
@@ -157,8 +179,8 @@ class Encoded:
         """What the file takes beside its payload, in bytes."""
         if not self._coding.in_blobs:
             return 0
-        stem, alpha = len(self.header.stored_stem), len(self.alpha_png)
-        return _FIXED.size + (1 + stem if stem else 0) + (4 + alpha if alpha else 0) + _CRC_BYTES
+        parts = (1, len(self.header.stored_stem)), (4, len(self.alpha_png)), (4, len(extension.packed(self.chunks)))
+        return _FIXED.size + sum(prefix + n_bytes for prefix, n_bytes in parts if n_bytes) + _CRC_BYTES
 
     @property
     def bpp(self) -> float:
@@ -221,6 +243,7 @@ def _parse(blob: bytes) -> Encoded:
     )
     stem_bytes = cursor.take(cursor.take(1)[0]) if flags & FLAG_STEM else b""
     alpha = cursor.take(int.from_bytes(cursor.take(4), "little")) if flags & FLAG_ALPHA else b""
+    area = cursor.take(int.from_bytes(cursor.take(4), "little")) if flags & FLAG_EXTENSION else b""
     payload = cursor.take(payload_bytes)
     checksum = cursor.take(_CRC_BYTES)
     if cursor.left:
@@ -228,7 +251,7 @@ def _parse(blob: bytes) -> Encoded:
     if zlib.crc32(blob[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little") != checksum:
         raise BlobError("The blob is damaged: its checksum does not match. Copy or download it again.")
 
-    _require(flags & ~(FLAG_STEM | FLAG_ALPHA) == 0, f"unknown flags {flags:#04x}")
+    _require(flags & ~(FLAG_STEM | FLAG_ALPHA | FLAG_EXTENSION) == 0, f"unknown flags {flags:#04x}")
     _require(model_id > 0, "model id 0")
     _require(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"a size of {width} x {height} pixels")
     _require(width * height <= MAX_PIXELS, f"{width} x {height} pixels, over {MAX_PIXELS}")
@@ -241,6 +264,8 @@ def _parse(blob: bytes) -> Encoded:
         _require(1 <= len(stem_bytes) <= MAX_STEM_BYTES, f"a file stem of {len(stem_bytes)} bytes")
     if flags & FLAG_ALPHA:
         _require(1 <= len(alpha) <= MAX_ALPHA_BYTES, f"an alpha plane of {len(alpha)} bytes")
+    if flags & FLAG_EXTENSION:
+        _require(1 <= len(area) <= extension.MAX_BYTES, f"an extension area of {len(area)} bytes")
     try:
         stem = clean_stem(stem_bytes.decode()) if stem_bytes else None  # a hostile stem must name no path
     except UnicodeDecodeError:
@@ -248,7 +273,7 @@ def _parse(blob: bytes) -> Encoded:
 
     header = Header(model_id, weights, width, height, channels, stride, Quantiser(low, high, top + 1), stem)
     codings.coding_with_id(coding).check(header, payload)
-    return Encoded(header, coding, payload, alpha)
+    return Encoded(header, coding, payload, alpha, extension.parsed(area))
 
 
 def _require(condition: bool, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latent8.file_format.blob import Encoded, Header
+from latent8.file_format.extension import Chunk
 from latent8.zoo.settings import Settings
 
 
@@ -41,11 +42,18 @@ class Coding(ABC):
         self.network = network
 
     @abstractmethod
-    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+    def encode(
+        self,
+        latents: np.ndarray,
+        settings: Settings,
+        header: Header,
+        alpha_png: bytes = b"",
+        chunks: tuple[Chunk, ...] = (),
+    ) -> Encoded:
         """Latents, float32 [C, h, w] -> encoded picture.
 
-        settings: what the caller asks of size or quality. alpha_png: the alpha plane, which counts where a size is
-        asked for. Raises PictureError for a size that cannot be met.
+        settings: what the caller asks of size or quality. alpha_png, chunks: of the encoded picture, which count
+        where a size is asked for. Raises PictureError for a size that cannot be met.
         """
 
     @abstractmethod

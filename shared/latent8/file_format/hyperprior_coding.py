@@ -27,6 +27,7 @@ from latent8.errors import BlobError, PictureError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
+from latent8.file_format.extension import Chunk
 from latent8.zoo.settings import DEFAULT_QUALITY, QUALITIES, Settings
 
 HEAD_BYTES = 5
@@ -46,13 +47,20 @@ class HyperpriorCoding(Coding):
     name = "entropy-coded, hyperprior"
     needs_network = True
 
-    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+    def encode(
+        self,
+        latents: np.ndarray,
+        settings: Settings,
+        header: Header,
+        alpha_png: bytes = b"",
+        chunks: tuple[Chunk, ...] = (),
+    ) -> Encoded:
         limit = settings.most_bytes(header.width * header.height)
         if limit is None:
             payload = self.network.entropy_model.pack(latents, settings.quality or DEFAULT_QUALITY)
-            return Encoded(header, self.id, payload, alpha_png)
-        frame = Encoded(header, self.id, b"", alpha_png).frame_bytes
-        encoded = Encoded(header, self.id, self._largest_payload(latents, limit - frame), alpha_png)
+            return Encoded(header, self.id, payload, alpha_png, chunks)
+        frame = Encoded(header, self.id, b"", alpha_png, chunks).frame_bytes
+        encoded = Encoded(header, self.id, self._largest_payload(latents, limit - frame), alpha_png, chunks)
         if encoded.n_bytes > limit:
             raise PictureError(
                 f"This picture cannot be kept in {limit:,} bytes: it takes {encoded.n_bytes:,} at the lowest quality. "

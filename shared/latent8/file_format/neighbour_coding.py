@@ -47,6 +47,7 @@ from latent8.errors import BlobError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
+from latent8.file_format.extension import Chunk
 from latent8.zoo.settings import Settings
 
 CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
@@ -62,8 +63,15 @@ class NeighbourCoding(Coding):
     id = codings.NEIGHBOURS
     name = "entropy-coded"
 
-    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
-        return encoded_symbols(header.quantiser.quantise(latents), header, alpha_png)
+    def encode(
+        self,
+        latents: np.ndarray,
+        settings: Settings,
+        header: Header,
+        alpha_png: bytes = b"",
+        chunks: tuple[Chunk, ...] = (),
+    ) -> Encoded:
+        return encoded_symbols(header.quantiser.quantise(latents), header, alpha_png, chunks)
 
     def symbols(self, encoded: Encoded) -> Symbols:
         quantiser = encoded.header.quantiser
@@ -78,7 +86,9 @@ class NeighbourCoding(Coding):
         check_length(len(payload), header.latent_shape)
 
 
-def encoded_symbols(symbols: np.ndarray, header: Header, alpha_png: bytes = b"") -> Encoded:
+def encoded_symbols(
+    symbols: np.ndarray, header: Header, alpha_png: bytes = b"", chunks: tuple[Chunk, ...] = ()
+) -> Encoded:
     """uint8 [C, h, w] with values below the header's levels -> encoded picture.
 
     Raises ValueError where the symbols do not fit the header.
@@ -88,8 +98,8 @@ def encoded_symbols(symbols: np.ndarray, header: Header, alpha_png: bytes = b"")
         raise ValueError(f"expected uint8 symbols below {levels} of shape {header.latent_shape}")
     payload = encode(symbols, levels)
     if len(payload) < symbols.size:
-        return Encoded(header, codings.NEIGHBOURS, payload, alpha_png)
-    return Encoded(header, codings.RAW, symbols.tobytes(), alpha_png)
+        return Encoded(header, codings.NEIGHBOURS, payload, alpha_png, chunks)
+    return Encoded(header, codings.RAW, symbols.tobytes(), alpha_png, chunks)
 
 
 def encode(symbols: np.ndarray, levels: int) -> bytes:

@@ -14,6 +14,7 @@ from latent8.errors import BlobError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
+from latent8.file_format.extension import Chunk
 from latent8.zoo.settings import Settings
 
 
@@ -23,9 +24,16 @@ class RawCoding(Coding):
     id = codings.RAW
     name = "raw"
 
-    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+    def encode(
+        self,
+        latents: np.ndarray,
+        settings: Settings,
+        header: Header,
+        alpha_png: bytes = b"",
+        chunks: tuple[Chunk, ...] = (),
+    ) -> Encoded:
         symbols = header.quantiser.quantise(latents)
-        return Encoded(header, self.id, symbols.tobytes(), alpha_png)
+        return Encoded(header, self.id, symbols.tobytes(), alpha_png, chunks)
 
     def symbols(self, encoded: Encoded) -> Symbols:
         quantiser = encoded.header.quantiser

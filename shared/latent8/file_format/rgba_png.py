@@ -23,6 +23,7 @@ from latent8.errors import BlobError, ModelError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
+from latent8.file_format.extension import Chunk
 from latent8.file_format.quantiser import Quantiser
 from latent8.limits import MAX_PIXELS, MAX_SIDE
 from latent8.zoo.registry import OWN_ID, model_named, model_with_id
@@ -41,11 +42,18 @@ class RgbaPngCoding(Coding):
     name = "RGBA PNG"
     in_blobs = False
 
-    def encode(self, latents: np.ndarray, settings: Settings, header: Header, alpha_png: bytes = b"") -> Encoded:
+    def encode(
+        self,
+        latents: np.ndarray,
+        settings: Settings,
+        header: Header,
+        alpha_png: bytes = b"",
+        chunks: tuple[Chunk, ...] = (),
+    ) -> Encoded:
         """Latents [4, h, w] -> PNG. Raises ModelError for another number of channels.
 
-        The alpha plane of a transparent picture has no place in this format and is left out; latents beyond -3 ... 3
-        are clipped.
+        The alpha plane of a transparent picture and chunks have no place in this format and are left out; latents
+        beyond -3 ... 3 are clipped.
         """
         model = model_with_id(header.model_id)
         if model.id == OWN_ID:

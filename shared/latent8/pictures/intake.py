@@ -6,13 +6,14 @@ transparency apart from the colours, depth.py brings those to 8 bits and colour.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from latent8.errors import PictureError
 from latent8.limits import check_size
+from latent8.metadata.kept import NONE, Keep, Metadata, kept
 from latent8.pictures import jpeg_file, png_file, tiff_samples
 from latent8.pictures.alpha import decode_alpha, encode_alpha, filled_under, key_alpha, separated
 from latent8.pictures.bounds import check_work
@@ -48,11 +49,15 @@ _TURNS = {  # by EXIF orientation
 
 @dataclass(frozen=True)
 class Picture:
-    """rgb: uint8 [H, W, 3], sRGB. alpha: uint8 [H, W], or None when opaque. stem: file name without ending."""
+    """rgb: uint8 [H, W, 3], sRGB. alpha: uint8 [H, W], or None when opaque. stem: file name without ending.
+
+    metadata: what is kept of the file's.
+    """
 
     rgb: np.ndarray
     alpha: np.ndarray | None = None
     stem: str | None = None
+    metadata: Metadata = NONE
 
     @property
     def width(self) -> int:
@@ -63,25 +68,30 @@ class Picture:
         return self.rgb.shape[0]
 
     def image(self) -> Image.Image:
-        """PIL image of mode RGB, or RGBA where there is an alpha plane."""
+        """PIL image of mode RGB, or RGBA where there is an alpha plane; metadata in its `info`."""
         image = Image.fromarray(self.rgb)
         if self.alpha is not None:
             image.putalpha(Image.fromarray(self.alpha))
+        image.info.update(self.metadata.info())
         return image
 
 
-def open_picture(source: Source, max_pixels: int, longest_side: int | None = None) -> Picture:
+def open_picture(
+    source: Source, max_pixels: int, longest_side: int | None = None, keep_metadata: Keep = None
+) -> Picture:
     """Read a file (path, bytes, open file), PIL image or uint8 array ([H, W], [H, W, 3] or [H, W, 4]).
 
     The orientation that EXIF data state is applied, or that of XMP data where there is no other; colours are converted
     to sRGB, deep samples to 8 bits (depth.py has the rule), and only the first frame of an animation is taken. With
-    `longest_side`, larger pictures are shrunk to it. Raises PictureError; the pixel limit is checked on the file's
-    header, and work of other kinds counted, before anything is decoded. Raises ValueError for a longest side below 1.
+    `longest_side`, larger pictures are shrunk to it. keep_metadata: "all", "no-gps" or None. Raises PictureError; the
+    pixel limit is checked on the file's header, and work of other kinds counted, before anything is decoded. Raises
+    ValueError for a longest side below 1, and for another choice of metadata.
     """
     if longest_side is not None and longest_side < 1:
         raise ValueError(f"longest_side must be at least 1, not {longest_side}")
     with without_pillows_warnings(), opened(source) as found:
         check_size(*found.size, max_pixels)
+        metadata = kept(found, keep_metadata)
         if found.image is not None:
             check_work(found.image, found.file)
         try:
@@ -94,7 +104,8 @@ def open_picture(source: Source, max_pixels: int, longest_side: int | None = Non
         if alpha is not None:
             image.putalpha(alpha)
         turn = _TURNS.get(found.facts.orientation or 1)
-        return _picture(image if turn is None else image.transpose(turn), longest_side, found.stem)
+        picture = _picture(image if turn is None else image.transpose(turn), longest_side, found.stem)
+        return replace(picture, metadata=metadata)
 
 
 def size_of(source: Source) -> tuple[int, int]:

@@ -139,7 +139,9 @@ def _with_pillows(facts: Facts, image: Image.Image) -> Facts:
 def _facts_of_image(image: Image.Image) -> Facts:
     """Facts of an image that was opened elsewhere, in what hangs on it."""
     info = image.info
-    exif, icc, gamma, chromaticities = (info.get(k) for k in ("exif", "icc_profile", "gamma", "chromaticity"))
+    exif, icc, gamma, chromaticities, xmp = (
+        info.get(key) for key in ("exif", "icc_profile", "gamma", "chromaticity", "xmp")
+    )
     return Facts(
         icc=icc if isinstance(icc, bytes) else None,
         cicp=None if icc else _plugins_code_points(info.get("nclx_profile")),
@@ -148,6 +150,8 @@ def _facts_of_image(image: Image.Image) -> Facts:
         chromaticities=chromaticities if isinstance(chromaticities, tuple) and len(chromaticities) == 8 else None,
         adobe_rgb=exif_facts(exif if isinstance(exif, bytes) else b"").adobe_rgb,
         orientation=_orientation_of_image(image),
+        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b"",
+        xmp=xmp if isinstance(xmp, bytes) and len(xmp) <= MAX_METADATA_BYTES else b"",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -58,6 +58,17 @@ class Directory:
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._entries
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._entries)
+
+    def kind(self, tag: int) -> int:
+        """Number of the values' type, as TIFF 6.0 has it."""
+        return self._entries[tag].kind
+
+    def n_bytes(self, tag: int) -> int:
+        """Of all values, as the entry states them."""
+        return self._entries[tag].n_bytes
 
     def count(self, tag: int) -> int:
         """Number of values; 0 where there is no such entry."""

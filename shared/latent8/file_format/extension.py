@@ -1,0 +1,52 @@
+"""The extension area of a blob: chunks that say more than format 1 knew at first. The specification is in blob.py."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+
+from latent8.errors import BlobError
+
+EXIF, XMP = b"exif", b"xmpp"
+KNOWN = {EXIF, XMP}
+MAX_BYTES, MAX_CHUNKS = 1 << 24, 64
+
+Chunk = tuple[bytes, bytes]  # tag and content
+
+_HEAD = struct.Struct("<4sI")
+
+
+def packed(chunks: Sequence[Chunk]) -> bytes:
+    """Chunks, in this order -> area. Raises ValueError for what `parsed` would refuse."""
+    area = b"".join(_HEAD.pack(tag, len(content)) + content for tag, content in chunks)
+    if len(area) > MAX_BYTES or len(chunks) > MAX_CHUNKS:
+        raise ValueError(f"an extension area has at most {MAX_CHUNKS} chunks and {MAX_BYTES:,} bytes")
+    return area
+
+
+def parsed(area: bytes) -> tuple[Chunk, ...]:
+    """Area, at most MAX_BYTES -> chunks, unknown ancillary ones among them, so that they can be written again.
+
+    Raises BlobError, also for a critical chunk that is not known: without it the picture would be another.
+    """
+    chunks: list[Chunk] = []
+    start = 0
+    while start < len(area):
+        if len(area) - start < _HEAD.size or len(chunks) == MAX_CHUNKS:
+            raise BlobError("The blob is not valid: its extension area does not end with a chunk.")
+        tag, n_bytes = _HEAD.unpack_from(area, start)
+        start += _HEAD.size + n_bytes
+        if not re.fullmatch(rb"[A-Za-z]{4}", tag):
+            raise BlobError("The blob is not valid: the tag of a chunk is not four letters.")
+        if start > len(area):
+            raise BlobError(f"The blob is not valid: its chunk {tag.decode()} is longer than the extension area.")
+        if tag not in KNOWN and tag[:1].isupper():
+            raise BlobError(
+                f"The blob cannot be decoded without its chunk {tag.decode()}, which this latent8 does not know: "
+                "update latent8."
+            )
+        if tag in KNOWN and any(tag == other for other, _ in chunks):
+            raise BlobError(f"The blob is not valid: it has more than one chunk {tag.decode()}.")
+        chunks.append((tag, area[start - n_bytes : start]))
+    return tuple(chunks)
