@@ -14,7 +14,7 @@ from photo_symbols import MODEL, decoded, decoded_symbols
 from latent8 import Codec, PictureError, inspect
 from latent8.evaluation.metrics import psnr
 from latent8.file_format.reader import read
-from latent8.latents import describe
+from latent8.latents import Latents, describe
 from latent8.zoo.registry import model_named
 from latent8.zoo.settings import Settings
 
@@ -180,3 +180,10 @@ def test_good_options() -> None:
         Settings(**options).check(MODEL)
     for options in ({}, {"levels": 16}, {"levels": 256}):
         Settings(**options).check(model_named("l8-tiny"))
+
+
+def test_latents_decode_as_the_blob_that_they_come_from(photo_codec: Codec, sunset: np.ndarray) -> None:
+    for quality in (15, 85):
+        blob = photo_codec.encode(sunset, quality=quality)
+        latents = Latents.of_encoded(read(blob), photo_codec.latents(read(blob)))
+        np.testing.assert_array_equal(np.asarray(photo_codec.decode(latents)), np.asarray(photo_codec.decode(blob)))

@@ -235,16 +235,16 @@ class Codec:
         header = source.header
         self._check(header)
         self._check_reading(realism)
-        metadata = NONE
+        if legacy_range and source.quality is not None:
+            raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
         if isinstance(source, Latents):
-            alpha_png, latents, quality = b"", source.values, None
+            alpha_png, latents, metadata = b"", source.values, NONE
         else:
+            alpha_png, latents = source.alpha_png, self.latents(source)
             metadata = Metadata.of_chunks(source.chunks)
-            if legacy_range and source.quality is not None:
-                raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
-            alpha_png, latents, quality = source.alpha_png, self.latents(source), source.quality
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
-        rgb = self.network.decode_latents(latents, quality, realism, legacy_range=legacy_range, progress=progress)
+        options = {"legacy_range": legacy_range, "progress": progress}
+        rgb = self.network.decode_latents(latents, source.quality, realism, **options)
         return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem, metadata)
 
     def latents(self, encoded: Encoded) -> np.ndarray:

@@ -26,7 +26,7 @@ class Latents:
     """Latents of a picture as floating-point numbers.
 
     values: z, float32 [C, h, w]. width, height: of the picture, in pixels. quantiser: that of the 8-bit symbols that
-    they come from, where they do.
+    they come from, where they do. quality: that of the blob they come from, where its coding has one.
     """
 
     values: np.ndarray
@@ -38,6 +38,7 @@ class Latents:
     weights: bytes = UNKNOWN_WEIGHTS
     quantiser: Quantiser | None = None
     stem: str | None = None
+    quality: int | None = None
 
     @classmethod
     def from_array(
@@ -81,6 +82,7 @@ class Latents:
             weights=header.weights or UNKNOWN_WEIGHTS,
             quantiser=None if coding_with_id(encoded.coding).needs_network else header.quantiser,
             stem=header.stem,
+            quality=encoded.quality,
         )
 
     @property
