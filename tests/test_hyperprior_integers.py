@@ -19,7 +19,7 @@ from latent8 import Codec
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import (
     MAX_ACTIVATION,
-    MAX_SCALE,
+    MAX_SCALE_INDEX,
     L8Photo,
     all_tables,
     context_scales,
@@ -125,8 +125,8 @@ def test_float64_is_exact(layers: L8Photo, weights: str) -> None:
 
 
 def test_scales_add_up_to_the_nearest_table() -> None:
-    one = torch.arange(-MAX_SCALE, MAX_SCALE + 1, 7, dtype=torch.int16)
-    for other in (-MAX_SCALE, -300, 0, 128, 5000, MAX_SCALE):
+    one = torch.arange(-MAX_SCALE_INDEX, MAX_SCALE_INDEX + 1, 7, dtype=torch.int16)
+    for other in (-MAX_SCALE_INDEX, -300, 0, 128, 5000, MAX_SCALE_INDEX):
         found = table_indices(one + torch.tensor(other, dtype=torch.int16))
         wanted = np.clip(np.floor((one.numpy().astype(float) + other) / 256 + 0.5), 0, 63)
         np.testing.assert_array_equal(found.numpy(), wanted)

@@ -50,7 +50,7 @@ def test_bands_change_nothing(photo_codec: Codec, monkeypatch) -> None:
     z, q = random_q(11, 7)
     found = []
     for positions in (4096, 1, 28):
-        monkeypatch.setattr("latent8.l8_photo.passes.BAND_POSITIONS", positions)
+        monkeypatch.setattr("latent8.l8_photo.passes.STRIP_POSITIONS", positions)
         passes = Passes(photo_codec.network.entropy_model.layers, z, 70, q.shape)
         for places in passes.in_order():
             passes.q[places] = torch.from_numpy(q[places])
@@ -131,13 +131,15 @@ def test_rounding_is_the_cheapest_of_two(photo_codec: Codec) -> None:
     model = photo_codec.network.entropy_model
     random = np.random.default_rng(0)
     residual, tables = random.laplace(0, 2, 2000), random.integers(512, 1024, 2000)
-    worth = random.uniform(15, 30, 2000)
+    inverse_lambda = random.uniform(15, 30, 2000)
     bits = model.bits
     np.testing.assert_array_equal(bits[512:], bits[512:, ::-1])  # rounding looks at magnitudes alone
-    given = (torch.from_numpy(values) for values in (residual.astype(np.float32), tables, worth.astype(np.float32)))
+    given = (
+        torch.from_numpy(values) for values in (residual.astype(np.float32), tables, inverse_lambda.astype(np.float32))
+    )
     found = model.rounded(*given).numpy()
     moved = 0
-    for r, table, bits_each, n in zip(residual, tables, worth, found, strict=True):
+    for r, table, bits_each, n in zip(residual, tables, inverse_lambda, found, strict=True):
         nearest = int(np.rint(r))
         cost = {m: bits_each * (r - m) ** 2 + bits[table, m + 127] for m in (nearest, nearest - int(np.sign(nearest)))}
         assert n in cost and cost[n] <= min(cost.values()) + 1e-3

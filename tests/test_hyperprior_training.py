@@ -17,6 +17,7 @@ from PIL import Image
 from latent8 import Codec
 from latent8.evaluation.metrics import psnr
 from latent8.l8_photo import layers as hp
+from latent8.l8_photo import quantisation
 from latent8.l8_photo.model import band_of, context_scales, hyper_scales, level_of
 from training import ms_ssim, photo, train
 from training.export import export_photo, logistic, symmetric_table_counts, table_counts
@@ -276,7 +277,9 @@ def test_latents_are_drawn_towards_their_means(fresh: tuple[hp.Hyperprior, Codec
     shift = model.layers.reconstruction_shift.detach().numpy()
     gain = model.layers.log_inverse_gain(torch.tensor([level_of(quality)])).exp()[0].detach().numpy()
     assert len(np.unique(scales[q != 0])) > 3 and shift[scales[q != 0]].min() > 0
-    assert hp.residual_gain(model.layers.log_gain(torch.tensor([level_of(quality)]))).unique().tolist() == [1.0]
+    assert quantisation.residual_gain(model.layers.log_gain(torch.tensor([level_of(quality)]))).unique().tolist() == [
+        1.0
+    ]
     wanted = (q - np.sign(q) * shift[scales] + means) * gain
     np.testing.assert_allclose(model.latents(passes), wanted, rtol=1e-4, atol=1e-4)
 
@@ -284,14 +287,14 @@ def test_latents_are_drawn_towards_their_means(fresh: tuple[hp.Hyperprior, Codec
 def test_no_mean_of_a_colour_is_beyond_its_symbols() -> None:
     """However fine the steps are, and though the means be foretold to be at the other end of their range."""
     log_gain = torch.linspace(-1, 4, 11)[:, None, None, None].expand(-1, hp.N_LATENTS, 1, 1)
-    gain, v = hp.residual_gain(log_gain), 13.8565 * log_gain.exp()
+    gain, v = quantisation.residual_gain(log_gain), 13.8565 * log_gain.exp()
     assert gain[log_gain < 2].unique().tolist() == [1.0] and (gain <= 1).all()
-    means = list(hp.COLOUR_MEANS)
+    means = list(quantisation.COLOUR_MEANS)
     assert ((gain * v)[:, means] <= hp.MAX_SYMBOL).all() and ((gain * v)[-1, means] > 0.9 * hp.MAX_SYMBOL).all()
     others = [channel for channel in range(hp.N_LATENTS) if channel not in means]
     assert gain[:, others].unique().tolist() == [1.0]
     q, shift = torch.tensor([-3.0, 0.0, 2.0]), torch.tensor(0.25)
-    assert hp.dequantised(q, torch.tensor(10.0), shift, torch.tensor(0.5)).tolist() == [4.5, 10.0, 13.5]
+    assert quantisation.dequantised(q, torch.tensor(10.0), shift, torch.tensor(0.5)).tolist() == [4.5, 10.0, 13.5]
 
 
 @pytest.mark.parametrize("kind", ["logistic", "lopsided", "one symbol", "no zeros", "random"])

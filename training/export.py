@@ -118,10 +118,10 @@ def export_photo(
         model.save_pretrained(folder)
 
 
-def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.OfNeighbours, hp.LevelTable | None]]:
+def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.MaskedConvolution, hp.LevelTable | None]]:
     """The layers that give scales: the name that `L8Photo` has for each, and the table that its bias depends on."""
     scale = layers.scale
-    found: list[tuple[str, nn.Conv2d | hp.OfNeighbours, hp.LevelTable | None]] = [
+    found: list[tuple[str, nn.Conv2d | hp.MaskedConvolution, hp.LevelTable | None]] = [
         ("scale_first", scale.first, scale.condition),
         ("scale_second", scale.second, None),
         ("scale_third", scale.third, None),

@@ -24,12 +24,9 @@ from latent8.l8_photo.layers import (
     PASSES,
     Hyperprior,
     Synthesis,
-    dequantised,
-    distortion_bits,
-    residual_gain,
-    rounded_towards_zero,
     standard_deviation,
 )
+from latent8.l8_photo.quantisation import dequantised, inverse_lambdas, rdo_quantised, residual_gain
 from training import ms_ssim
 from training.lpips import LPIPS
 from training.task import Architecture, Task
@@ -216,8 +213,8 @@ def rounded_as_coded(residual: Tensor, scale: Tensor, level: Tensor, bits_saved:
     """As `rounded`, with the rule that the codec rounds by."""
     x = residual.clamp(-MAX_SYMBOL, MAX_SYMBOL)
     with torch.no_grad():
-        worth = distortion_bits().to(x.device)
-        change = rounded_towards_zero(x, lambda n: bits_saved(n, scale, level), worth) - x
+        inverse_lambda = inverse_lambdas().to(x.device)
+        change = rdo_quantised(x, lambda n: bits_saved(n, scale, level), inverse_lambda) - x
     return x + change
 
 

@@ -1,64 +1,102 @@
-"""The layers of l8-photo: a transform codec with learned corrections and a mean-scale hyperprior.
+"""The layers of l8-photo: a mean-scale hyperprior on a learned DCT, with a three-pass context model.
 
-After Balle et al., "Variational image compression with a scale hyperprior" (2018), and Minnen et al., "Joint
-autoregressive and hierarchical priors for learned image compression" (2018). Pictures x are in [0, 1]; latents y
-have 240 channels at 1/16 size, hyper-latents z 64 channels at 1/64 size:
+         +------------+  y  +--------+  v          +-----+     +-------+  z          z  +-----+
+    x ->-| DCT +  g_a |-->--| * gain |-->--+--->---| h_a |-->--| round |-->--: FP :-->--| h_s |
+         +------------+     +--------+     |       +-----+     +-------+                +-----+
+                                           |                                               |
+                                           v                                               v mean, s
+                                  +-----------------+    mean, s   +-----------------------------+
+                                  | RDOQ of         |------<-------| + contexts                  |
+                                  | r * (v - mean)  |              | (passes 2 and 3)            |-<-+
+                                  +-----------------+              +-----------------------------+   |
+                                           | q                         | s              | mean, s      |
+                                           :                           v                |              |
+                                        CP : --<-- PMF number s --<----+                |              |
+                                           :                                            |              |
+                                           | q                                          |              |
+                                           +---->--- symbols of earlier passes --->-----)-------->-----+
+                                           |                                            |
+                                           v                                            |
+                                  +-----------------+              mean, s              |
+                                  | dequantise      |-----------------<-----------------+
+                                  +-----------------+
+         +------------+  y' +---------+    | v'
+   x' -<-| IDCT + g_s |--<--| * gain' |--<-+
+         +------------+     +---------+
 
-    y = DCT(x) + g_a(x)      v = gain(level) y      z = round(h_a(v))
-    mean, scale = h_s(z)     q = round(r (v - mean))    y' = ((q - sign(q) shift(scale)) / r + mean) / gain'(level)
-    x' = IDCT(y') + g_s(y')
+    FP = range coder, a fixed probability table (PMF) for each channel of z
+    CP = range coder, a probability table chosen for each symbol of q by its scale index s
 
-Rounding goes to the nearest whole number, or to the next one towards zero where that saves enough bits. q is coded in
-three passes; to mean and scale of the second and third, contexts add what the symbols of the passes before foretell
-(after He et al., "Checkerboard context model for efficient learned image compression", 2021). What rounds to a whole
-number other than 0 lies nearer to 0 than that number in the mean, the more so the smaller its scale: hence the shift. r
-is 1 but for three channels at high levels, see `residual_gain`.
+    x, x'      [B, 3, H, W]          pictures, RGB in [0, 1], sides multiples of 16
+    y, v, q    [B, 240, H/16, W/16]  latents; v is y in quantisation steps, q whole numbers in [-127, 127]
+    z          [B, 64, H/64, W/64]   hyper-latents, whole numbers in [-127, 127]; sides rounded up
+    mean, s    as q                  predicted mean of v, and scale index: s = 0 ... 63 stands for the standard
+                                     deviation sigma(s) of r (v - mean), see `standard_deviation`
 
-DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 192 luma and 2 x 24 chroma
-coefficients, as 1x1 convolutions that are learned on; g_a and g_s start at zero. `level` runs from 0 (small
-files) to N_LEVELS - 1; what depends on it is interpolated between learned values at whole levels, and extrapolated to
-still smaller files. One bitstream has several readings (after Agustsson et al., "Multi-realism image compression with a
-conditional generator", 2023): g_s and IDCT also take `realism`, from 0, faithful, to 1, vivid.
+    y = DCT(x) + g_a(x)              v = gain(level) y       z = round(h_a(v))
+    mean, s = h_s(z) + contexts(q)   q = RDOQ(r (v - mean))
+    v' = (q - sign(q) shift(s)) / r + mean                   y' = gain'(level) v'       x' = IDCT(y') + g_s(y')
 
-This module needs torch alone, so that training does too.
+Hyperprior: Balle et al., "Variational image compression with a scale hyperprior" (2018); the means: Minnen et al.,
+"Joint autoregressive and hierarchical priors for learned image compression" (2018). The two h_s, one for the mean and
+one for s, share no weights.
+
+Transforms: DCT is that of 16 x 16 pixels after an orthonormal luma/chroma transform, its lowest 192 luma and 2 x 24
+chroma coefficients, as a 1x1 convolution that is trained on. The networks g_a and g_s start at zero.
+
+Contexts: q is coded in three passes, see PASSES. To mean and s of the second and the third, a network adds what it
+predicts from symbols of earlier passes, after He et al., "Checkerboard context model for efficient learned image
+compression" (2021).
+
+Quantisation: RDOQ, rate-distortion-optimised quantisation, takes the nearest whole number, or the next one towards
+zero where that saves enough bits, see quantisation.py. Values that round to a number other than 0 lie nearer to 0 than
+that number on average, the more so the smaller sigma is: the shift brings them back. r is 1 but for three channels
+at high rates, see quantisation.py.
+
+Rate: `level`, the rate level, is a real number from 0 (small files) to N_LEVELS - 1. What depends on it is interpolated
+between learned values at whole levels, and extrapolated below 0 to still smaller files.
+
+Realism: one bitstream has several readings, after Agustsson et al., "Multi-realism image compression with a conditional
+generator" (2023). IDCT and g_s also take `realism`, from 0, faithful, to 1, vivid.
+
+This module imports torch alone; probabilities that decide on the bits are frozen as integers in model.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-STRIDE, HYPER_STRIDE = 16, 64  # pixels per latent and per hyper-latent
-N_LUMA, N_CHROMA = 192, 24
-N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
-N_LEVELS = 8
-REALISMS = (0.0, 0.5, 1.0)  # that tables are learned at, evenly spaced; between them they are interpolated
-WIDTHS, N_BLOCKS = (64, 128, 192), (2, 3, 3)  # of g_a at 1/4, 1/8, 1/16 size; g_s is its mirror
-ENDS = 4 + N_BLOCKS[0], 6 + N_BLOCKS[0] + N_BLOCKS[1]  # of the layers of g_a at 1/4 and at 1/8 size
-HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
-# Latents are coded in passes, each of the rows and columns with these parities: then a position of the second pass has
-# known neighbours at its corners, one of the third pass at its sides.
-PASSES = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
-# Rows and columns, in a window of 3 x 3, of the neighbours that are known in the second and the third pass.
-NEIGHBOURS = (((0, 0), (0, 2), (2, 0), (2, 2)), ((0, 1), (1, 0), (1, 2), (2, 1)))
-COLOUR_MEANS = (0, N_LUMA, N_LUMA + N_CHROMA)  # latents, of luma and of both chromas
-LARGEST_MEAN = 15.0  # of a colour over a block: its DCT coefficient is at most 16 sqrt(3) / 2, and g_a adds to it
-MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
-# What a squared step of error in a latent is worth when it is rounded: of a high frequency, and how much more of a low
-# one, whose loss eyes see sooner.
-DISTORTION_BITS, MORE_DISTORTION_BITS = 18.0, 12.0
+from latent8.l8_photo.dct import N_CHROMA, N_LUMA, STRIDE, dct_basis
 
-# Standard deviations that the scale stands for, evenly spaced in their logarithm.
+HYPER_STRIDE = 64  # pixels per hyper-latent
+N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
+N_LEVELS = 8  # whole rate levels, at which what depends on the rate is learned
+REALISMS = (0.0, 0.5, 1.0)  # evenly spaced values at which what depends on the realism is learned
+WIDTHS, N_BLOCKS = (
+    (64, 128, 192),
+    (2, 3, 3),
+)  # channels and residual blocks of g_a at 1/4, 1/8, 1/16 size; g_s mirrors it
+ENDS = 4 + N_BLOCKS[0], 6 + N_BLOCKS[0] + N_BLOCKS[1]  # where the layers of g_a at 1/4 and at 1/8 size end
+HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
+# (Row, column) parities of the positions that each pass codes. A position of the second pass then has known neighbours
+# at its four corners, one of the third pass at its four sides.
+PASSES = (((0, 0),), ((1, 1),), ((0, 1), (1, 0)))
+# (Row, column), in a window of 3 x 3, of the neighbours that are known in the second and in the third pass.
+NEIGHBOURS = (((0, 0), (0, 2), (2, 0), (2, 2)), ((0, 1), (1, 0), (1, 2), (2, 1)))
+MAX_SYMBOL = 127  # symbols q and z are whole numbers in [-127, 127]
+
+# Standard deviations sigma that the scale indices stand for, evenly spaced in their logarithm.
 N_SCALES, MIN_SCALE, MAX_SCALE = 64, 0.11, 64.0
 LOG_SCALE_STEP = math.log(MAX_SCALE / MIN_SCALE) / (N_SCALES - 1)
 
 
 class ResidualBlock(nn.Module):
-    """[B, n, h, w] -> [B, n, h, w]; the identity when new."""
+    """Residual block of two 3x3 convolutions: [B, n, h, w] -> [B, n, h, w]; the identity before training."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -67,7 +105,7 @@ class ResidualBlock(nn.Module):
         _start_at_zero(self.second)
 
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        """`shift`, [B, n, 1, 1], is added to what the first convolution gives."""
+        """Features -> features. shift: [B, n, 1, 1], added behind the first convolution."""
         inner = self.first(x)
         if shift is not None:
             inner = inner.add_(shift)
@@ -75,7 +113,7 @@ class ResidualBlock(nn.Module):
 
 
 class Analysis(nn.Module):
-    """Pictures [B, 3, H, W] in [0, 1], sides multiples of 16 -> latents [B, 240, H/16, W/16]."""
+    """DCT + g_a: pictures [B, 3, H, W] in [0, 1], sides multiples of 16 -> latents y [B, 240, H/16, W/16]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,26 +134,27 @@ class Analysis(nn.Module):
         coefficients, features = self.quarter(x)
         return coefficients + self.sixteenth(self.eighth(features))
 
-    # The layers of each size, for running them apart.
+    # The layers at each size, which large pictures run through one after another.
 
     def quarter(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures -> DCT [B, 240, H/16, W/16], features [B, 128, H/8, W/8]."""
+        """Pictures -> DCT coefficients [B, 240, H/16, W/16] and features of g_a [B, 128, H/8, W/8]."""
         x = x - 0.5
         return self.linear(nn.functional.pixel_unshuffle(x, STRIDE)), self.correction[: ENDS[0]](x)
 
     def eighth(self, features: Tensor) -> Tensor:
-        """-> features [B, 192, H/16, W/16]."""
+        """Features of `quarter` -> features [B, 192, H/16, W/16]."""
         return self.correction[ENDS[0] : ENDS[1]](features)
 
     def sixteenth(self, features: Tensor) -> Tensor:
-        """-> what to add to the DCT."""
+        """Features of `eighth` -> g_a(x), [B, 240, H/16, W/16]."""
         return self.correction[ENDS[1] :](features)
 
 
 class Synthesis(nn.Module):
-    """Latents [B, 240, h, w], levels [B] and realism [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1].
+    """IDCT + g_s: latents [B, 240, h, w], rate levels [B], realism [B] -> pictures [B, 3, 16 h, 16 w] in about [0, 1].
 
-    readings: whether it has tables for the realism; without them, or when new, every realism gives the same picture.
+    readings: whether the synthesis depends on the realism. Without, and before training, every realism gives the same
+    picture.
     """
 
     def __init__(self, readings: bool = True) -> None:
@@ -145,11 +184,11 @@ class Synthesis(nn.Module):
         return self._stage(0, self._read(y, level, realism), level, realism)
 
     def eighth(self, features: Tensor, level: Tensor, realism: Tensor) -> Tensor:
-        """-> features [B, 128, 2 h, 2 w]."""
+        """Features of `sixteenth` -> features [B, 128, 2 h, 2 w]."""
         return self._stage(1, features, level, realism)
 
     def quarter(self, features: Tensor, y: Tensor, level: Tensor, realism: Tensor) -> Tensor:
-        """Features and latents -> pictures."""
+        """Features of `eighth`, and latents -> pictures [B, 3, 16 h, 16 w]."""
         coarse = nn.functional.pixel_shuffle(self.linear(self._read(y, level, realism)), STRIDE)
         return coarse + self.exit(self._stage(2, features, level, realism))
 
@@ -172,9 +211,10 @@ class Synthesis(nn.Module):
 
 
 class Readings(nn.Module):
-    """What the realism changes in a synthesis of such widths and numbers of blocks: tables that are 0 when new.
+    """Conditions of a synthesis on the realism; all are 0 before training.
 
-    One scales the latents; of each stage, the first is added to what enters it, the others inside of its blocks.
+    `gain` scales the latents. Each stage has one condition that is added to its input, and one inside each residual
+    block. widths, blocks: channels and residual blocks of each stage, the coarsest first.
     """
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
@@ -185,14 +225,14 @@ class Readings(nn.Module):
         )
 
     def of_stage(self, number: int, level: Tensor, realism: Tensor) -> list[Tensor]:
-        """What its tables give, [1, n, 1, 1] each."""
+        """Conditions of a stage, [B, n, 1, 1] each: that of its input, then those of its blocks."""
         tables = self.stages[number]
         assert isinstance(tables, nn.ModuleList)
         return [table(level, realism) for table in tables]
 
 
 class HyperAnalysis(nn.Module):
-    """Scaled latents [B, 240, h, w] -> hyper-latents before rounding [B, 64, ceil(h/4), ceil(w/4)]."""
+    """h_a: latents in steps, v [B, 240, h, w] -> hyper-latents before rounding [B, 64, ceil(h/4), ceil(w/4)]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,9 +249,9 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """Hyper-latents [B, 64, k, l] and levels [B] -> one value for each latent, [B, 240, 4 k, 4 l].
+    """h_s: hyper-latents z [B, 64, k, l] and rate levels [B] -> one value for each latent, [B, 240, 4 k, 4 l].
 
-    Two of these give the means and the scales. Scales are in units of an index into the N_SCALES tables.
+    One of these predicts the means, in steps, another one the scale indices. start: value before training.
     """
 
     def __init__(self, start: float = 0.0):
@@ -228,8 +268,11 @@ class HyperSynthesis(nn.Module):
         return self.third(nn.functional.pixel_shuffle(x, 2))
 
 
-class OfNeighbours(nn.Module):
-    """A 3x3 convolution of latents [B, 240, h, w] that sees four known neighbours: weight [n, 240, 4], bias [n]."""
+class MaskedConvolution(nn.Module):
+    """3x3 convolution of symbols that sees only the four neighbours known in a pass: [B, 240, h, w] -> [B, n, h, w].
+
+    number: 0 for the second pass, 1 for the third. Weight [n, 240, 4], bias [n].
+    """
 
     def __init__(self, n: int, number: int):
         super().__init__()
@@ -245,11 +288,15 @@ class OfNeighbours(nn.Module):
 
 
 class Context(nn.Module):
-    """What to add for pass 1 + number: symbols of earlier ones [B, 240, h, w], 0 elsewhere, and levels [B] -> as q."""
+    """Context model of the second pass (number 0) or the third (number 1), for the scale indices.
+
+    Magnitudes of the symbols of earlier passes, [B, 240, h, w], 0 where not known, and rate levels [B] -> what to add
+    to the scale indices, [B, 240, h, w].
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.first = OfNeighbours(CONTEXT_WIDTH, number)
+        self.first = MaskedConvolution(CONTEXT_WIDTH, number)
         self.condition = LevelTable(CONTEXT_WIDTH)
         self.second = nn.Conv2d(CONTEXT_WIDTH, N_LATENTS, 1)
         _start_at_zero(self.second)
@@ -259,7 +306,10 @@ class Context(nn.Module):
 
 
 class MeanContext(Context):
-    """A context with a linear way past it: what a symbol's own channel at its neighbours foretells."""
+    """Context model for the means: as `Context`, but of signed symbols, and with a linear prediction added.
+
+    The linear part predicts each channel from the same channel's neighbours.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -271,7 +321,10 @@ class MeanContext(Context):
 
 
 class LevelTable(nn.Module):
-    """Levels [B] up to N_LEVELS - 1 -> [B, n, 1, 1], interpolated between learned rows, extrapolated below 0."""
+    """Learned vector of each rate level: levels [B] -> [B, n, 1, 1], interpolated as by `at_levels`.
+
+    start: values before training, [N_LEVELS, n]; 0 by default.
+    """
 
     def __init__(self, n: int, start: Tensor | None = None):
         super().__init__()
@@ -282,7 +335,10 @@ class LevelTable(nn.Module):
 
 
 class RealismTable(nn.Module):
-    """Levels [B] and realism [B] in [0, 1] -> [B, n, 1, 1]: 0 for realism 0, else interpolated between learned rows."""
+    """Learned vector of each rate level and realism: levels [B], realism [B] in [0, 1] -> [B, n, 1, 1].
+
+    It is 0 at realism 0, learned at the other REALISMS, and interpolated between them.
+    """
 
     def __init__(self, n: int):
         super().__init__()
@@ -296,7 +352,7 @@ class RealismTable(nn.Module):
 
 
 def at_levels(rows: Tensor, level: Tensor) -> Tensor:
-    """Rows [N_LEVELS, ...] and levels [B] up to N_LEVELS - 1 -> [B, ...], interpolated, extrapolated below 0."""
+    """Interpolate rows [N_LEVELS, ...] at rate levels [B] up to N_LEVELS - 1, extrapolate below 0: [B, ...]."""
     below = level.floor().clamp(0, N_LEVELS - 2)
     index = below.long()
     share = (level - below).to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
@@ -304,7 +360,10 @@ def at_levels(rows: Tensor, level: Tensor) -> Tensor:
 
 
 class Hyperprior(nn.Module):
-    """All layers of l8-photo. `log_gains`: natural logarithms of the gains at whole levels, [N_LEVELS]."""
+    """All layers of l8-photo, as they are trained.
+
+    log_gains: natural logarithms of the gains at whole rate levels before training, [N_LEVELS]; 0 by default.
+    """
 
     def __init__(self, log_gains: Tensor | None = None):
         super().__init__()
@@ -321,62 +380,12 @@ class Hyperprior(nn.Module):
         self.reconstruction_shift = nn.Parameter((0.07 / deviations).clamp(max=0.22))  # about right, then learned
 
 
-def rounded_towards_zero(residual: Tensor, bits_saved: Callable[[Tensor], Tensor], worth: Tensor) -> Tensor:
-    """Residuals v - mean in steps -> q: n, the nearest whole number, or the next one towards zero if that costs less.
-
-    `bits_saved` gives for n >= 0, of the residuals' shape, how many bits less n - 1 costs. It adds a squared error of
-    (r - n + 1)^2 - (r - n)^2 = 2 (r - n) + 1 steps, worth that many bits each, see `distortion_bits`. With the shift of
-    `dequantised` it is a little more; to count that, at fewer bits each, gave the same pictures in as many bytes.
-    """
-    size = residual.abs()
-    n = (size + 0.5).floor().clamp(max=MAX_SYMBOL)
-    lower = (n > 0) & (2 * (size - n) + 1 < bits_saved(n) / worth)
-    return (n - lower.to(n.dtype)) * residual.sign()
-
-
-def distortion_bits() -> Tensor:
-    """What a squared step of error is worth in each latent when it is rounded: [240, 1, 1]."""
-    low = torch.tensor([math.exp(-(u * u + v * v) / 64) for _, u, v in frequencies_of_latents()])
-    return (DISTORTION_BITS + MORE_DISTORTION_BITS * low)[:, None, None]
-
-
-def residual_gain(log_gain: Tensor) -> Tensor:
-    """Logarithms of the gains [B, 240, 1, 1] -> what residuals v - mean are multiplied by before they are rounded.
-
-    1, but less for the means of colours where their steps are finer than symbols can count: they may be foretold to be
-    at the other end of their range.
-    """
-    gain = torch.ones_like(log_gain)
-    gain[:, COLOUR_MEANS] = (math.log(MAX_SYMBOL / LARGEST_MEAN) - log_gain[:, COLOUR_MEANS]).clamp(max=0).exp()
-    return gain
-
-
-def dequantised(q: Tensor, mean: Tensor, shift: Tensor, gain: Tensor) -> Tensor:
-    """Symbols, means in steps, the shift that belongs to each symbol's scale, residual gains -> latents in steps."""
-    return (q - q.sign() * shift) / gain + mean
-
-
 def standard_deviation(scale: Tensor) -> Tensor:
-    """Of the distribution that a scale index, whole or not, stands for."""
+    """Standard deviation sigma(s), in steps, of a scale index s, whole or fractional: 0.11 at 0, 64 at 63.
+
+    0.11 and the spacing by logarithms are those of Balle's examples for TensorFlow Compression.
+    """
     return MIN_SCALE * torch.exp(scale * LOG_SCALE_STEP)
-
-
-def frequencies_of_latents() -> list[tuple[int, int, int]]:
-    """Of each latent: the colour, 0 for luma, and how many half waves it has downwards and across in 16 pixels."""
-    low_first = sorted((u * u + v * v, u, v) for u in range(STRIDE) for v in range(STRIDE))
-    counts = enumerate((N_LUMA, N_CHROMA, N_CHROMA))
-    return [(colour, u, v) for colour, count in counts for _, u, v in low_first[:count]]
-
-
-def dct_basis() -> Tensor:
-    """[240, 768]: orthonormal rows on PixelUnshuffle(16) of RGB, low frequencies first; luma, then both chromas."""
-    n = torch.arange(STRIDE, dtype=torch.float64)
-    dct = torch.cos(math.pi * (n + 0.5) * n[:, None] / STRIDE) * math.sqrt(2 / STRIDE)
-    dct[0] /= math.sqrt(2)
-    colours = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
-    colours /= colours.norm(dim=1, keepdim=True)
-    rows = [torch.einsum("c,y,x->cyx", colours[c], dct[u], dct[v]) for c, u, v in frequencies_of_latents()]
-    return torch.stack(rows).flatten(1).float()
 
 
 def _start_at_zero(convolution: nn.Conv2d) -> None:

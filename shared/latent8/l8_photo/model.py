@@ -1,18 +1,21 @@
 """l8-photo as diffusers keeps models: `save_pretrained`, `from_pretrained` and the Hub work with it.
 
-Between the bytes of a blob and its symbols there must be integers only: were probabilities worked out in floating
-point, two machines would differ in the last bit, and every later symbol would be lost. So this class holds, frozen
-and in the weights file, what decides on probabilities:
+Only integers may stand between the bytes of a blob and its symbols: were probabilities computed in floating point, two
+machines could differ in the last bit, and every later symbol would be lost (Balle et al., "Integer networks for data
+compression with latent-variable models", 2019). So this class holds, frozen in the weights file, all that probabilities
+depend on:
 
-    hyper_tables  int32 [8, 64, 255]  for each band of qualities and each channel of the hyper-latents, counts of the
-                                      symbols -127 ... 127: each row has the sum 2^20, every count is at least 1
-    tables        int32 [8, 64, 128]  the same for each band and each scale of the latents, of the symbols 0 ... 127:
-                                      -n has the count of n
-    scale_*       int16, int32        the networks that give the scale of each latent, see `hyper_scales` and
-                                      `context_scales`
+    hyper_tables  int32 [8, 64, 255]  probability tables (PMFs) of the hyper-latents, for each rate band and channel:
+                                      counts of the symbols -127 ... 127, at least 1 each, 2^20 in sum
+    tables        int32 [8, 64, 128]  probability tables of the latents, for each rate band and scale index: counts of
+                                      the symbols 0 ... 127; -n has the count of n
+    scale_*       int16, int32        weights and biases of the integer networks that predict the scale index of each
+                                      latent, see `hyper_scales` and `context_scales`
 
-Means come from a floating-point network: they shift what a symbol stands for, by as little as they differ.
-`reconstruction_shift` is added to them, one value for each scale.
+Means come from floating-point networks: where machines differ in a mean, they differ by as little in the latent that a
+symbol stands for. `reconstruction_shift` holds one value for each scale index, see `quantisation.dequantised`.
+
+A rate band is the set of qualities whose rate level is nearest to the same whole level.
 """
 
 from __future__ import annotations
@@ -29,22 +32,21 @@ from torch.nn import functional as F
 from latent8.l8_photo import layers as hp
 
 MAX_QUALITY = 100
-LOWEST_LEVEL = -0.75  # of quality 1; what depends on the level is extrapolated to it
-N_BANDS = hp.N_LEVELS  # of qualities: each has its own tables
-TABLE_BITS = 20
-WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer network
+LOWEST_LEVEL = -0.75  # rate level of quality 1; what depends on the level is extrapolated to it
+N_BANDS = hp.N_LEVELS  # rate bands, each with its own probability tables
+TABLE_BITS = 20  # log2 of the sum of a table's counts
+WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer networks
 MAX_ACTIVATION = 1 << 20
 FREE = ("analysis.", "hyper_analysis.", "synthesis.")  # parts that can change without any blob's meaning
-# The hash of the bitstream -> what blobs state in its place: those of the first weights state the hash of them all.
+# Bitstream hash -> hash that blobs state in its place: blobs of the first weights state the hash of all weights.
 EARLIER_HASHES = {bytes.fromhex("800283ba"): bytes.fromhex("fbfe6188")}
-MAX_SCALE = (1 << 14) - (1 << ACTIVATION_BITS)  # sums of two fit an int16, rounding included
+MAX_SCALE_INDEX = (1 << 14) - (1 << ACTIVATION_BITS)  # in fixed point: sums of two fit an int16, rounding included
 
 
 class L8Photo(ModelMixin, ConfigMixin):
-    """Analysis, synthesis, hyperprior and entropy tables; all sizes are in `hyperprior`.
+    """Analysis, synthesis, hyperprior and probability tables; all sizes are in `layers`.
 
-    default_realism: how the synthesis reads a bitstream where nothing else is asked for, 0 to 1; None where it has one
-    reading only.
+    default_realism: realism of a reading where the caller asks for none, 0 to 1; None for a synthesis with one reading.
     """
 
     @register_to_config
@@ -62,27 +64,27 @@ class L8Photo(ModelMixin, ConfigMixin):
         n_symbols = 2 * hp.MAX_SYMBOL + 1
         self.register_buffer("hyper_tables", torch.zeros(N_BANDS, hp.N_HYPER, n_symbols, dtype=torch.int32))
         self.register_buffer("tables", torch.zeros(N_BANDS, hp.N_SCALES, hp.MAX_SYMBOL + 1, dtype=torch.int32))
-        # the bias of a first layer depends on the quality
-        layers_of_scales: list[tuple[str, nn.Conv2d | hp.OfNeighbours, tuple[int, ...]]] = [
+        # (name, layer, leading sides of the bias): that of a first layer depends on the quality
+        integer_layers: list[tuple[str, nn.Conv2d | hp.MaskedConvolution, tuple[int, ...]]] = [
             ("scale_first", scale.first, (MAX_QUALITY,)),
             ("scale_second", scale.second, ()),
             ("scale_third", scale.third, ()),
         ]
         for number, context in enumerate(contexts):
             assert isinstance(context, hp.Context)
-            layers_of_scales += [
+            integer_layers += [
                 (f"scale_context_{number}_first", context.first, (MAX_QUALITY,)),
                 (f"scale_context_{number}_second", context.second, ()),
             ]
-        for name, layer, of_quality in layers_of_scales:
+        for name, layer, qualities in integer_layers:
             self.register_buffer(name, torch.zeros(layer.weight.shape, dtype=torch.int16))
-            self.register_buffer(f"{name}_bias", torch.zeros(*of_quality, len(layer.weight), dtype=torch.int32))
+            self.register_buffer(f"{name}_bias", torch.zeros(*qualities, len(layer.weight), dtype=torch.int32))
 
 
 def bitstream_hash(model: L8Photo) -> bytes:
-    """Four bytes that tell apart what decides on the meaning of a blob, and that blobs state: [4].
+    """First four bytes of a SHA-256 over all weights that the symbols of a blob depend on; blobs state it.
 
-    Analysis, hyper-analysis and synthesis have no part in it: what is trained anew of them reads every earlier blob.
+    Analysis, hyper-analysis and synthesis are left out: where only these are trained anew, earlier blobs stay valid.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
@@ -95,13 +97,15 @@ def bitstream_hash(model: L8Photo) -> bytes:
 
 
 def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:
-    """Hyper-latents, whole numbers [64, k, l], and quality -> scales of the latents, int16 [240, 4 k, 4 l].
+    """Scale indices of the latents, in fixed point, predicted from the hyper-latents.
 
-    A scale of 2^ACTIVATION_BITS stands for one table. Fixed-point arithmetic in float64, which is exact for whole
-    numbers below 2^53, in whatever order they are added; here they stay below 2^46. Activations have ACTIVATION_BITS
-    fractional bits, weights WEIGHT_BITS, biases the sum of both. After each of the first two layers: right shift by
-    WEIGHT_BITS with rounding, clamped to [0, MAX_ACTIVATION], then a pixel shuffle by 2; after the third the same
-    shift, clamped to [-MAX_SCALE, MAX_SCALE].
+    Hyper-latents z, whole numbers [64, k, l], and quality 1 ... 100 -> int16 [240, 4 k, 4 l], with ACTIVATION_BITS
+    fractional bits.
+
+    The arithmetic is that of integers, in float64, which is exact for whole numbers below 2^53 in whatever order they
+    are added; here they stay below 2^46. Activations have ACTIVATION_BITS fractional bits, weights WEIGHT_BITS, biases
+    the sum of both. Each of the first two layers is followed by a right shift by WEIGHT_BITS with rounding, a clamp to
+    [0, MAX_ACTIVATION] and a pixel shuffle by 2, the third by the same shift and a clamp to +- MAX_SCALE_INDEX.
     """
     x = z[None].to("cpu", torch.float64) * 2**ACTIVATION_BITS
     x = F.pixel_shuffle(_activated(_layer(model, "scale_first", x, quality)), 2)
@@ -110,12 +114,13 @@ def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:
 
 
 def context_scales(model: L8Photo, number: int, q: Tensor, quality: int, phase: tuple[int, int]) -> Tensor:
-    """What symbols known before pass 1 + number add to its scales at one of its phases.
+    """What a context model adds to the scale indices, in fixed point, at the positions of one phase of a pass.
 
-    Symbols q, 0 where not known: int8 [240, 1 + h + 1, 1 + w + 1], with a row and a column more on each side, 0 beyond
-    the picture; phase: row and column, 0 or 1 -> int16 [240, ceil((h - row) / 2), ceil((w - column) / 2)].
+    number: 0 for the second pass, 1 for the third. q: symbols of earlier passes, 0 where not known, int8
+    [240, 1 + h + 1, 1 + w + 1], with a row and a column more on each side, 0 beyond the picture. phase: (row, column)
+    parities, one of layers.PASSES[1 + number]. Gives int16 [240, ceil((h - row) / 2), ceil((w - column) / 2)].
 
-    Two layers of the same arithmetic as in `hyper_scales`, on the magnitudes of four known neighbours.
+    Two layers on the magnitudes of four known neighbours, in the arithmetic of `hyper_scales`.
     """
     row, column = phase
     height, width = q.shape[1] - 2, q.shape[2] - 2
@@ -131,13 +136,16 @@ def context_scales(model: L8Photo, number: int, q: Tensor, quality: int, phase: 
 
 
 def all_tables(model: L8Photo) -> Tensor:
-    """Those of the hyper-latents of all bands, then those of the latents: int32 [2 * 8 * 64, 255]."""
+    """Probability tables: those of the hyper-latents, (band, channel), then those of the latents, (band, scale index).
+
+    Counts of the symbols -127 ... 127, int32 [2 * 8 * 64, 255].
+    """
     halves = model.tables
     return torch.cat([model.hyper_tables, torch.cat([halves[..., 1:].flip(-1), halves], dim=-1)]).flatten(0, 1)
 
 
 def table_indices(scales: Tensor) -> Tensor:
-    """Scales, or sums of two, int16 -> uint8 index of the nearest table."""
+    """Scale indices in fixed point, or sums of two, int16 -> nearest whole scale index 0 ... 63, uint8."""
     return ((scales + 2 ** (ACTIVATION_BITS - 1)) >> ACTIVATION_BITS).clamp_(0, hp.N_SCALES - 1).to(torch.uint8)
 
 
@@ -158,19 +166,19 @@ def _activated(x: Tensor) -> Tensor:
 
 
 def _scales(x: Tensor) -> Tensor:
-    return _shifted(x[0], WEIGHT_BITS).clamp_(-MAX_SCALE, MAX_SCALE).to(torch.int16)
+    return _shifted(x[0], WEIGHT_BITS).clamp_(-MAX_SCALE_INDEX, MAX_SCALE_INDEX).to(torch.int16)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """Whole numbers, shifted right with rounding; in place."""
+    """Shift whole numbers right, with rounding, in place."""
     return x.add_(2 ** (bits - 1)).div_(2**bits).floor_()
 
 
 def level_of(quality: int) -> float:
-    """Quality 1 ... 100 -> level LOWEST_LEVEL ... N_LEVELS - 1."""
+    """Quality 1 ... 100 -> rate level LOWEST_LEVEL ... N_LEVELS - 1."""
     return LOWEST_LEVEL + (quality - 1) / (MAX_QUALITY - 1) * (hp.N_LEVELS - 1 - LOWEST_LEVEL)
 
 
 def band_of(quality: int) -> int:
-    """Quality 1 ... 100 -> band 0 ... N_BANDS - 1, the nearest level."""
+    """Quality 1 ... 100 -> rate band 0 ... N_BANDS - 1, that of the nearest whole rate level."""
     return max(0, round(level_of(quality)))

@@ -1,4 +1,4 @@
-"""l8-photo on a device: pictures -> latents -> pictures, in tiles of each layer size; beside it its entropy model."""
+"""l8-photo on a device: pictures -> latents -> pictures, in tiles at each size of the layers; and its entropy model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from latent8.zoo.registry import Model
 from latent8.zoo.settings import DEFAULT_QUALITY
 from latent8.zoo.weights import load_autoencoder
 
-QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # of layers at 1/4 size, and at smaller ones
-SECTION_PIXELS = 40_000_000
+QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # for a tile's activations at 1/4 size, and at 1/8 and 1/16
+SECTION_PIXELS = 40_000_000  # of a picture above which features are not kept for the whole of it
 
 
 class HyperpriorNetwork(Network):
-    """Analysis and synthesis run in tiles, in the device's fast type; the entropy model is exact on every device.
+    """The network of l8-photo: analysis and synthesis, in tiles, in the device's fast type, and the entropy model.
 
-    Latents y are numpy arrays, float32 [240, h, w].
+    Latents y are numpy arrays, float32 [240, h, w]. The entropy model runs on the CPU: it decodes the same everywhere.
     """
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
@@ -48,13 +48,16 @@ class HyperpriorNetwork(Network):
             return self._encode_section(rgb, progress)
         latents = np.empty((hp.N_LATENTS, rows, columns), np.float32)
         for number, tile in enumerate(sections):
-            of_section = _share(progress, number, len(sections))
-            found = self._encode_section(rgb[scaled(tile.outer, hp.STRIDE)], of_section)
+            section_progress = _share(progress, number, len(sections))
+            found = self._encode_section(rgb[scaled(tile.outer, hp.STRIDE)], section_progress)
             latents[:, *tile.inner] = found[:, *tile.crop(1)]
         return latents
 
     def sections(self, parts: list[Demand], rows: int, columns: int) -> list[Tile]:
-        """Sections of a picture whose features would take too much memory as a whole: few, as their halos are long."""
+        """Sections of about SECTION_PIXELS of a picture whose features would take too much memory; one where not.
+
+        They are large, since their halos are: all layers' halos together.
+        """
         halo = sum(part.halo for part in parts)
         return tiles(rows, columns, Demand(halo, 1), hp.STRIDE, SECTION_PIXELS)
 
@@ -105,10 +108,10 @@ class HyperpriorNetwork(Network):
             yield tile, self.synthesis.run(Synthesis.quarter, *inputs, *conditions)[0][0].clamp_(0, 1)
 
     def tiles_of_parts(self, parts: list[Demand], rows: int, columns: int) -> list[list[Tile]]:
-        """Tiles for the layers at 1/4, 1/8 and 1/16 size of a half, which are run over the whole picture in turn.
+        """Tiles for the layers of a half at 1/4, 1/8 and 1/16 size; each is run over the whole section before the next.
 
-        Taken by themselves they see not far, so that tiles may be small. Those at 1/4 size are: where they take memory
-        that was just used, they are faster than in large ones.
+        Taken by themselves these layers have short halos, so that tiles may be small. Tiles at 1/4 size are smaller
+        than they need be: activations that reuse memory still in the cache are faster.
         """
         budgets = min(QUARTER_BYTES, self.max_bytes), self.max_bytes, self.max_bytes
         return [self._tiles(demand, rows, columns, budget) for demand, budget in zip(parts, budgets, strict=True)]
@@ -131,8 +134,8 @@ class HyperpriorNetwork(Network):
             return super().decode_latents(latents, quality, realism, legacy_range=legacy_range, progress=progress)
         rgb = np.empty((rows * hp.STRIDE, columns * hp.STRIDE, 3), np.uint8)
         for number, tile in enumerate(sections):
-            part, of_section = latents[:, *tile.outer], _share(progress, number, len(sections))
-            found = super().decode_latents(part, quality, realism, legacy_range=legacy_range, progress=of_section)
+            part, section_progress = latents[:, *tile.outer], _share(progress, number, len(sections))
+            found = super().decode_latents(part, quality, realism, legacy_range=legacy_range, progress=section_progress)
             rgb[scaled(tile.inner, hp.STRIDE)] = found[tile.crop(hp.STRIDE)]
         return rgb
 
@@ -142,17 +145,20 @@ class HyperpriorNetwork(Network):
 
 
 def _share(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """`progress` of one of so many steps."""
+    """`progress` for part `number` of `count` equal parts."""
     return None if progress is None else lambda share: progress((number + share) / count)
 
 
 def _keep(whole: Tensor, tile: Tile, scale: int, part: Tensor) -> None:
-    """Put a tile's result [1, C, h, w], of `scale` squared values for each latent, in its place."""
+    """Put a tile's result [1, C, h, w], with `scale` x `scale` values for each latent, in its place."""
     whole[..., *scaled(tile.inner, scale)] = part[..., *tile.crop(scale)]
 
 
 def demands_of_parts(layers: L8Photo, n_bytes: int) -> tuple[list[Demand], list[Demand]]:
-    """Demands of the layers at 1/4, 1/8 and 1/16 size, of analysis and synthesis."""
+    """Demands of the analysis and of the synthesis, each by layers at 1/4, 1/8 and 1/16 size.
+
+    n_bytes: bytes per number of an activation.
+    """
     down, up = layers.analysis.correction, layers.synthesis
     first, second = hp.ENDS
     analysis = [(down[:first], 1), (down[first:second], 8), (down[second:], 16)]
@@ -165,5 +171,5 @@ def demands_of_parts(layers: L8Photo, n_bytes: int) -> tuple[list[Demand], list[
 
 
 def _with_picture(found: Demand) -> Demand:
-    """Pictures in float32, twice, and as bytes, live beside the largest activations."""
+    """Add what a picture takes beside the largest activations: float32 twice, and bytes."""
     return replace(found, bytes_per_pixel=found.bytes_per_pixel + 28)

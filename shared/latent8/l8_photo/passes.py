@@ -1,4 +1,4 @@
-"""A picture's latents as l8-photo codes them: in passes, foretold by the hyper-latents and the passes before."""
+"""The three passes in which l8-photo codes latents, predicted from hyper-latents and from earlier passes."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import L8Photo, context_scales, hyper_scales, level_of, table_indices
 from latent8.networks.tiling import Demand, Tile, scaled, tiles
 
-# Latents that are worked on together bound the memory of large pictures. These are the same on every machine.
-BAND_POSITIONS = 4096  # by a context
-TILE_POSITIONS = 16384  # by a network between latents and hyper-latents
-TILE_HALO = 2  # hyper-latents that these networks see beyond their own
+# Positions of latents that are worked on together; bounds keep the memory of large pictures low. They are the same on
+# every machine.
+STRIP_POSITIONS = 4096  # in a strip of rows, for a context model
+TILE_POSITIONS = 16384  # in a tile, for h_a and h_s
+TILE_HALO = 2  # hyper-latents that h_a and h_s see beyond their own, on each side
 
 
 def hyper_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Of latents [240, h, w] -> of their hyper-latents, [64, ceil(h / 4), ceil(w / 4)]."""
+    """Shape of latents [240, h, w] -> shape of their hyper-latents, [64, ceil(h / 4), ceil(w / 4)]."""
     zoom = hp.HYPER_STRIDE // hp.STRIDE
     return hp.N_HYPER, math.ceil(shape[1] / zoom), math.ceil(shape[2] / zoom)
 
 
 def hyper_tiles(rows: int, columns: int) -> list[Tile]:
-    """Tiles of hyper-latents."""
+    """Tiles that cover [rows, columns] of hyper-latents, each of about TILE_POSITIONS latents."""
     latents = hp.HYPER_STRIDE**2 // hp.STRIDE**2  # for each
     return tiles(rows, columns, Demand(TILE_HALO, latents), 1, TILE_POSITIONS)
 
 
 def hyper_latents(model: L8Photo, y: Tensor, quality: int) -> Tensor:
-    """Latents y [240, h, w] -> hyper-latents z, int8 [64, ceil(h / 4), ceil(w / 4)]."""
+    """z = round(h_a(gain y)): latents y, float32 [240, h, w], at quality 1 ... 100 -> int8, see `hyper_shape`."""
     level, zoom = torch.tensor([level_of(quality)]), hp.HYPER_STRIDE // hp.STRIDE
     gain = model.log_gain(level).exp()
     z = torch.empty(hyper_shape(y.shape), dtype=torch.int8)
@@ -44,10 +45,13 @@ def hyper_latents(model: L8Photo, y: Tensor, quality: int) -> Tensor:
 
 
 class Passes:
-    """Hyper-latents z, int8 [64, k, l]; symbols q, int8 [240, h, w], as far as they are known; means of the latents in
-    steps, float32 [240, h, w].
+    """State of coding one picture, the same in the encoder and the decoder: what is known, and what that predicts.
 
-    Begins with what z tells of all latents.
+    z: hyper-latents, int8 [64, k, l]. q: symbols, int8 [240, h, w], 0 where not yet known. means: predicted latents in
+    steps, float32 [240, h, w]. At first means and scale indices are those of the hyper-latents; `in_order` brings those
+    of later passes up to date.
+
+    shape: [240, h, w], that of the latents. quality: 1 ... 100.
     """
 
     @torch.no_grad()
@@ -66,7 +70,7 @@ class Passes:
             self._scales[there] = hyper_scales(model, part, quality)[here][:, :h, :w]
 
     def in_order(self) -> Iterator[tuple[slice, slice, slice]]:
-        """Places in q and means whose symbols come next: they must be known before the next places are asked for."""
+        """Places in q and means whose symbols come next; the caller fills q there before it asks for the next."""
         for number, phases in enumerate(hp.PASSES):
             if number:
                 self._begin(number)
@@ -74,17 +78,17 @@ class Passes:
                 yield slice(None), slice(row, None, 2), slice(column, None, 2)
 
     def tables(self, places: tuple[slice, ...] = ()) -> np.ndarray:
-        """uint8 index of the probability table of each latent, at places that have been given."""
+        """Scale index of each latent, which names its probability table: uint8, at places that `in_order` has given."""
         return table_indices(self._scales[places]).numpy()
 
     @torch.no_grad()
     def _begin(self, number: int) -> None:
-        """Add what the symbols of earlier passes tell of those of this one to their means and scales."""
+        """Add to the means and scale indices of a pass what its context models predict from earlier passes."""
         height, width = self.q.shape[1:]
-        band = 2 * max(1, BAND_POSITIONS // (2 * width))  # rows
-        for top in range(0, height, band):
-            bottom = min(height, top + band)
-            above, below = max(0, top - 1), min(height, bottom + 1)  # contexts see one row beyond
+        strip = 2 * max(1, STRIP_POSITIONS // (2 * width))  # rows
+        for top in range(0, height, strip):
+            bottom = min(height, top + strip)
+            above, below = max(0, top - 1), min(height, bottom + 1)  # context models see one row beyond
             q = self.q[:, above:below]
             means = self._model.mean_contexts[number - 1](q[None].float(), self._level)[0]
             framed = F.pad(q, (1, 1, int(above == top), int(below == bottom)))
