@@ -23,7 +23,7 @@ from conftest import gradient
 from PIL import Image
 from test_metrics import busy
 
-from latent8 import Codec, Latent8Error, inspect
+from latent8 import Codec, Latent8Error, Library, inspect
 from latent8.bulk import ray_job
 from latent8.bulk.names import unescaped
 from latent8.bulk.ray_job import SCHEMA, Encoder, Job, Place, todo
@@ -420,3 +420,33 @@ def test_a_lost_actor_loses_and_doubles_nothing(tmp_path: Path) -> None:
         assert blobs[name] == codec.encode(photos / name.replace(".l8", ".png"))
     late = stamps_in(output)
     assert {path: late[path] for path in early} == early  # nothing is written twice
+
+
+def test_an_index_with_vectors_fills_a_library_without_opening_a_picture(album: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    job = Job(str(album), str(output), measure=False, vectors=True)
+    part = parts(job)
+    encoder = Encoder(job, 1)
+    table = encoder(part)
+    assert encoder(part) == table
+    with Library(tmp_path / "library") as library:
+        report = library.add(output / "index")
+        assert report.added == 4 and [outcome.name for outcome in report.failures] == ["bad.jpg"]
+        assert library.add(output / "index").known == 4
+        hit = library.search(album / "deep" / "two.jpg", k=1)[0]
+        assert hit.record.name == "deep/two.jpg" and hit.score > 0.999
+        assert hit.blob == (output / "blobs" / "deep" / "two.l8").read_bytes() and hit.record.quality == 50
+    with Library(tmp_path / "other", vector="latents") as library:
+        report = library.add(output / "index")
+        assert "holds vectors picture-1, and the library has latents-1: add its blobs" in str(report.failures[0].error)
+
+
+def test_an_index_without_vectors_says_how_to_get_them(album: Path, tmp_path: Path) -> None:
+    job = Job(str(album), str(tmp_path / "out"), measure=False)
+    Encoder(job, 1)(parts(job))
+    with Library(tmp_path / "library") as library:
+        (failure,) = library.add(tmp_path / "out" / "index").failures
+        assert "holds no vectors: run the bulk job with --vectors, or add its blobs" in str(failure.error)
+        (tmp_path / "out" / "index" / "zz.parquet").write_bytes(b"PAR1 and nothing")
+        failures = library.add(tmp_path / "out" / "index").failures
+        assert len(failures) == 1

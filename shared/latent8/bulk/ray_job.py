@@ -51,6 +51,9 @@ from latent8.errors import BlobError, Latent8Error
 from latent8.evaluation.metrics import psnr
 from latent8.file_format.blob import Encoded
 from latent8.file_format.reader import inspect, require_encoder
+from latent8.library.bulk_index import HASH, VECTOR
+from latent8.library.vectors import DEFAULT, embedder
+from latent8.library.vectors.base import Embedder, opaque
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.disk import write_file
 from latent8.machine.parallel import map_in_order
@@ -75,6 +78,12 @@ SCHEMA = pa.schema(
     }
 )
 
+VECTORS = (  # more columns, of a job with vectors; the schema's metadata says which vectors they are
+    pa.field("vector", pa.list_(pa.float32())),  # of the picture, for a library of latents
+    pa.field("sha256", pa.string()),  # of the blob
+    pa.field("quality", pa.int32()),  # null for a model without one
+)
+
 PART_SCHEMA = pa.schema([SCHEMA.field("name"), SCHEMA.field("blob")])
 
 
@@ -90,6 +99,7 @@ class Job:
     max_pixels: int = DEFAULT_MAX_PIXELS
     keep_metadata: Keep = None
     measure: bool = True  # decode each blob again for its PSNR
+    vectors: bool = False  # embed each picture, for a library of latents
 
 
 @dataclass(frozen=True)
@@ -154,19 +164,23 @@ class Encoder:
         self._source, self._output = Place.at(job.source), Place.at(job.output)
         self._codec = Codec(job.model, max_pixels=job.max_pixels)
         self._large = Lock()
+        self._embedder = embedder(DEFAULT) if job.vectors else None
+        self._schema = schema_with(self._embedder) if self._embedder else SCHEMA
 
     def __call__(self, part: dict[str, Any]) -> pa.Table:
         names = list(map(str, part["name"]))
         index = f"index/{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:24]}.parquet"
         if self._output.exists(index):  # by an actor that was lost before it could tell
-            return pq.read_table(pa.BufferReader(self._output.read(index)), schema=SCHEMA)
+            return pq.read_table(pa.BufferReader(self._output.read(index)), schema=self._schema)
         started = time.perf_counter()
         pairs = list(zip(names, map(str, part["blob"]), strict=True))
         rows: list[dict[str, Any]] = []
         for (name, _), row in zip(pairs, map_in_order(self._row, pairs, lambda _: False, self._workers), strict=True):
             rows.append({"name": name, "error": str(row)} if isinstance(row, Latent8Error) else row)
         seconds = (time.perf_counter() - started) / len(rows)
-        table = pa.Table.from_pylist([row | {"model": self._job.model, "seconds": seconds} for row in rows], SCHEMA)
+        table = pa.Table.from_pylist(
+            [row | {"model": self._job.model, "seconds": seconds} for row in rows], self._schema
+        )
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         self._output.write(index, buffer.getvalue())
@@ -191,6 +205,10 @@ class Encoder:
             row = {"name": pair[0], "blob": blob_name, "bytes": encoded.n_bytes, "bpp": encoded.bpp}
             if self._job.measure:
                 row["psnr"] = psnr(picture.rgb, self._codec.synthesise(encoded).rgb)
+            if self._embedder:
+                row["vector"] = self._embedder.vector(opaque(picture.image())).tolist()
+                row["sha256"] = hashlib.sha256(encoded.to_bytes()).hexdigest()
+                row["quality"] = encoded.quality
             return row | {"width": encoded.width, "height": encoded.height}
 
     def _kept(self, name: str, blob_name: str, size: tuple[int, int]) -> Encoded | None:
@@ -203,6 +221,12 @@ class Encoder:
         newer = written and changed and changed > written
         made_so = (kept.width, kept.height) == size and kept.header.weights == self._codec.network.weights_hash
         return None if newer or not made_so else kept
+
+
+def schema_with(vectors: Embedder) -> pa.Schema:
+    """Of the index of a job with vectors."""
+    metadata = {VECTOR: vectors.name.encode(), HASH: vectors.hash.encode()}
+    return pa.schema([*SCHEMA, *VECTORS], metadata=metadata)
 
 
 @dataclass
@@ -261,8 +285,9 @@ def _claim(job: Job, source: Place, output: Place) -> None:
     """Mark the output as this job's. Raises Latent8Error where it is another's."""
     wanted = json.loads(json.dumps({**asdict(job), "source": source.url}))
     del wanted["output"], wanted["measure"]
-    if not job.keep_metadata:  # as jobs from before there was a choice have it
-        del wanted["keep_metadata"]
+    for name in ("keep_metadata", "vectors"):  # as jobs from before there was a choice have it
+        if not wanted[name]:
+            del wanted[name]
     if not output.exists("job.json"):
         if output.exists("blobs"):
             raise Latent8Error(f"{job.output} holds blobs that are not of such a job: name an empty folder.")

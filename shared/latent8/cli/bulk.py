@@ -26,6 +26,7 @@ def add_to(commands: Commands) -> None:
     command.add_argument("-o", "--output", required=True, metavar="OUT", help="folder or URL")
     add_encoding(command, "a name from `latent8 models`")
     command.add_argument("--no-psnr", action="store_true", help="leave PSNR out of the index, and with it the decoding")
+    command.add_argument("--vectors", action="store_true", help="add vectors to the index, for `latent8 library add`")
     command.add_argument(
         "--actors", type=positive, metavar="N", help="default: one for each GPU, or without any for each CPU"
     )
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         args.max_pixels,
         args.keep_metadata,
         measure=not args.no_psnr,
+        vectors=args.vectors,
     )
     ray_job.connect(args.address)
     started = time.monotonic()

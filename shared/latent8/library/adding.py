@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from latent8.errors import Latent8Error
 from latent8.file_format.blob import is_blob
 from latent8.library.engine import Engine
-from latent8.library.intake import Item
-from latent8.library.records import Record, clean_name, point_id, record_of, stamp_of, writable_path
+from latent8.library.intake import Embedded, Item
+from latent8.library.records import Record, clean_name, point_id, record_of, require_blob, stamp_of, writable_path
 from latent8.library.vectors.base import Embedder, opaque
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import map_in_order
@@ -86,6 +86,8 @@ class Adder:
                 yield Outcome(clean_name(item.name), FAILED, error=error)
 
     def _read(self, item: Item) -> Outcome | tuple[Item, bytes]:
+        if isinstance(item, Embedded):
+            return Outcome(item.name, KNOWN, item.record) if self.engine.get([item.record.id]) else (item, b"")
         path = writable_path(item.path) if item.path else ""
         stamp = stamp_of(item.path) if item.path else ""
         for record in self._records("path", path) if path else []:
@@ -112,9 +114,17 @@ class Adder:
             return work
         item, data = work
         try:
+            if isinstance(item, Embedded):
+                return item, self._of_embedded(item)
             return item, self._of_blob(item, data) if is_blob(data) else self._of_photo(item, data)
         except (Latent8Error, OSError) as error:
             return Outcome(clean_name(item.name), FAILED, error=error)
+
+    def _of_embedded(self, item: Embedded) -> Prepared:
+        if not self.options.copy and not self.options.inline:
+            return Prepared(item.record, item.vector)
+        blob = require_blob(item.read(), item.record, str(item.path))
+        return self._placed(item.record, item.vector, blob, keep=True)
 
     def _of_blob(self, item: Item, blob: bytes) -> Prepared:
         record = record_of(blob, item.name, **_origin(item))

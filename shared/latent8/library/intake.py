@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from latent8.errors import Latent8Error, LibraryError
+from latent8.library.records import Record
+from latent8.library.vectors.base import Embedder
 from latent8.pictures.intake import SUFFIXES
 
 BLOB_SUFFIX = ".l8"
@@ -28,13 +32,24 @@ class Item:
     read: Callable[[], bytes]  # raises Latent8Error or OSError
 
 
+@dataclass(frozen=True)
+class Embedded(Item):
+    """A blob with its record and vector, float32 [d] of unit length."""
+
+    record: Record
+    vector: np.ndarray
+
+
 Source = str | os.PathLike | Item
 
 
-def items(sources: Iterable[Source], keep_out: Path | None = None) -> Iterator[Item | tuple[str, Latent8Error]]:
+def items(
+    sources: Iterable[Source], keep_out: Path | None = None, embedder: Embedder | None = None
+) -> Iterator[Item | tuple[str, Latent8Error]]:
     """Everything to add, in order; for what cannot be opened at all its name and the error.
 
-    keep_out: a folder whose files are not taken, the library's own. Nothing is read before its turn.
+    keep_out: a folder whose files are not taken, the library's own. embedder: of the library, for the index of a bulk
+    job. Nothing is read before its turn.
     """
     for source in sources:
         if isinstance(source, Item):
@@ -42,7 +57,9 @@ def items(sources: Iterable[Source], keep_out: Path | None = None) -> Iterator[I
             continue
         path = Path(source)
         try:
-            if path.is_dir():
+            if is_bulk_index(path):
+                yield from _embedded(path, embedder)
+            elif path.is_dir():
                 yield from _folder(path, keep_out)
             elif is_zip(path):
                 yield from zip_items(path)
@@ -65,6 +82,19 @@ def uploaded(paths: Iterable[str]) -> Iterator[Item]:
             yield replace(item, path=None)
         else:
             yield Item(Path(item[0]).name, None, partial(failing, item[1]))
+
+
+def is_bulk_index(path: Path) -> bool:
+    """Whether this is the folder `index` of a bulk job's output."""
+    return path.is_dir() and (path.parent / "job.json").is_file() and any(path.glob("*.parquet"))
+
+
+def _embedded(path: Path, embedder: Embedder | None) -> Iterator[Item | tuple[str, Latent8Error]]:
+    from latent8.library.bulk_index import embedded_items
+
+    if embedder is None:
+        raise LibraryError(f"{path} is the index of a bulk job: name the folder of its blobs.")
+    return embedded_items(path, embedder.name, embedder.hash)
 
 
 def is_zip(path: Path) -> bool:

@@ -142,7 +142,7 @@ class Library:
         in the records, as base64, for a server whose clients share no folder.
         """
         one = isinstance(sources, (str, os.PathLike, Item))
-        found = items([sources] if one else sources, self._place.own_folder)  # type: ignore[list-item,arg-type]
+        found = items([sources] if one else sources, self._place.own_folder, self._place.embedder)  # type: ignore[list-item,arg-type]
         settings = Options(quality, copy, inline, self.max_pixels)
         engine = self._place.engine_for_adding()
         adder = Adder(engine, self._place.embedder, self.pool, settings, self.blobs.folder is not None)
