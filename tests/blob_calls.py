@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from latent8 import BlobError, Codec
-from latent8.codec import symbols_of
 from latent8.file_format.blob import Encoded
+from latent8.pool import symbols_of
 
 
 def symbols_in(blob: bytes) -> np.ndarray:

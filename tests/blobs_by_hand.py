@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latent8.codec import symbols_of
 from latent8.errors import BlobError
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.neighbour_coding import encoded_symbols
 from latent8.file_format.quantiser import Quantiser
+from latent8.pool import symbols_of
 
 # A picture of 9 x 5 pixels, so latents of 4 x 1 x 2; symbols 0 to 7; 200 levels. From the field table, by hand.
 GOLDEN_PLAIN = (

@@ -94,7 +94,7 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err.splitlines()
 
-    monkeypatch.setattr("latent8.codec.Codec", load)
+    monkeypatch.setattr("latent8.pool.Codec", load)
     return run
 
 

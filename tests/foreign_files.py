@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from conftest import build_blob, png_chunk
 
-from latent8.codec import symbols_of
 from latent8.file_format.reader import read
+from latent8.pool import symbols_of
 
 FACTORS = {  # scale, shift, channels
     "sd1": (0.18215, 0.0, 4),

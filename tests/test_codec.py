@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, PictureError, inspect
-from latent8.codec import symbols_of
 from latent8.evaluation.metrics import psnr
 from latent8.file_format.blob import Encoded
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import read
 from latent8.latents import describe
 from latent8.pictures.intake import encode_alpha
+from latent8.pool import symbols_of
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 

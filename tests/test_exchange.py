@@ -31,9 +31,9 @@ from passthrough import make_tiny
 
 import latent8
 from latent8 import BlobError, Codec, Latents, ModelError, convert, inspect, own_model, read_latents, write_latents
-from latent8.codec import symbols_of
 from latent8.exchange import open_latents
 from latent8.file_format.reader import read
+from latent8.pool import symbols_of
 from latent8.zoo.registry import model_named
 
 # ---- reading

@@ -15,12 +15,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latent8 import BlobError, Codec, ModelError, inspect
-from latent8.codec import symbols_of
 from latent8.file_format.blob import Header
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import read
 from latent8.file_format.rgba_png import TEXT_KEY, RgbaPngCoding, parse_rgba_png
 from latent8.latents import describe
+from latent8.pool import symbols_of
 from latent8.zoo.settings import DEFAULTS
 
 

@@ -7,12 +7,13 @@
 
 from typing import TYPE_CHECKING
 
-from latent8.codec import Codec, decode, decode_file, encode, encode_file
+from latent8.codec import Codec
 from latent8.errors import BlobError, Latent8Error, LibraryError, ModelError, PictureError
 from latent8.evaluation.comparison import compare
 from latent8.evaluation.latent_pictures import latent_pictures, latent_sheet
 from latent8.exchange import Latents, convert, read_latents, write_latents
 from latent8.file_format.reader import decoders_for, inspect
+from latent8.functions import decode, decode_file, encode, encode_file
 from latent8.zoo.own_models import own_model
 from latent8.zoo.registry import models
 

@@ -1,26 +1,21 @@
-"""The codec: a picture -> a blob, a blob -> a picture. File functions are thin wrappers."""
+"""The codec: a picture -> a blob, a blob -> a picture."""
 
 from __future__ import annotations
 
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from latent8.errors import BlobError, Latent8Error, ModelError, PictureError
+from latent8.errors import BlobError, Latent8Error, ModelError
 from latent8.file_format import codings
 from latent8.file_format.blob import UNKNOWN_WEIGHTS, Encoded, Header
-from latent8.file_format.coding import Coding, Symbols
+from latent8.file_format.coding import Coding
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import (
     Blob,
     blob_pixels,
-    model_of,
     read,
     require_decoder,
     require_encoder,
@@ -29,7 +24,6 @@ from latent8.file_format.reader import (
 from latent8.file_format.rgba_png import RgbaPngCoding, require_four_channels
 from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
-from latent8.machine.disk import identity, write_file
 from latent8.machine.memory import free_bytes
 from latent8.machine.parallel import large, map_in_order
 from latent8.metadata.kept import NONE, Keep, Metadata, check_keep
@@ -42,8 +36,7 @@ from latent8.pictures.intake import (
     pad_to_multiple,
     pixel_count,
 )
-from latent8.pictures.output import picture_bytes, require_format
-from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named, model_with_id
+from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named
 from latent8.zoo.settings import DEFAULTS, Settings
 
 if TYPE_CHECKING:
@@ -71,7 +64,7 @@ class Codec:
 
         from latent8.networks.base import best_device
 
-        self.model = _model(model)
+        self.model = as_model(model)
         try:
             network = self.model.kind.load_network()
             self.network = network(self.model, torch.device(device) if device else best_device(), dtype)
@@ -80,7 +73,8 @@ class Codec:
             where = f" on the device {device}" if device else ""
             raise ModelError(f"{self.model.name} cannot be loaded{where}: {reason}.") from None
         self.max_pixels = max_pixels
-        self._others = CodecPool(device, dtype, max_pixels)  # of other decoders
+        self._options = device, dtype, max_pixels
+        self._others: dict[Model, Codec] = {}  # other decoders
 
     def encode(
         self,
@@ -167,9 +161,9 @@ class Codec:
         """
         source = blob if isinstance(blob, (Encoded, Latents)) else read(blob, self.max_pixels)
         codec = self
-        if decoder is not None and (model := _model(decoder)) != self.model:
+        if decoder is not None and (model := as_model(decoder)) != self.model:
             require_decoder(source.header, model)  # before it is loaded
-            codec = self._others.codec(model)
+            codec = self._others.get(model) or self._others.setdefault(model, Codec(model, *self._options))
         return codec.synthesise(source, realism=realism, legacy_range=legacy_range, progress=progress).image()
 
     def decode_many(self, blobs: Iterable[Blob]) -> Iterator[Image.Image | Latent8Error]:
@@ -278,204 +272,5 @@ class Codec:
         require_size(header, self.max_pixels)
 
 
-class CodecPool:
-    """Loaded codecs, one for each model and device, shared by all callers; what was not used for longest goes.
-
-    max_pixels: limit for pictures in and out, the same for all or a function of the model. most: codecs that are kept.
-    """
-
-    def __init__(
-        self,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        max_pixels: int | Callable[[Model], int] = DEFAULT_MAX_PIXELS,
-        most: int = 2,
-    ):
-        self._options, self._max_pixels, self._most = (device, dtype), max_pixels, most
-        self._loaded: OrderedDict[tuple[Model, object], Codec] = OrderedDict()
-        self._lock, self._loading = Lock(), dict[tuple[Model, object], Lock]()
-
-    def codec(self, model: str | Model, device: str | torch.device | None = None) -> Codec:
-        """Raises ModelError where the model cannot be loaded."""
-        chosen, (default_device, dtype) = _model(model), self._options
-        key = chosen, device or default_device
-        with self._lock:
-            loading = self._loading.setdefault(key, Lock())
-        with loading:  # so that one is loaded once, and others need not wait for it
-            codec = self._loaded.get(key)
-            if codec is None:
-                limit = self._max_pixels if isinstance(self._max_pixels, int) else self._max_pixels(chosen)
-                codec = Codec(chosen, key[1], dtype, limit)
-            with self._lock:
-                self._loaded[key] = codec
-                self._loaded.move_to_end(key)
-                while len(self._loaded) > self._most:
-                    self._loaded.popitem(last=False)
-            return codec
-
-    def decode(
-        self,
-        blob: Blob | Encoded | Latents,
-        decoder: str | Model | None = None,
-        *,
-        device: str | torch.device | None = None,
-        **options: Any,
-    ) -> Image.Image:
-        """`Codec.decode` with the model that the blob names, or another of its latent space."""
-        source = blob if isinstance(blob, (Encoded, Latents)) else read(blob)
-        model = model_with_id(source.header.model_id) if decoder is None else _model(decoder)
-        require_decoder(source.header, model)  # before it is loaded
-        return self.codec(model, device).decode(source, **options)
-
-
-POOL = CodecPool()  # of the functions below
-
-
-def symbols_of(encoded: Encoded, pool: CodecPool | None = None) -> Symbols:
-    """What stands in the payload; a model is loaded only for codings that need it. Raises BlobError, ModelError."""
-    return _coding_of(encoded, pool).symbols(encoded)
-
-
-def latents_of(encoded: Encoded, pool: CodecPool | None = None) -> np.ndarray:
-    """Encoded picture -> latents, float32 [C, h, w]; as `symbols_of`."""
-    return _coding_of(encoded, pool).decode(encoded)
-
-
-def _coding_of(encoded: Encoded, pool: CodecPool | None) -> Coding:
-    coding = codings.coding_with_id(encoded.coding)
-    return coding((pool or POOL).codec(model_of(encoded)).network) if coding.needs_network else coding()
-
-
-def _model(model: str | Model) -> Model:
+def as_model(model: str | Model) -> Model:
     return model_named(model) if isinstance(model, str) else model
-
-
-def encode(
-    image: Source,
-    model: str | Model = DEFAULT_MODEL,
-    *,
-    quality: int | None = None,
-    target_bytes: int | None = None,
-    target_bpp: float | None = None,
-    levels: int | None = None,
-    longest_side: int | None = None,
-    stem: str | None = None,
-    keep_metadata: Keep = None,
-    progress: Progress | None = None,
-    device: str | None = None,
-) -> bytes:
-    """Picture (path, bytes, open file, PIL image or uint8 array) -> blob, the bytes of a .l8 file.
-
-    model: a name from `models()`, or what `own_model` gives; loaded on first use and kept. device: "cpu", "cuda" or
-    "mps", by default the best there is. The other options, and errors:
-
-      quality        of l8-photo: 1 to 100, 50 by default
-      target_bytes   of l8-photo, in place of quality: the largest blob found of at most so many bytes
-      target_bpp     likewise, in bits per pixel, above 0
-      levels         of the other models: levels of the quantiser, 16 to 256, 256 by default
-      longest_side   shrink larger pictures to it, in pixels
-      stem           file name without ending to keep in the blob; by default that of a path
-      keep_metadata  None, "all", or "no-gps": EXIF and XMP data to keep in the blob
-      progress       called with the share that is done, 0 to 1, after each tile of a large picture
-
-    Raises PictureError for a picture that cannot be read or kept in such a size, ModelError for a model that is not
-    there or only decodes, ValueError for options that are out of range or not for this model.
-    """
-    chosen = _model(model)
-    require_encoder(chosen)
-    return POOL.codec(chosen, device).encode(
-        image,
-        quality=quality,
-        target_bytes=target_bytes,
-        target_bpp=target_bpp,
-        levels=levels,
-        longest_side=longest_side,
-        stem=stem,
-        keep_metadata=keep_metadata,
-        progress=progress,
-    )
-
-
-def decode(
-    blob: Blob | Encoded | Latents,
-    decoder: str | Model | None = None,
-    *,
-    device: str | None = None,
-    realism: float | None = None,
-    legacy_range: bool = False,
-    progress: Progress | None = None,
-) -> Image.Image:
-    """Blob, as bytes or the path of a file, or what `Encoded.parse` or `read_latents` gives -> PIL image, RGB or RGBA.
-
-    decoder: a model of the blob's latent space, by default the one that it names; `decoders_for(inspect(blob))` lists
-    them, and any other is refused before it is loaded. device: "cpu", "cuda" or "mps", by default the best there is.
-    realism: from 0, faithful, to 1, vivid, for models that have more than one reading of a blob. legacy_range: of PNGs
-    that early Spaces encoded from [0, 1]. progress: called with the share that is done, 0 to 1, after each tile of a
-    large picture. Metadata that the blob keeps are in the image's `info`, as "exif" and "xmp". Raises BlobError, and
-    ModelError where a decoder cannot be loaded or has one reading only.
-    """
-    options: dict[str, Any] = {"realism": realism, "legacy_range": legacy_range, "progress": progress}
-    return POOL.decode(blob, decoder, device=device, **options)
-
-
-def encode_file(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
-    model: str | Model = DEFAULT_MODEL,
-    *,
-    quality: int | None = None,
-    target_bytes: int | None = None,
-    target_bpp: float | None = None,
-    levels: int | None = None,
-    longest_side: int | None = None,
-    stem: str | None = None,
-    keep_metadata: Keep = None,
-    progress: Progress | None = None,
-    device: str | None = None,
-) -> None:
-    """Picture file -> .l8 file, which is overwritten; options and errors as for `encode`.
-
-    Raises OSError where it cannot be written, and PictureError where the target is the source itself.
-    """
-    _require_other(source, target, PictureError)
-    blob = encode(
-        Path(source),
-        model,
-        quality=quality,
-        target_bytes=target_bytes,
-        target_bpp=target_bpp,
-        levels=levels,
-        longest_side=longest_side,
-        stem=stem,
-        keep_metadata=keep_metadata,
-        progress=progress,
-        device=device,
-    )
-    write_file(target, blob)
-
-
-def decode_file(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
-    decoder: str | Model | None = None,
-    *,
-    device: str | None = None,
-    realism: float | None = None,
-    legacy_range: bool = False,
-    progress: Progress | None = None,
-) -> None:
-    """.l8 file -> picture file, its format by the ending, which is overwritten; options and errors as for `decode`.
-
-    Raises PictureError for an ending without a format, OSError where the file cannot be written, and BlobError where
-    the target is the source itself.
-    """
-    _require_other(source, target, BlobError)
-    suffix = Path(target).suffix
-    require_format(suffix)
-    options = {"realism": realism, "legacy_range": legacy_range, "progress": progress}
-    write_file(target, picture_bytes(POOL.decode(source, decoder, device=device, **options), suffix))
-
-
-def _require_other(source: str | os.PathLike, target: str | os.PathLike, error: type[Latent8Error]) -> None:
-    if identity(source) and identity(source) == identity(target):
-        raise error(f"{os.fspath(target)} is the source itself: name another file.")

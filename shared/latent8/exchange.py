@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from latent8.codec import CodecPool, latents_of
 from latent8.errors import BlobError, ModelError
 from latent8.file_format import codings
 from latent8.file_format.blob import MAGIC, Encoded, clean_stem, is_blob
@@ -32,6 +31,7 @@ from latent8.file_format.reader import Blob, blob_bytes, model_of, read
 from latent8.file_format.rgba_png import is_png, with_model
 from latent8.latents import SPACE_NAMES, Latents, default_model, shape_of_one
 from latent8.limits import DEFAULT_MAX_PIXELS, MAX_SIDE
+from latent8.pool import CodecPool, latents_of
 from latent8.zoo.registry import OWN_SPACE, models
 
 SUFFIXES = {"l8": ".l8", "png": ".encoded.png", "comfy": ".latent", "safetensors": ".safetensors", "npy": ".npy"}

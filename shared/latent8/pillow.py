@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from latent8 import codec
+from latent8 import functions
 from latent8.errors import BlobError, Latent8Error
 from latent8.file_format import reader
 from latent8.file_format.blob import Encoded, is_blob
@@ -21,7 +21,7 @@ from latent8.latents import describe
 from latent8.metadata.kept import Metadata
 
 FORMAT = "L8"
-_OPTIONS = {"model", "device", *signatures.signature(codec.Codec.encode).parameters} - {"self", "image"}
+_OPTIONS = {*signatures.signature(functions.encode).parameters} - {"image"}
 
 
 class UnreadableBlobError(BlobError, OSError):
@@ -52,7 +52,7 @@ class L8ImageFile(ImageFile.ImageFile):
         """Decode, the first time. Raises UnreadableBlobError."""
         if self._encoded:
             try:
-                decoded = codec.decode(self._encoded)
+                decoded = functions.decode(self._encoded)
             except Latent8Error as error:
                 raise UnreadableBlobError(str(error)) from error
             self.im, self.readonly, self._encoded = decoded.im, 0, None
@@ -64,7 +64,7 @@ class L8ImageFile(ImageFile.ImageFile):
 
 def _save(image: Image.Image, file: IO[bytes], _: str | bytes | os.PathLike) -> None:
     options: dict[str, Any] = {name: value for name, value in image.encoderinfo.items() if name in _OPTIONS}
-    file.write(codec.encode(image, **options))
+    file.write(functions.encode(image, **options))
 
 
 Image.register_open(FORMAT, L8ImageFile, is_blob)

@@ -22,7 +22,8 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 import gradio as gr
 
 from latent8.apps import budget, housekeeping, jobs
-from latent8.codec import Codec, CodecPool
+from latent8.codec import Codec
+from latent8.pool import CodecPool
 from latent8.errors import Latent8Error
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.zoo.registry import model_named

@@ -21,7 +21,7 @@ from latent8.cli.arguments import (
 )
 from latent8.cli.inputs import LATENTS_PNG, Input, folder_of, stem_of
 from latent8.cli.targets import Targets, convert_each
-from latent8.codec import Codec, CodecPool
+from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.exchange import open_latents
 from latent8.file_format.blob import Encoded
@@ -29,6 +29,7 @@ from latent8.file_format.reader import inspect, require_decoder
 from latent8.latents import SPACE_NAMES, Latents
 from latent8.machine.parallel import failing_once
 from latent8.pictures.output import picture_bytes
+from latent8.pool import CodecPool
 from latent8.zoo.own_models import chosen_model
 from latent8.zoo.registry import Model, model_with_id
 

@@ -22,13 +22,14 @@ from latent8.cli.arguments import (
 )
 from latent8.cli.inputs import LATENTS_PNG, Input, folder_of, stem_of
 from latent8.cli.targets import Targets, convert_each
-from latent8.codec import Codec, CodecPool
+from latent8.codec import Codec
 from latent8.errors import BlobError, Latent8Error
 from latent8.file_format.blob import MAGIC, is_blob
 from latent8.file_format.reader import inspect, require_encoder
 from latent8.file_format.rgba_png import names_its_model, require_four_channels
 from latent8.pictures.intake import SUFFIXES as PICTURE_SUFFIXES
 from latent8.pictures.intake import pixel_count
+from latent8.pool import CodecPool
 from latent8.zoo.latent_spaces import SPACES
 from latent8.zoo.own_models import chosen_model
 from latent8.zoo.settings import Settings

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latent8.codec import CodecPool, symbols_of
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Symbols
 from latent8.file_format.reader import Blob, model_of, read
@@ -14,6 +13,7 @@ from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures import drawing
 from latent8.pictures.drawing import View
+from latent8.pool import CodecPool, symbols_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -22,7 +22,7 @@ from latent8.machine.parallel import map_in_order
 from latent8.pictures.intake import open_picture, pixel_count
 
 if TYPE_CHECKING:
-    from latent8.codec import CodecPool
+    from latent8.pool import CodecPool
 from latent8.zoo.registry import DEFAULT_MODEL
 
 ADDED, KNOWN, UPDATED, FAILED = "added", "known", "updated", "failed"

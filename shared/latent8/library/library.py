@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from latent8.codec import CodecPool
 from latent8.errors import LibraryError
 from latent8.file_format.blob import is_blob
 from latent8.library import adding
@@ -31,6 +30,7 @@ from latent8.library.vectors.base import opaque
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures.intake import Source as PictureSource
 from latent8.pictures.intake import open_picture
+from latent8.pool import CodecPool
 
 if TYPE_CHECKING:
     from types import TracebackType

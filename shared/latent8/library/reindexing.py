@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from latent8.codec import CodecPool
 from latent8.errors import Latent8Error, LibraryError
 from latent8.library import journal as journals
 from latent8.library.engine import Point, batches
@@ -18,6 +17,7 @@ from latent8.library.records import Record
 from latent8.library.store import BlobStore
 from latent8.library.vectors import embedder
 from latent8.library.vectors.base import Embedder
+from latent8.pool import CodecPool
 
 BATCH = 512  # points
 REMEDY = "add its photos and blobs to a new library"

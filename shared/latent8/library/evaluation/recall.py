@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latent8.codec import CodecPool
 from latent8.errors import Latent8Error
 from latent8.library.edits import EDITS
 from latent8.library.evaluation.dinov2 import load_dinov2
@@ -18,6 +17,7 @@ from latent8.library.vectors.ancestor import AncestorEmbedder
 from latent8.library.vectors.base import Embedder, opaque
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures.intake import open_picture
+from latent8.pool import CodecPool
 
 MAX_QUERIES = 40  # photos that are edited; all of the folder are looked among
 SIDE = 1024  # longest side of the photos that are embedded

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from latent8.codec import CodecPool
 from latent8.errors import Latent8Error, LibraryError
 from latent8.library.evaluation import recall, stores
 from latent8.library.evaluation.tables import Table
 from latent8.library.intake import BLOB_SUFFIX, items
 from latent8.machine.disk import write_file
+from latent8.pool import CodecPool
 
 
 def evaluate(folder: Path, output: Path | None, url: str | None = None, device: str | None = None) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from latent8 import read_latents
-from latent8.codec import CodecPool
 from latent8.library.evaluation import published
 from latent8.library.evaluation.tables import Table
 from latent8.library.library import Library
+from latent8.pool import CodecPool
 
 MB = 1e6
 COLUMNS = ("", "n", "mean ms", "median", "sd", "min", "max", f"published mean ({published.WHERE})")

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from latent8 import read_latents
-from latent8.codec import CodecPool
 from latent8.errors import ModelError
 from latent8.library.vectors.base import Decode, opaque, unit
+from latent8.pool import CodecPool
 
 SIDE = 512  # pixels
 
