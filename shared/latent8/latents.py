@@ -17,7 +17,9 @@ from latent8.zoo.latent_spaces import SPACES, LatentSpace
 from latent8.zoo.registry import OWN_SPACE, Model, model_named, model_with_id, models
 from latent8.zoo.settings import DEFAULTS
 
-SPACE_NAMES = tuple(dict.fromkeys([*SPACES, *(m.space for m in models() if m.kind.exchanged)]))  # that can be named
+SPACE_NAMES = tuple(  # that can be named
+    dict.fromkeys([*SPACES, *(m.space for m in models() if m.kind.exchanged and not m.own)])
+)
 LARGEST_VALUE = 100.0  # of z, which has about unit variance: beyond it the space or the scale is wrong
 
 
@@ -88,7 +90,7 @@ class Latents:
     @property
     def header(self) -> Header:
         """That of a blob of them; where they had no quantiser, one whose range has room for them all."""
-        model = model_with_id(self.model_id)
+        model = model_with_id(self.model_id, self.weights)
         return Header(
             model_id=self.model_id,
             weights=self.weights,
@@ -116,7 +118,7 @@ def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str,
 
     Raises BlobError for metadata that cannot be read.
     """
-    header, model = source.header, model_with_id(source.header.model_id)
+    header, model = source.header, model_of(source)
     quantiser, alpha_png, metadata = header.quantiser, b"", NONE
     steps: dict[str, str | int | float] = {"range": f"{quantiser.low:g} to {quantiser.high:g}"}
     if isinstance(source, Latents):

@@ -17,7 +17,7 @@ from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.reader import Blob, model_of, read, require_decoder
 from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
-from latent8.zoo.registry import Model, model_with_id
+from latent8.zoo.registry import Model
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ class CodecPool:
     ) -> Image.Image:
         """`Codec.decode` with the model that the blob names, or another of its latent space."""
         source = blob if isinstance(blob, (Encoded, Latents)) else read(blob)
-        model = model_with_id(source.header.model_id) if decoder is None else as_model(decoder)
+        model = model_of(source) if decoder is None else as_model(decoder)
         require_decoder(source.header, model)  # before it is loaded
         return self.codec(model, device).decode(source, **options)
 

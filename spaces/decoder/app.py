@@ -6,6 +6,7 @@ from decoder_page import build
 
 from latent8.apps import server
 
+server.offer_own_models()  # before the lists are made
 demo = build()
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL, Comparison, measured, original_of
 from latent8.exchange import open_latents
 from latent8.file_format.blob import Encoded, clean_stem
-from latent8.file_format.reader import require_decoder, require_size
+from latent8.file_format.reader import model_of, require_decoder, require_size
 from latent8.latents import Latents, describe
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import failing_once
 from latent8.pictures.intake import Picture
 from latent8.pictures.output import FORMATS, picture_bytes
-from latent8.zoo.registry import model_named, model_with_id
+from latent8.zoo.registry import model_named
 
 BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
 
@@ -180,7 +180,7 @@ def compare(
     path = work.required(blob, "Choose a blob first.")
     with work.errors_in_the_page():
         source = read_blob(path)
-        made_with = model_with_id(source.header.model_id)
+        made_with = model_of(source)
         right = right or made_with.name
         if left == right:
             raise Latent8Error(f"Both sides are {left}: choose two that differ.")

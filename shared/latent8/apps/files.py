@@ -12,10 +12,10 @@ from latent8 import exchange
 from latent8.apps.work import POOL
 from latent8.evaluation.latent_pictures import latent_pictures
 from latent8.file_format.blob import Encoded, clean_stem
+from latent8.file_format.reader import model_of
 from latent8.latents import Latents
 from latent8.pictures import drawing
 from latent8.pictures.intake import Picture
-from latent8.zoo.registry import model_with_id
 
 
 def request_folder() -> Path:
@@ -89,4 +89,4 @@ def stem_of(path: str) -> str:
 
 
 def model_name(source: Encoded | Latents) -> str:
-    return model_with_id(source.header.model_id).name
+    return model_of(source).name

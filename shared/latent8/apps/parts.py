@@ -91,6 +91,8 @@ def raw_switch() -> gr.Checkbox:
 
 def size_of_model(name: str) -> str:
     model = model_named(name)
+    if model.own:
+        return f"{name} (your own)"
     return f"{name} (bundled)" if model.bundled else f"{name} ({model.size_mb:,.0f} MB download)"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fastapi.responses import JSONResponse
 from latent8.apps import budget, housekeeping
 from latent8.apps.parts import CSS
 from latent8.apps.work import codec
+from latent8.errors import ModelError
+from latent8.zoo.own_models import offer_models
 from latent8.zoo.registry import DEFAULT_MODEL
 
 MAX_UPLOAD = "64mb"
@@ -23,6 +26,14 @@ async def storage_error(request: Request, error: Exception) -> JSONResponse:
     """The answer where an upload cannot be kept, in place of an internal error."""
     reason = getattr(error, "strerror", None) or "the file cannot be written"
     return JSONResponse({"detail": f"The server could not do this: {reason}."}, 507)
+
+
+def offer_own_models() -> None:
+    """Take the folders in LATENT8_MODELS into the lists; ends the program with a sentence where one cannot be used."""
+    try:
+        offer_models(os.environ.get("LATENT8_MODELS", ""))
+    except ModelError as error:
+        sys.exit(f"LATENT8_MODELS: {error}")
 
 
 def launch(demo: gr.Blocks, served: Path | None = None) -> None:

@@ -45,20 +45,26 @@ def inspect(data: Blob) -> Encoded:
     return encoded
 
 
-def model_of(encoded: Encoded) -> Model:
+def model_of(source: WithHeader) -> Model:
     """The model that a blob names."""
-    return model_with_id(encoded.header.model_id)
+    return model_of_header(source.header)
+
+
+def model_of_header(header: Header) -> Model:
+    return model_with_id(header.model_id, header.weights)
 
 
 def decoders_for(source: WithHeader) -> list[str]:
     """Names of the models that can decode this blob, the one it was made with first."""
-    made_with = model_with_id(source.header.model_id)
+    made_with = model_of(source)
+    if made_with.own:  # no other decodes it, and it only where it is offered
+        return [made_with.name] if made_with.weights_hash else []
     return sorted((model.name for model in decoders_of(made_with.space)), key=lambda name: name != made_with.name)
 
 
 def require_decoder(header: Header, model: Model) -> None:
     """Raises BlobError unless the model decodes the latent space that the header names. Loads nothing."""
-    made_with = model_with_id(header.model_id)
+    made_with = model_of_header(header)
     if made_with.space == model.space and (header.channels, header.stride) == (model.channels, model.stride):
         return
     if made_with.space == OWN_SPACE:

@@ -12,7 +12,7 @@ from latent8.errors import ModelError
 from latent8.limits import MAX_CHANNELS, MAX_STRIDE
 from latent8.zoo.kinds import kind_named, kinds
 from latent8.zoo.latent_spaces import space_named
-from latent8.zoo.registry import OWN, Model, model_named, models
+from latent8.zoo.registry import OWN, Model, model_named, models, offer
 
 MAX_CODES = 256  # of a codebook, so that a number is one byte
 
@@ -56,6 +56,29 @@ def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
             f"at 1/{known.stride}."
         )
     return replace(model, space=space, id=model_named(known.default_model).id)
+
+
+def offer_models(folders: str) -> list[Model]:
+    """Folders of autoencoders, parted by commas, come into the lists under the folders' names -> the models.
+
+    For a program that offers models to others, such as the apps: theirs is the choice among what is offered here at its
+    start, and never more. Loads the weights, for their hash. Raises ModelError, and then offers none.
+    """
+    from latent8.zoo.weights import load_autoencoder, weights_hash
+
+    found: list[Model] = []
+    for folder in filter(None, map(str.strip, folders.split(","))):
+        if not os.path.isdir(folder):
+            raise ModelError(f"There is no folder {folder}.")
+        model = own_model(folder)
+        hashed = weights_hash(load_autoencoder(model))
+        model = replace(model, name=Path(folder).resolve().name, weights_hash=hashed)
+        if model.name in {other.name for other in (*models(), *found)}:
+            raise ModelError(f"There is a model named {model.name} already: rename the folder {folder}.")
+        found.append(model)
+    for model in found:
+        offer(model)
+    return found
 
 
 def chosen_model(text: str, space: str | None = None) -> Model:

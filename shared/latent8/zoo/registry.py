@@ -39,6 +39,7 @@ class Model:
     summary: str
     needs: str = "any CPU"
     own: bool = False  # brought by the user, not from the registry
+    weights_hash: bytes = b""  # of a user's own, where it is known before the model is loaded for work
 
     @property
     def encodes(self) -> bool:
@@ -183,6 +184,7 @@ OWN = Model(
     summary="an autoencoder of the user's own",
     own=True,
 )
+_OFFERED: tuple[Model, ...] = ()  # a user's own, all of OWN's id
 
 
 def register(model: Model) -> None:
@@ -193,26 +195,50 @@ def register(model: Model) -> None:
     _MODELS = (*_MODELS, model)
 
 
+def offer(model: Model) -> None:
+    """Add a user's own model to the lists for as long as the program runs; its weights' hash must be known.
+
+    Blobs of it then need no word on who decodes them. Raises ModelError for a name that is taken.
+    """
+    global _OFFERED
+    if any(model.name == other.name for other in (*models(), OWN)):
+        raise ModelError(f"There is a model named {model.name} already: rename the folder.")
+    _OFFERED = (*_OFFERED, model)
+
+
+def withdraw_all() -> None:
+    """Take back all that was offered."""
+    global _OFFERED
+    _OFFERED = ()
+
+
 def models() -> tuple[Model, ...]:
-    """All models, in order of their ids."""
-    return _MODELS
+    """All models, in order of their ids; then a user's own that are offered."""
+    return (*_MODELS, *_OFFERED)
 
 
 def model_named(name: str) -> Model:
     """Raises ModelError for a name that is not in the registry."""
-    for model in _MODELS:
+    for model in models():
         if model.name == name:
             return model
-    raise ModelError(f"There is no model {name!r}: choose {' or '.join(m.name for m in _MODELS)}.")
+    raise ModelError(f"There is no model {name!r}: choose {' or '.join(m.name for m in models())}.")
 
 
 def decoders_of(space: str) -> tuple[Model, ...]:
     """The models that decode latents of this space."""
-    return tuple(model for model in _MODELS if model.space == space)
+    return tuple(model for model in models() if model.space == space)
 
 
-def model_with_id(model_id: int) -> Model:
-    """Raises BlobError for an id that is not in the registry: only a blob can bring one."""
+def model_with_id(model_id: int, weights: bytes = b"") -> Model:
+    """The model of a blob. weights: the hash that it states, which tells models apart that a user brought.
+
+    Raises BlobError for an id that is not in the registry: only a blob can bring one.
+    """
+    if model_id == OWN_ID and weights:
+        for model in _OFFERED:
+            if model.space == OWN_SPACE and model.weights_hash == weights:
+                return model
     for model in (*_MODELS, OWN):
         if model.id == model_id:
             return model
