@@ -24,6 +24,7 @@ from latent8.file_format.reader import (
 from latent8.file_format.rgba_png import RgbaPngCoding, require_four_channels
 from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.machine.forks import survive_forks
 from latent8.machine.memory import free_bytes
 from latent8.machine.parallel import large, map_in_order
 from latent8.metadata.kept import NONE, Keep, Metadata, check_keep
@@ -64,6 +65,7 @@ class Codec:
 
         from latent8.networks.base import best_device
 
+        survive_forks()
         self.model = as_model(model)
         try:
             network = self.model.kind.load_network()
