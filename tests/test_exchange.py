@@ -65,6 +65,7 @@ def test_arrays_are_read(space: str, raw: bool, batch: tuple[int, ...]) -> None:
     files = [
         npy(shape, floats(stored)),
         npy(shape, floats(stored), version=2),
+        npy(shape, floats(stored), version=3),
         safetensors({"latents": ("F32", list(shape), floats(stored))}),
         safetensors({"anything": ("F32", list(shape), floats(stored))}, {"author": "someone"}),
         safetensors({"mask": ("U8", [1], b"0"), "latents": ("F32", list(shape), floats(stored))}),

@@ -114,7 +114,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
         npy(GOOD.shape, DATA) + b"x",
         npy(GOOD.shape, b""),
         npy(GOOD.shape, DATA)[:20],
-        npy(GOOD.shape, DATA, version=3),
+        npy(GOOD.shape, DATA, version=4),
         npy_with_header("{'descr': '<f4', 'fortran_order': False}", DATA),
         npy_with_header("{'descr': '<f4', 'fortran_order': False, 'shape': ('4', 3, 5)}", DATA),
         npy_with_header("__import__('os').abort()", DATA),

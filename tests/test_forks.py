@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no forks on this system")
+@pytest.mark.slow
 def test_children_encode_and_decode_after_the_parent_has() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
     command = [sys.executable, "-W", "ignore", "-c", CODE]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from blob_calls import decoded, refusal, symbols_in
-from conftest import allocating_at_most, gradient, png_claiming, smooth_symbols
+from conftest import allocating_at_most, gradient, png_chunk, png_claiming, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -171,7 +173,56 @@ def test_png_over_the_limit_is_not_decoded() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "1"])
 def test_png_of_another_mode_refused(codec: Codec, mode: str) -> None:
     wanted = f"This PNG has mode {mode}; latents are kept as RGBA. Encode a picture first."
-    assert refusal(codec, latent_png(json.dumps(GOOD_FACTS), mode=mode)) == wanted
+    assert refusal(codec, latent_png(None, mode=mode)) == wanted
+    assert refusal(codec, latent_png(json.dumps(GOOD_FACTS), mode="I;16")).startswith("This PNG has mode I;16; ")
+
+
+SMALL = np.array([[[9, 9, 9, 255], [200, 200, 200, 255]], [[9, 9, 9, 255], [77, 77, 77, 255]]], np.uint8)
+SAVED_AGAIN = {
+    "palette": (SMALL * np.array([1, 0, 1, 1], np.uint8), lambda image: image.quantize(8, dither=Image.Dither.NONE)),
+    "palette with alpha": (SMALL - np.array([0, 0, 1, 55], np.uint8), lambda image: image.quantize(8)),
+    "grey": (SMALL, lambda image: image.convert("L")),
+    "grey and alpha": (SMALL - np.array([0, 0, 0, 30], np.uint8), lambda image: image.convert("LA")),
+    "a transparent colour": (
+        np.where(SMALL[..., :1] == 77, np.uint8([1, 2, 3, 0]), SMALL),
+        lambda image: image.convert("RGB", dither=None),
+    ),
+    "colour": (SMALL - np.array([0, 5, 3, 0], np.uint8), lambda image: image.convert("RGB")),
+    "black and white": (
+        np.where(SMALL > 100, np.uint8(255), np.uint8([0, 0, 0, 255])),
+        lambda image: image.convert("1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAVED_AGAIN)
+@pytest.mark.parametrize("text_at", ["front", "end"])
+def test_png_that_another_program_saved_again(name: str, text_at: str) -> None:
+    pixels, change = SAVED_AGAIN[name]
+    facts = json.dumps({"model": "l8-tiny", "width": 16, "height": 16, "levels": 256})
+    image, buffer = change(Image.fromarray(pixels)), io.BytesIO()
+    image.save(buffer, "PNG", **({"transparency": (1, 2, 3)} if name == "a transparent colour" else {}))
+    png, chunk = buffer.getvalue(), png_chunk(b"tEXt", b"latent8\0" + facts.encode())
+    at = 33 if text_at == "front" else len(png) - 12
+    found = read(png[:at] + chunk + png[at:])
+    np.testing.assert_array_equal(np.moveaxis(symbols_of(found).values, 0, -1), pixels)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_text_of_any_kind_of_chunk_counts(kind: bytes) -> None:
+    text = json.dumps(GOOD_FACTS).encode()
+    body = {b"tEXt": text, b"zTXt": b"\0" + zlib.compress(text), b"iTXt": b"\1\0\0\0" + zlib.compress(text)}[kind]
+    png = latent_png(None)
+    header = inspect(png[:-12] + png_chunk(b"tIME", bytes(7)) + png_chunk(kind, b"latent8\0" + body) + png[-12:])
+    assert (header.width, header.height) == (16, 8)
+
+
+@pytest.mark.parametrize("name", ["plain", "text-after-data", "palette"])
+def test_odd_files_are_the_same_latents(name: str) -> None:
+    folder = Path(__file__).with_name("odd")
+    plain, other = (read((folder / f"{one}.encoded.png").read_bytes()) for one in ("plain", name))
+    assert other.header == plain.header and (other.width, other.height) == (60, 60)
+    np.testing.assert_array_equal(symbols_of(other).values, symbols_of(plain).values)
 
 
 @pytest.mark.parametrize("side", [60_000, 12_000, 8_000])

@@ -146,7 +146,8 @@ def _read_npy(data: bytes) -> np.ndarray:
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        one, two = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+        readers = {(1, 0): one, (2, 0): two, (3, 0): two}  # 3 is 2 with names of fields in UTF-8, which latents lack
         shape, by_columns, dtype = readers[version](file)
     except Exception:  # numpy's parser lets through whatever it trips over
         raise BlobError("The .npy file is damaged: its header cannot be read.") from None

@@ -2,7 +2,9 @@
 
 Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. Ours
 carries a text chunk "latent8" with the model, the size of the picture and the levels. A PNG without it is taken
-as taesd's, or that of the model of a latent space that is named with it, of 8 times its own size.
+as taesd's, or that of the model of a latent space that is named with it, of 8 times its own size. A PNG with the text
+chunk, wherever in the file it stands, is read in whatever form another program saved the same values again: with a
+palette, as grey, without an alpha channel that was full.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import warnings
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -26,12 +27,15 @@ from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.extension import Chunk
 from latent8.file_format.quantiser import Quantiser
 from latent8.limits import MAX_PIXELS, MAX_SIDE
+from latent8.pictures import png_file
+from latent8.pictures.quiet import without_pillows_warnings
 from latent8.zoo.registry import OWN_ID, model_named, model_with_id
 from latent8.zoo.settings import Settings
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES = 33  # signature and first chunk
 TEXT_KEY = "latent8"
+_SAVED_AGAIN = {"1", "L", "LA", "P", "PA", "RGB"}  # modes that optimisers make of RGBA
 _DAMAGED = "This PNG is damaged and cannot be read."
 
 
@@ -81,9 +85,9 @@ class RgbaPngCoding(Coding):
         return Encoded(header, self.id, buffer.getvalue())
 
     def symbols(self, encoded: Encoded) -> Symbols:
-        quantiser, image = encoded.header.quantiser, _open(encoded.payload)
+        quantiser, (image, _) = encoded.header.quantiser, _open(encoded.payload)
         try:
-            values = np.asarray(image)
+            values = np.asarray(image.convert("RGBA"))
         except Exception:  # Pillow's readers let through whatever their parsing trips over
             raise BlobError(_DAMAGED) from None
         symbol_of = np.rint(np.arange(256) * (quantiser.levels - 1) / 255).astype(np.uint8)
@@ -92,7 +96,7 @@ class RgbaPngCoding(Coding):
 
     @classmethod
     def check(cls, header: Header, payload: bytes) -> None:
-        image = _open(payload)
+        image, _ = _open(payload)
         if header.latent_shape[1:] != (image.height, image.width):
             raise BlobError("This PNG is not valid: its size does not fit the picture it states.")
 
@@ -105,9 +109,9 @@ def require_four_channels(model: str, channels: int) -> None:
 
 def parse_rgba_png(png: bytes) -> Encoded:
     """PNG bytes -> Encoded, checked but for its pixels. Raises BlobError."""
-    image = _open(png)
+    image, text = _open(png)
     try:
-        facts = _facts(image)
+        facts = _facts(image, text)
         header = Header(
             model_id=model_named(facts["model"]).id,
             weights=bytes.fromhex(facts["weights"]),
@@ -127,40 +131,43 @@ def parse_rgba_png(png: bytes) -> Encoded:
 
 def names_its_model(png: bytes) -> bool:
     """Whether the PNG has our text chunk. Raises BlobError where it is no RGBA PNG."""
-    return TEXT_KEY in _open(png).info
+    return _open(png)[1] is not None
 
 
 def with_model(png: bytes, model: str) -> bytes:
     """A PNG that does not name its model, naming this one; any other as it is. Raises BlobError."""
-    if names_its_model(png):
+    image, text = _open(png)
+    if text is not None:
         return png
-    image = _open(png)
     facts = {"model": model, "width": 8 * image.width, "height": 8 * image.height}
     chunk = b"tEXt" + TEXT_KEY.encode() + b"\0" + json.dumps(facts).encode()
     length, checksum = len(chunk) - 4, zlib.crc32(chunk)
     return png[:HEAD_BYTES] + struct.pack(f">I{len(chunk)}sI", length, chunk, checksum) + png[HEAD_BYTES:]
 
 
-def _open(png: bytes) -> Image.Image:
-    """The picture, its pixels not decoded yet. Raises BlobError."""
+def _open(png: bytes) -> tuple[Image.Image, str | None]:
+    """The picture, its pixels not decoded yet, and our text. Raises BlobError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is tested by the caller
-            image = Image.open(io.BytesIO(png), formats=["PNG"])
+        with without_pillows_warnings():  # the size is tested by the caller
+            file = io.BytesIO(png)
+            found = png_file.prepared(file, keep_key=True)
+            text = png_file.text_of(file, TEXT_KEY.encode())
+            if found is None:
+                raise BlobError(_DAMAGED)
+            image = Image.open(found.stream, formats=["PNG"])
     except Exception:  # Pillow's readers let through whatever their parsing trips over
         raise BlobError(_DAMAGED) from None
-    if image.mode != "RGBA":
+    if image.mode != "RGBA" and (text is None or image.mode not in _SAVED_AGAIN):
         raise BlobError(f"This PNG has mode {image.mode}; latents are kept as RGBA. Encode a picture first.")
-    return image
+    return image, text
 
 
 def is_png(data: bytes) -> bool:
     return data[: len(SIGNATURE)] == SIGNATURE
 
 
-def _facts(image: Image.Image) -> dict[str, Any]:
+def _facts(image: Image.Image, text: str | None) -> dict[str, Any]:
     """The text chunk, checked; for a PNG without one, what the ancestors imply."""
-    text = image.info.get(TEXT_KEY)
     if text is None:
         facts: dict[str, Any] = {"model": "taesd", "width": image.width * 8, "height": image.height * 8}
     else:

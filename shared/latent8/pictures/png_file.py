@@ -22,11 +22,11 @@ _READ = {b"IHDR", b"PLTE", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM",
 _TEXT = {b"iTXt", b"zTXt", b"tEXt"}
 
 
-def prepared(file: BinaryIO) -> Prepared | None:
+def prepared(file: BinaryIO, keep_key: bool = False) -> Prepared | None:
     """Header, palette, transparency and data of the first picture; None for what is not a PNG after all.
 
     All else is left out of what is decoded: texts of any size, frames of an animation, and what stands behind the
-    data. A missing end is put there.
+    data. A missing end is put there. keep_key: leave a transparent colour to Pillow, in place of `Facts.key`.
     """
     if read_at(file, 0, 8) != SIGNATURE:
         return None
@@ -36,11 +36,10 @@ def prepared(file: BinaryIO) -> Prepared | None:
         return None
     facts = _facts(said)
     grey_or_rgb = header[9] in (0, 2)
-    if b"PLTE" in said:
-        pieces.insert(1, _chunk(b"PLTE", said[b"PLTE"]))
-    if b"tRNS" in said and not grey_or_rgb:  # a colour that is transparent is looked for here, at full depth
-        pieces.insert(2, _chunk(b"tRNS", said[b"tRNS"]))
-    return Prepared(spliced(file, [SIGNATURE, *pieces, _END]), facts)
+    said_first = [_chunk(b"PLTE", said[b"PLTE"])] if b"PLTE" in said else []
+    if b"tRNS" in said and (keep_key or not grey_or_rgb):  # else it is a colour, which is looked for at full depth
+        said_first.append(_chunk(b"tRNS", said[b"tRNS"]))
+    return Prepared(spliced(file, [SIGNATURE, pieces[0], *said_first, *pieces[1:], _END]), facts)
 
 
 def key_alpha(stream: BinaryIO, key: tuple[int, ...]) -> np.ndarray:
@@ -86,18 +85,42 @@ def _walk(file: BinaryIO, size: int) -> tuple[list[Piece], dict[bytes, bytes]]:
     raise too_much(f"over {MAX_CHUNKS} chunks")
 
 
+def text_of(file: BinaryIO, key: bytes) -> str | None:
+    """The text with that key, wherever in the file it stands; None where there is none.
+
+    Raises ValueError for one that is damaged, or of over MAX_METADATA_BYTES.
+    """
+    at = len(SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        start = read_at(file, at, 8 + 81)
+        if len(start) < 8:
+            return None
+        length, kind = int.from_bytes(start[:4], "big"), start[4:8]
+        if kind in _TEXT and start[8:].startswith(key + b"\0"):
+            body = read_at(file, at + 4, min(length, MAX_METADATA_BYTES) + 8)
+            if len(body) != length + 8 or zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "big"):
+                raise ValueError("a damaged text")
+            return _text(kind, body[4 + len(key) + 1 : -4]).decode("utf-8" if kind == b"iTXt" else "latin-1")
+        at += 12 + length
+    return None
+
+
+def _text(kind: bytes, body: bytes) -> bytes:
+    """What stands behind the key; b"" where it cannot be unpacked."""
+    if kind == b"iTXt":
+        packed, body = body[:1] == b"\1", body[2:].split(b"\0", 2)[-1]
+    else:
+        packed, body = kind == b"zTXt", body[1:] if kind == b"zTXt" else body
+    return _unpacked(body, MAX_METADATA_BYTES) if packed else body
+
+
 def _keep_text(said: dict[bytes, bytes], kind: bytes, file: BinaryIO, at: int, length: int) -> None:
     """XMP data, and the EXIF data that ImageMagick used to write as text in hexadecimal."""
     start = read_at(file, at, min(length, 80))
     key = start.partition(b"\0")[0]
     if key not in (_XMP_KEY, *_OLD_EXIF_KEYS) or length > MAX_METADATA_BYTES or key in said:
         return
-    body = read_at(file, at, length)[len(key) + 1 :]
-    if kind == b"iTXt":
-        packed, body = body[:1] == b"\1", body[2:].split(b"\0", 2)[-1]
-    else:
-        packed, body = kind == b"zTXt", body[1:] if kind == b"zTXt" else body
-    said[key] = _unpacked(body, MAX_METADATA_BYTES) if packed else body
+    said[key] = _text(kind, read_at(file, at, length)[len(key) + 1 :])
 
 
 def _facts(said: dict[bytes, bytes]) -> Facts:
