@@ -152,7 +152,7 @@ def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
         photo = photo.crop((0, 0, min(photo.width, 1024) // 16 * 16, min(photo.height, 1024) // 16 * 16))
         y = codec.network.encode_pixels(np.asarray(photo))
         for band in qualities:
-            for symbols, tables in codec.network.symbols_and_tables(y, band[number % len(band)]):
+            for symbols, tables in codec.network.entropy_model.symbols_and_tables(y, band[number % len(band)]):
                 places = tables.astype(np.int64) * n_symbols + symbols + hp.MAX_SYMBOL
                 counts += np.bincount(places.ravel(), minlength=counts.size).reshape(counts.shape)
     hyper, own = np.split(counts, [N_BANDS * hp.N_HYPER])
