@@ -15,11 +15,12 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     20      1     channels   1 ... 255             latent channels C
     21      1     stride     1 ... 64              pixels per latent, both ways: the latents are
                                                    [C, h, w] = [C, ceil(height / stride), ceil(width / stride)]
-    22      1     top        15 ... 255            highest symbol: levels of the quantiser, less one
+    22      1     top        15 ... 255            highest symbol: number of quantiser levels, less one
     23      1     coding     0, 1 or 2             0: C x h x w symbols, one byte each, in [C, h, w] order;
                                                    1: predicted from neighbours and entropy-coded, see
-                                                   latent8/file_format/neighbour_coding.py; 2: under a hyperprior,
-                                                   see latent8/file_format/hyperprior_coding.py
+                                                   latent8/file_format/neighbour_coding.py; 2: entropy-coded with
+                                                   the probability tables of a hyperprior, see
+                                                   latent8/file_format/hyperprior_coding.py
     24      2     low        finite float16        latent that symbol 0 stands for
     26      2     high       finite, above low     latent that symbol `top` stands for
     28      4     payload    coding 0: C x h x w   length of the payload
@@ -33,11 +34,11 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     .       payload          latents
     .       4     checksum                         CRC-32 (as in zlib) of all bytes before it
 
-Symbol q stands for the latent low + (high - low) * q / top. With coding 2, low is -127, high 127 and top 254: a
-latent is then a whole number of quantisation steps above the mean that the hyperprior expects, drawn towards it by a
-part of a step unless it is 0: by `reconstruction_shift[s]` of the weights, where s = 0 ... 63 is the scale whose table
-the symbol has, in all bands (latent8/l8_photo/layers.py has the whole formula). Where low is 0, high 255 and top
-255, there is one channel, and a symbol is the number of a code in the codebook of a vector-quantised model
+Symbol q stands for the latent low + (high - low) * q / top. With coding 2, low is -127, high 127 and top 254, and q
+counts quantisation steps above the mean that the model predicts for the latent. A q other than 0 stands for a latent
+that is nearer to the mean by `reconstruction_shift[s]` steps, a value in the model's weights, where s = 0 ... 63 is the
+scale index of the symbol (latent8/l8_photo/layers.py has the whole formula). Where low is 0, high 255 and top 255,
+there is one channel, and a symbol is the number of a code in the codebook of a vector-quantised model
 (latent8/networks/vq.py has the order of codes). Nothing follows the checksum.
 
 The extension area is 1 to 64 chunks, one after another:
@@ -47,9 +48,10 @@ The extension area is 1 to 64 chunks, one after another:
     4       4     length     up to the area's end  bytes of its content
     8       n     content
 
-A chunk whose tag begins with a small letter is ancillary: who does not know it decodes the picture without it, and
-leaves it as it is where the blob is written again. One that begins with a capital letter is critical: who does not know
-it cannot decode the blob, and says which chunk that is. There is at most one chunk of each tag below, in any order.
+A chunk whose tag begins with a small letter is ancillary: a reader that does not know it decodes the picture without
+it, and keeps it unchanged where it writes the blob again. A chunk whose tag begins with a capital letter is critical: a
+reader that does not know it cannot decode the blob, and says which chunk that is. There is at most one chunk of each
+tag below, in any order.
 
     exif    a zlib stream (RFC 1950) of at most 4 MiB: an EXIF block that begins with its TIFF header, of the picture as
             it is in the blob: upright, in sRGB
@@ -91,9 +93,11 @@ _CRC_BYTES = 4
 
 @dataclass(frozen=True)
 class Header:
-    """The picture and the latents that a file is about. Sizes are in pixels.
+    """The picture and the latents that a file describes.
 
-    weights: [4] bytes that tell the model's weights apart; UNKNOWN_WEIGHTS, or none, where they are not known.
+    model_id: 1 ... 65535, see `registry`. weights: 4 bytes that identify the model's weights; UNKNOWN_WEIGHTS, or none,
+    where they are not known. width, height: of the picture, in pixels. channels: of the latents. stride: pixels per
+    latent, both ways. stem: name of the original file, without folder and ending.
     """
 
     model_id: int
@@ -107,7 +111,7 @@ class Header:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """[C, h, w]."""
+        """Shape of the latents, [C, h, w]."""
         return self.channels, math.ceil(self.height / self.stride), math.ceil(self.width / self.stride)
 
     @property

@@ -1,4 +1,4 @@
-"""The contract that every coding of payloads keeps."""
+"""The contract of payload codings: what each of them can do."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from latent8.zoo.settings import Settings
 class Symbols:
     """The whole numbers in a payload, for pictures and figures of them.
 
-    values: [C, h, w], `first` and above. latents: what they stand for, float32 [C, h, w]. bits: what each position
-    takes as coded, float32 [h, w], where the coding can tell.
+    values: [C, h, w], `first` and above. latents: the latents that they stand for, float32 [C, h, w]. bits: bits that
+    each position takes as coded, float32 [h, w]; None where the coding cannot tell.
     """
 
     values: np.ndarray
@@ -34,9 +34,9 @@ class Coding(ABC):
     """
 
     id: ClassVar[int]
-    name: ClassVar[str]  # as `inspect` tells it
+    name: ClassVar[str]  # as `latent8 inspect` shows it
     in_blobs: ClassVar[bool] = True  # False where the payload is the whole file of another format
-    needs_network: ClassVar[bool] = False  # whether the symbols can be told only with the model's network
+    needs_network: ClassVar[bool] = False  # whether decoding the symbols takes the model's network
 
     def __init__(self, network: Any = None):
         self.network = network
@@ -52,13 +52,13 @@ class Coding(ABC):
     ) -> Encoded:
         """Latents, float32 [C, h, w] -> encoded picture.
 
-        settings: what the caller asks of size or quality. alpha_png, chunks: of the encoded picture, which count
-        where a size is asked for. Raises PictureError for a size that cannot be met.
+        settings: the size or quality that the caller asks for. alpha_png, chunks: the rest of the encoded picture,
+        which counts towards a size. Raises PictureError for a size that cannot be met.
         """
 
     @abstractmethod
     def symbols(self, encoded: Encoded) -> Symbols:
-        """Raises BlobError where the payload cannot be decoded."""
+        """Decode the symbols. Raises BlobError for a payload that is damaged."""
 
     def decode(self, encoded: Encoded) -> np.ndarray:
         """Encoded picture -> latents, float32 [C, h, w]. Raises BlobError as `symbols` does."""
@@ -67,9 +67,9 @@ class Coding(ABC):
     @classmethod
     @abstractmethod
     def check(cls, header: Header, payload: bytes) -> None:
-        """Raises BlobError where the payload cannot hold such latents, before anything is allocated for them."""
+        """Raise BlobError where the payload cannot hold latents of this shape. Allocates nothing for them."""
 
     @classmethod
     def quality(cls, payload: bytes) -> int | None:
-        """1 ... 100, where the coding has a quality."""
+        """Quality 1 ... 100 that the payload states; None for a coding without one."""
         return None

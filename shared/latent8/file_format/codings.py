@@ -1,4 +1,4 @@
-"""Table of the codings of payloads. What each can do is in latent8/file_format/coding.py.
+"""The table of payload codings. Their contract is in latent8/file_format/coding.py.
 
     id      coding
     0       one byte for each symbol                                   latent8/file_format/raw_coding.py
@@ -27,7 +27,7 @@ _CODINGS: dict[int, Any] = {
 
 
 def coding_with_id(coding: int) -> Any:
-    """Raises BlobError for an id without a coding: only a file can bring one."""
+    """The class of a coding. Raises BlobError for an id that is not in the table: only a file can bring one."""
     if coding not in _CODINGS:
         raise BlobError(f"The blob needs payload coding {coding}, which this latent8 does not know: update latent8.")
     found = _CODINGS[coding]
@@ -37,6 +37,7 @@ def coding_with_id(coding: int) -> Any:
 
 
 def may_be_in_blobs(coding: int) -> bool:
+    """Whether a blob may state this id."""
     return coding in _CODINGS and coding_with_id(coding).in_blobs
 
 
@@ -48,6 +49,6 @@ def register(coding: Any) -> None:
 
 
 def load(name: str) -> Any:
-    """What "package.module:Class" names. Tables name classes so, for modules that bring torch to be loaded late."""
+    """Import what "package.module:Class" names. Tables name classes so, and modules with torch are imported late."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)

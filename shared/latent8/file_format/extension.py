@@ -1,4 +1,4 @@
-"""The extension area of a blob: chunks that say more than format 1 knew at first. The specification is in blob.py."""
+"""The extension area of a blob: chunks of data that format 1 did not have at first. The specification is in blob.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEAD = struct.Struct("<4sI")
 
 
 def packed(chunks: Sequence[Chunk]) -> bytes:
-    """Chunks, in this order -> area. Raises ValueError for what `parsed` would refuse."""
+    """Chunks, in this order -> extension area. Raises ValueError for more than MAX_CHUNKS or MAX_BYTES."""
     area = b"".join(_HEAD.pack(tag, len(content)) + content for tag, content in chunks)
     if len(area) > MAX_BYTES or len(chunks) > MAX_CHUNKS:
         raise ValueError(f"an extension area has at most {MAX_CHUNKS} chunks and {MAX_BYTES:,} bytes")
@@ -26,7 +26,7 @@ def packed(chunks: Sequence[Chunk]) -> bytes:
 
 
 def parsed(area: bytes) -> tuple[Chunk, ...]:
-    """Area, at most MAX_BYTES -> chunks, unknown ancillary ones among them, so that they can be written again.
+    """Extension area, at most MAX_BYTES -> chunks; unknown ancillary ones are kept, so that they can be written again.
 
     Raises BlobError, also for a critical chunk that is not known: without it the picture would be another.
     """

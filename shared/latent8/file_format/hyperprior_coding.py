@@ -1,4 +1,4 @@
-"""Payload of coding 2: the symbols of a mean-scale hyperprior, under tables that are frozen in the model's weights.
+"""Payload of coding 2: the symbols of a mean-scale hyperprior, range-coded with the model's probability tables.
 
     offset  size  field
     0       1     quality, 1 ... 100
@@ -7,10 +7,12 @@
 
 z is [64, ceil(h / 4), ceil(w / 4)] and q is [240, h, w], whole numbers in [-127, 127]. The range coder holds five
 groups: z; then q at even rows and columns; at odd rows and columns; at even rows and odd columns; at odd rows and even
-columns. In a group come the symbols of the first table first, then those of the next, and so on, those of one table in
-[C, h, w] order. The table of an element of z follows from its channel and the quality, that of an element of q from the
-quality, z and the elements of q in earlier passes (the last two groups are one pass), by integer networks
-(latent8/l8_photo/model.py). So every machine decodes the same symbols.
+columns. The last two groups are one pass. A group is ordered by probability table, symbols of one table in [C, h, w]
+order.
+
+The tables are part of the model's weights. The table of an element of z is given by its channel and the quality. The
+table of an element of q is given by the quality and by a scale index, which integer networks predict from z and from
+the elements of q in earlier passes (latent8/l8_photo/model.py). So every machine decodes the same symbols.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ _DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the pictu
 
 
 class HyperpriorCoding(Coding):
-    """Latents as whole numbers of steps around a mean, at a quality or under a limit of bytes.
+    """Latents as whole numbers of steps around predicted means, at a quality or within a number of bytes.
 
-    The network's `entropy_model` has means, steps and tables: see latent8/l8_photo/entropy_model.py.
+    The network's `entropy_model` predicts means and probabilities, see latent8/l8_photo/entropy_model.py.
     """
 
     id = codings.HYPERPRIOR
@@ -104,7 +106,10 @@ class HyperpriorCoding(Coding):
 
 
 class Tables:
-    """Probability tables, int [n, 255] counts of the symbols -127 ... 127, each row with the same power of 2 as sum."""
+    """Probability tables (PMFs), and the range coder that uses them.
+
+    counts: int [n, 255], counts of the symbols -127 ... 127, each row with the same power of 2 as its sum.
+    """
 
     def __init__(self, counts: np.ndarray):
         self._counts = counts
@@ -118,11 +123,14 @@ class Tables:
         return self._models[index]
 
     def bits(self) -> np.ndarray:
-        """What each symbol costs under each table: float32 [n, 255]."""
+        """Bits of each symbol under each table, -log2 of its probability: float32 [n, 255]."""
         return (np.log2(self._counts.sum(axis=1, keepdims=True)) - np.log2(self._counts)).astype(np.float32)
 
     def encode(self, groups: Iterable[tuple[np.ndarray, np.ndarray]], quality: int, checksum: bytes) -> bytes:
-        """Groups of int8 symbols and the table of each, in one shape -> payload."""
+        """Groups of int8 symbols, and the number of each symbol's table in the same shape -> payload.
+
+        quality: 1 ... 100. checksum: the 4 bytes that `checksum` gives.
+        """
         coder = constriction.stream.queue.RangeEncoder()
         for symbols, table in groups:
             flat = symbols.ravel().astype(np.int32) + MAX_SYMBOL
@@ -131,11 +139,12 @@ class Tables:
         return bytes([quality]) + checksum + coder.get_compressed().astype("<u4").tobytes()
 
     def decoder(self, payload: bytes) -> Decoder:
+        """A decoder at the first group of a payload."""
         return Decoder(self._model, payload)
 
 
 class Decoder:
-    """Gives the groups of a payload in the order in which they were encoded; `quality` is known at once."""
+    """A range decoder that gives the groups of a payload in the order of encoding; `quality` is known at once."""
 
     def __init__(self, model: Callable[[int], constriction.stream.model.Categorical], payload: bytes):
         self._model = model
@@ -144,27 +153,28 @@ class Decoder:
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
     def decode(self, table: np.ndarray) -> np.ndarray:
-        """Table of each symbol of a group -> int8 symbols, in its shape. Raises BlobError."""
+        """Number of each symbol's table -> int8 symbols in the same shape. Raises BlobError for a damaged payload."""
         flat = np.empty(table.size, np.int8)
         try:
             for index, places in _by_table(table):
                 flat[places] = self._coder.decode(self._model(index), len(places)) - MAX_SYMBOL
-        except AssertionError:  # constriction, of words that no encoder writes
+        except AssertionError:  # raised by constriction for words that no encoder writes
             raise BlobError(_DAMAGED) from None
         return flat.reshape(table.shape)
 
     def check(self, z: np.ndarray, q: np.ndarray) -> None:
-        """Raise BlobError where these are not the symbols that were encoded."""
+        """Raise BlobError where z and q are not the symbols that were encoded."""
         if checksum(z, q) != self._checksum:
             raise BlobError(_DAMAGED)
 
 
 def checksum(z: np.ndarray, q: np.ndarray) -> bytes:
+    """CRC-32 of z and then q, both int8, as 4 bytes."""
     return zlib.crc32(q.tobytes(), zlib.crc32(z.tobytes())).to_bytes(4, "little")
 
 
 def _by_table(table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(table, places of its symbols in [C, h, w] order) for each table that is used, in order."""
+    """Give (table, places of its symbols in [C, h, w] order) for each table that is used, in order of their numbers."""
     flat = table.ravel()
     if not flat.size:
         return

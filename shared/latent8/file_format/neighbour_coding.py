@@ -1,10 +1,10 @@
-"""Payload of coding 1: symbols predicted from their neighbours, then a range coder with frozen integer tables.
+"""Payload of coding 1: symbols predicted from their neighbours, then a range coder with fixed probability tables.
 
-All of it is integer arithmetic, so every machine decodes the same symbols. Symbols q are 0 ... L - 1 (L levels),
-in C channels of h rows and w columns; T = L >> 1.
+All of it is integer arithmetic, so every machine decodes the same symbols. Symbols q are 0 ... L - 1 (L quantiser
+levels), in C channels of h rows and w columns; T = L >> 1.
 
-Order. The symbol of channel c at row y and column x belongs to step x + 2 y + c. Steps are coded in turn; within
-one, nothing depends on anything else, so it is a handful of array operations.
+Order. The symbol of channel c at row y and column x belongs to step x + 2 y + c. Steps are coded in turn. The symbols
+of a step do not depend on each other, so a step is a handful of array operations.
 
 Prediction. The neighbours are W (left), N (above), NW, NE, WW (two to the left) and NN (two above). One that lies
 outside the picture, or is missing at its border, is replaced: W by N, and by T where that is missing too; N by
@@ -14,21 +14,23 @@ the features are
 
     8, W - m, N - m, NW - m, NE - m, WW - m, NN - m, T - m, e_0, ..., e_(c-1)
 
-and the symbol is expected to be clip(m + ((weights . features + 32) >> 6), 0, L - 1), with signed-byte weights
-that the blob states for each channel. The residual is e = q - expected; what the coder codes is e mod L, taken
-in [-L/2, L/2), as an index mod 256.
+and the prediction is p = clip(m + ((weights . features + 32) >> 6), 0, L - 1), with signed-byte weights that the
+blob states for each channel. The residual is e = q - p; the coder codes e mod L, taken in [-L/2, L/2), as an index
+mod 256. The median m is the predictor of LOCO-I (Weinberger et al., "The LOCO-I lossless image compression
+algorithm", 2000).
 
-Context. How rough the surroundings are, and how far earlier predictions missed:
+Context. The activity of the neighbourhood and the size of earlier residuals, in the manner of CALIC (Wu and Memon,
+"Context-based, adaptive, lossless image coding", 1997):
 
     u = 2 (max - min of W, N, NW, NE) + |W - WW| + |N - NN| + 2 |e at W| + 2 |e at N| + 4 |e_(c-1)| + 4 |e_(c-2)|
 
-(e at W or N is that of the place which stands in for it, 0 where T does; e of a channel that is not there is 0). How
-many of the edges 6, 10, 16, 24, 34, 48, 68, 96, 136, 192 and 280 u reaches is the context, one of 12, and the blob
-states for each channel and context which table to use. The symbols of a step are coded in order of their tables; those
-of one table in order of channel, row, column.
+(e at W or N is that of the place which stands in for it, 0 where T does; e of a channel that is not there is 0).
+The context, 0 ... 11, is the number of the edges 6, 10, 16, 24, 34, 48, 68, 96, 136, 192 and 280 that u reaches.
+The blob states for each channel and context which probability table to use. The symbols of a step are coded in order
+of their tables, those of one table in order of channel, row, column.
 
-Payload: for each channel its 8 + c weights; for each channel and context one byte, the table; then the range
-coder's 32-bit words, little-endian. The tables are in entropy_tables.npy: 256 counts with the sum 65536 each,
+Payload: for each channel its 8 + c weights; for each channel and context one byte, the number of the table; then the
+range coder's 32-bit words, little-endian. The tables are in entropy_tables.npy: 256 counts with the sum 65536 each,
 every count at least 1. They never change.
 """
 
@@ -52,7 +54,7 @@ from latent8.zoo.settings import Settings
 
 CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
 N_CONTEXTS = len(CONTEXT_EDGES) + 1
-N_FEATURES = 8  # of the first channel; each further one has one more
+N_FEATURES = 8  # features of the first channel; each further channel has one more
 # The likeliest symbol of any table has at most 65281 of 65536 counts, which is 0.0056 bits.
 MAX_SYMBOLS_PER_BYTE = 8 / 0.0056
 
@@ -106,20 +108,20 @@ def encode(symbols: np.ndarray, levels: int) -> bytes:
     """uint8 [C, h, w] with values below `levels` (16 ... 256) -> payload."""
     n_channels, height, width = symbols.shape
     values = _with_border_value(symbols, levels)
-    misses = np.zeros_like(values)
+    errors = np.zeros_like(values)
     places = _neighbour_places(height, width)
     all_weights, all_choices, residuals, tables = [], [], [], []
     everywhere = slice(0, height * width)
     for channel in range(n_channels):
         around = values[channel][places]
-        base, features, roughness = _features(around, misses[:channel, everywhere], levels)
-        weights = _fit_weights(features, values[channel, everywhere] - base, roughness)
-        expected = _expected(base, weights @ features, levels)
-        misses[channel, everywhere] = values[channel, everywhere] - expected
-        earlier = misses[max(0, channel - 2) : channel, everywhere]
-        context = _context(roughness, misses[channel][places[:2]], earlier)
+        base, features, activity = _features(around, errors[:channel, everywhere], levels)
+        weights = _fit_weights(features, values[channel, everywhere] - base, activity)
+        predicted = _predicted(base, weights @ features, levels)
+        errors[channel, everywhere] = values[channel, everywhere] - predicted
+        earlier = errors[max(0, channel - 2) : channel, everywhere]
+        context = _context(activity, errors[channel][places[:2]], earlier)
         half = levels // 2
-        residual = ((misses[channel, everywhere] + half) % levels - half) & 255
+        residual = ((errors[channel, everywhere] + half) % levels - half) & 255
         choices = _best_tables(context, residual)
         all_weights.append(weights.astype(np.int8).tobytes())
         all_choices.append(choices.tobytes())
@@ -137,7 +139,7 @@ def encode(symbols: np.ndarray, levels: int) -> bytes:
 
 
 def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarray:
-    """payload -> uint8 [C, h, w], as given to `encode`. Raises BlobError for a payload that cannot be one."""
+    """Payload -> uint8 [C, h, w], as given to `encode`. Raises BlobError for a payload that is damaged."""
     check_length(len(payload), shape)
     n_channels, height, width = shape
     weights = np.zeros((n_channels, N_FEATURES + n_channels - 1), np.int32)
@@ -152,9 +154,9 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
     coder = constriction.stream.queue.RangeDecoder(words)
 
     values = _with_border_value(np.zeros(shape, np.uint8), levels)
-    misses = np.zeros_like(values)
+    errors = np.zeros_like(values)
     places = _neighbour_places(height, width)
-    # which earlier channels count for the context of each channel: the last two
+    # whether earlier channel k counts for the context of channel c: the last two do
     recent = np.array([[c - 2 <= k < c for k in range(n_channels - 1)] for c in range(n_channels)])
     step = _steps(n_channels, height, width)
     order = np.argsort(step, kind="stable")
@@ -162,10 +164,10 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
     for start, stop in _runs(step[order]):
         channel, cell = channels[start:stop], cells[start:stop]
         around = places[:, cell]
-        earlier = misses[: n_channels - 1, cell]  # of later channels: not yet known, and of weight 0
-        base, features, roughness = _features(values[channel, around], earlier, levels)
-        expected = _expected(base, np.einsum("sf,fs->s", weights[channel], features), levels)
-        context = _context(roughness, misses[channel, around[:2]], earlier * recent[channel].T)
+        earlier = errors[: n_channels - 1, cell]  # of later channels: not yet known, and of weight 0
+        base, features, activity = _features(values[channel, around], earlier, levels)
+        predicted = _predicted(base, np.einsum("sf,fs->s", weights[channel], features), levels)
+        context = _context(activity, errors[channel, around[:2]], earlier * recent[channel].T)
         table = choices[channel, context]
         by_table = np.argsort(table, kind="stable")
         index = np.empty(stop - start, np.int32)
@@ -173,16 +175,16 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
             for first, last in _runs(table[by_table]):
                 group = by_table[first:last]
                 index[group] = coder.decode(_model(int(table[group[0]])), last - first)
-        except AssertionError:  # constriction, of words that no encoder writes
+        except AssertionError:  # raised by constriction for words that no encoder writes
             raise BlobError("The blob is damaged: its latents cannot be decoded. Encode the picture again.") from None
-        found = (expected + index.astype(np.int8)) % levels
+        found = (predicted + index.astype(np.int8)) % levels
         values[channel, cell] = found
-        misses[channel, cell] = found - expected
+        errors[channel, cell] = found - predicted
     return values[:, :-1].reshape(shape).astype(np.uint8)
 
 
 def check_length(payload_bytes: int, shape: tuple[int, int, int]) -> None:
-    """Raise BlobError where no such number of symbols can be in so few bytes, before anything is allocated."""
+    """Raise BlobError where latents of this shape, [C, h, w], cannot be in so few bytes. Allocates nothing."""
     n_channels, height, width = shape
     n_symbols = n_channels * height * width
     side_bytes = n_channels * (N_FEATURES + N_CONTEXTS) + n_channels * (n_channels - 1) // 2
@@ -194,13 +196,13 @@ def check_length(payload_bytes: int, shape: tuple[int, int, int]) -> None:
 
 
 def _with_border_value(symbols: np.ndarray, levels: int) -> np.ndarray:
-    """[C, h, w] -> int32 [C, h w + 1]; the last cell of each row holds what stands in for a missing neighbour."""
+    """Flatten [C, h, w] to int32 [C, h w + 1]; the last cell of each row stands in for a missing neighbour."""
     border = np.full((len(symbols), 1), levels // 2, np.int32)
     return np.concatenate([symbols.reshape(len(symbols), -1).astype(np.int32), border], axis=1)
 
 
 def _neighbour_places(height: int, width: int) -> np.ndarray:
-    """Where W, N, NW, NE, WW and NN of each cell are found in a row of `_with_border_value`: int32 [6, h w]."""
+    """Index of W, N, NW, NE, WW and NN of each cell in a row of `_with_border_value`: int32 [6, h w]."""
     cell = np.arange(height * width, dtype=np.int32).reshape(height, width)
     y, x = np.ogrid[:height, :width]
     left, above = cell - 1, cell - width
@@ -215,37 +217,39 @@ def _neighbour_places(height: int, width: int) -> np.ndarray:
 
 
 def _steps(n_channels: int, height: int, width: int) -> np.ndarray:
-    """The step of each symbol in [C, h, w] order: int32 [C h w]."""
+    """Step of each symbol in [C, h, w] order: int32 [C h w]."""
     channel, y, x = np.ogrid[:n_channels, :height, :width]
     return (x + 2 * y + channel).astype(np.int32).ravel()
 
 
 def _features(around: np.ndarray, earlier: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours [6, n] and residuals of earlier channels [k, n] -> median [n], features [8 + k, n], roughness [n]."""
+    """Neighbours [6, n] and residuals of earlier channels [k, n] -> median [n], features [8 + k, n], activity [n]."""
     west, north, north_west, north_east, west_west, north_north = around
     low, high = np.minimum(west, north), np.maximum(west, north)
     median = np.clip(west + north - north_west, low, high)
     own = np.concatenate([np.full_like(median, 8)[None], around - median, (levels // 2 - median)[None]])
     high = np.maximum(np.maximum(high, north_west), north_east)
     low = np.minimum(np.minimum(low, north_west), north_east)
-    roughness = 2 * (high - low) + np.abs(west - west_west) + np.abs(north - north_north)
-    return median, np.concatenate([own, earlier]), roughness
+    activity = 2 * (high - low) + np.abs(west - west_west) + np.abs(north - north_north)
+    return median, np.concatenate([own, earlier]), activity
 
 
-def _expected(base: np.ndarray, weighted: np.ndarray, levels: int) -> np.ndarray:
+def _predicted(base: np.ndarray, weighted: np.ndarray, levels: int) -> np.ndarray:
     return np.clip(base + ((weighted + 32) >> 6), 0, levels - 1)
 
 
-def _context(roughness: np.ndarray, miss_west_north: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-    unrest = roughness + 2 * np.abs(miss_west_north).sum(axis=0) + 4 * np.abs(earlier).sum(axis=0)
-    return np.searchsorted(CONTEXT_EDGES, unrest, side="right")
+def _context(activity: np.ndarray, residual_west_north: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    u = activity + 2 * np.abs(residual_west_north).sum(axis=0) + 4 * np.abs(earlier).sum(axis=0)
+    return np.searchsorted(CONTEXT_EDGES, u, side="right")
 
 
-def _fit_weights(features: np.ndarray, target: np.ndarray, roughness: np.ndarray) -> np.ndarray:
-    """Least squares: int32 [8 + k] in the range of a signed byte. A miss costs bits in proportion to how small
-    misses are near by, so rough places count for less."""
+def _fit_weights(features: np.ndarray, target: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """Weights by regularised least squares: int32 [8 + k] in the range of a signed byte.
+
+    Places of high activity count for less: a residual of the same size costs fewer bits where large ones are usual.
+    """
     rows = features.astype(np.float64)
-    weighted = rows / (8.0 + roughness) ** 1.5
+    weighted = rows / (8.0 + activity) ** 1.5
     gram, right = weighted @ rows.T, weighted @ target
     ridge = 1e-4 * np.diag(gram) + 1e-6 * np.trace(gram) + 1e-9
     solved = np.linalg.solve(gram + np.diag(ridge), 64 * right)
@@ -253,14 +257,14 @@ def _fit_weights(features: np.ndarray, target: np.ndarray, roughness: np.ndarray
 
 
 def _best_tables(context: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """The table that codes the residuals of each context in the fewest bits: uint8 [contexts]."""
+    """Number of the table that codes the residuals of each context in the fewest bits: uint8 [contexts]."""
     counts = np.bincount(context * 256 + residual, minlength=N_CONTEXTS * 256).reshape(N_CONTEXTS, 256)
     bits = -np.log2(_tables() / 65536)
     return (counts @ bits.T).argmin(axis=1).astype(np.uint8)
 
 
 def _runs(ordered: np.ndarray) -> Iterator[tuple[int, int]]:
-    """(start, stop) of each run of equal values."""
+    """Give (start, stop) of each run of equal values."""
     edges = np.flatnonzero(np.diff(ordered)) + 1
     bounds = [0, *edges.tolist(), len(ordered)]
     return pairwise(bounds)
@@ -268,7 +272,7 @@ def _runs(ordered: np.ndarray) -> Iterator[tuple[int, int]]:
 
 @cache
 def _tables() -> np.ndarray:
-    """[tables, 256] counts of the residuals 0 ... 127, -128 ... -1, each row with the sum 65536."""
+    """Probability tables: counts of the residuals 0 ... 127, -128 ... -1, [tables, 256], each row 65536 in sum."""
     return np.load(Path(__file__).with_name("entropy_tables.npy"), allow_pickle=False).astype(np.int64)
 
 

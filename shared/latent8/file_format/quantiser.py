@@ -1,4 +1,4 @@
-"""Latents -> 8-bit symbols and back, after madebyollin/taesd (latent magnitude 3, shift 0.5)."""
+"""Uniform quantisation of latents to 8-bit symbols, and back, after madebyollin/taesd (magnitude 3, shift 0.5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Quantiser:
-    """`levels` values spread evenly over [low, high], both ends included; the quantisation step is between two."""
+    """A uniform quantiser: `levels` values spread evenly over [low, high], both ends included.
+
+    levels: 16 ... 256. Raises ValueError for another number, or a range that does not rise.
+    """
 
     low: float = -3.0
     high: float = 3.0
@@ -23,6 +26,7 @@ class Quantiser:
 
     @property
     def step(self) -> float:
+        """Quantisation step: distance between two neighbouring levels, in units of the latents."""
         return (self.high - self.low) / (self.levels - 1)
 
     @property
@@ -31,9 +35,9 @@ class Quantiser:
         return (self.low, self.high, self.levels) == (0.0, 255.0, 256)
 
     def widened(self, latents: np.ndarray) -> Quantiser:
-        """As many levels over a range that has room for all these latents; its ends are float16, as blobs keep them.
+        """A quantiser of as many levels, whose range is widened to hold all these latents, of any shape.
 
-        Raises ValueError for latents that no float16 can hold.
+        Its ends are float16, as blobs keep them. Raises ValueError for latents that no float16 can hold.
         """
         low, high = float(np.float16(latents.min())), float(np.float16(latents.max()))
         if low > latents.min():
@@ -45,7 +49,7 @@ class Quantiser:
         return Quantiser(min(self.low, low), max(self.high, high), self.levels)
 
     def quantise(self, latents: np.ndarray) -> np.ndarray:
-        """float latents, any shape, clipped to [low, high] -> uint8 symbols 0 ... levels - 1.
+        """Float latents, any shape, clipped to [low, high] -> uint8 symbols 0 ... levels - 1, same shape.
 
         For the default range this is round(255 * clamp(x / 6 + 0.5, 0, 1)), half to even.
         """
@@ -53,6 +57,6 @@ class Quantiser:
         return np.rint(unit.clip(0, 1) * (self.levels - 1)).astype(np.uint8)
 
     def dequantise(self, symbols: np.ndarray) -> np.ndarray:
-        """uint8 symbols 0 ... levels - 1 -> float32 latents in [low, high]."""
+        """Symbols 0 ... levels - 1, uint8, any shape -> float32 latents in [low, high], same shape."""
         unit = symbols.astype(np.float32) / np.float32(self.levels - 1)
         return unit * np.float32(self.high - self.low) + np.float32(self.low)

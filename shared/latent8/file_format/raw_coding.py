@@ -19,7 +19,7 @@ from latent8.zoo.settings import Settings
 
 
 class RawCoding(Coding):
-    """Symbols as they are: for latents that no coding makes smaller."""
+    """Symbols stored as they are, for latents that entropy coding does not make smaller."""
 
     id = codings.RAW
     name = "raw"

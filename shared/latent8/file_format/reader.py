@@ -1,4 +1,4 @@
-"""Blobs and RGBA PNGs of latents: told apart, checked against their model, described; and which models go with them.
+"""Reading of blobs and RGBA PNGs of latents: told apart, checked against their model; and which models decode them.
 
 Loads no model.
 """
@@ -21,14 +21,14 @@ Blob = bytes | bytearray | memoryview | str | os.PathLike  # the last two: the p
 
 
 class WithHeader(Protocol):
-    """An encoded picture, or latents."""
+    """A source of a picture that has a header: an encoded picture, or latents."""
 
     @property
     def header(self) -> Header: ...
 
 
 def read(data: Blob, max_pixels: int = DEFAULT_MAX_PIXELS) -> Encoded:
-    """Blob or RGBA PNG, told apart by content, as `inspect`; also refuses pictures over the limit.
+    """Read a blob or RGBA PNG as `inspect` does, and refuse pictures of more than `max_pixels` pixels.
 
     Raises BlobError.
     """
@@ -38,7 +38,10 @@ def read(data: Blob, max_pixels: int = DEFAULT_MAX_PIXELS) -> Encoded:
 
 
 def inspect(data: Blob) -> Encoded:
-    """A blob or RGBA PNG, as bytes or a path, checked but for its symbols; no model is loaded. Raises BlobError."""
+    """Read a blob or RGBA PNG, as bytes or a path: all checks but those of the symbols. Loads no model.
+
+    Raises BlobError for a file that is damaged, of another format, or not of its model.
+    """
     data = blob_bytes(data)
     encoded = parse_rgba_png(data) if is_png(data) else Encoded.parse(data)
     _check_model(encoded)
@@ -63,7 +66,7 @@ def decoders_for(source: WithHeader) -> list[str]:
 
 
 def require_decoder(header: Header, model: Model) -> None:
-    """Raises BlobError unless the model decodes the latent space that the header names. Loads nothing."""
+    """Raise BlobError unless the model decodes the latent space that the header names. Loads nothing."""
     made_with = model_of_header(header)
     if made_with.space == model.space and (header.channels, header.stride) == (model.channels, model.stride):
         return
@@ -80,14 +83,14 @@ def require_decoder(header: Header, model: Model) -> None:
 
 
 def require_encoder(model: Model) -> None:
-    """Raises ModelError for a model that only decodes."""
+    """Raise ModelError for a model that only decodes."""
     if not model.encodes:
         others = " or ".join(other.name for other in decoders_of(model.space) if other.encodes)
         raise ModelError(f"{model.name} only decodes: encode with {others}, whose latents it takes.")
 
 
 def blob_bytes(blob: Blob) -> bytes:
-    """The bytes themselves, or those of the file. Raises BlobError where it cannot be read."""
+    """Bytes as they are, or the content of the file at a path. Raises BlobError where it cannot be read."""
     if not isinstance(blob, (str, os.PathLike)):
         return bytes(blob)
     try:
@@ -97,7 +100,7 @@ def blob_bytes(blob: Blob) -> bytes:
 
 
 def blob_pixels(blob: Blob) -> int:
-    """Size of the picture in a blob, in pixels; 0 where it cannot be told."""
+    """Number of pixels of the picture in a blob; 0 where the blob cannot be read."""
     try:
         encoded = inspect(blob)
     except BlobError:
@@ -106,7 +109,7 @@ def blob_pixels(blob: Blob) -> int:
 
 
 def require_size(header: Header, max_pixels: int) -> None:
-    """Raises BlobError for a picture of more pixels, or one with far more latents than any model here has of it."""
+    """Raise BlobError for a picture of more than `max_pixels` pixels, or of more latents than any model here makes."""
     try:
         check_size(header.width, header.height, max_pixels)
     except PictureError as error:

@@ -1,10 +1,11 @@
-"""Coding outside of blobs: the 8-bit RGBA PNG that taesd's example script introduced, a pixel for each latent.
+"""Latents as an 8-bit RGBA PNG, the format of taesd's example script: one pixel for each position. Never in a blob.
 
-Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. Ours
-carries a text chunk "latent8" with the model, the size of the picture and the levels. A PNG without it is taken
-as taesd's, or that of the model of a latent space that is named with it, of 8 times its own size. A PNG with the text
-chunk, wherever in the file it stands, is read in whatever form another program saved the same values again: with a
-palette, as grey, without an alpha channel that was full.
+Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. A PNG that
+latent8 writes has a text chunk "latent8" with the model, the size of the picture and the number of quantiser levels.
+A PNG without it is taken as one of taesd, or of the default model of the latent space that the user names, and its
+picture as 8 times as wide and as high as the PNG. A PNG with the text
+chunk, wherever in the file it stands, is read even where another program has saved the same values in another form:
+with a palette, as grey, or without an alpha channel that was full.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _DAMAGED = "This PNG is damaged and cannot be read."
 
 
 class RgbaPngCoding(Coding):
-    """The payload is the whole PNG."""
+    """Latents as an RGBA PNG; the payload is the whole file."""
 
     id = codings.RGBA_PNG
     name = "RGBA PNG"
@@ -102,7 +103,7 @@ class RgbaPngCoding(Coding):
 
 
 def require_four_channels(model: str, channels: int) -> None:
-    """Raises ModelError for any other number."""
+    """Raise ModelError for any other number of latent channels than 4. model: its name."""
     if channels != 4:
         raise ModelError(f"An RGBA PNG holds 4 latent channels, and {model} has {channels}: keep the .l8.")
 
@@ -135,7 +136,7 @@ def names_its_model(png: bytes) -> bool:
 
 
 def with_model(png: bytes, model: str) -> bytes:
-    """A PNG that does not name its model, naming this one; any other as it is. Raises BlobError."""
+    """Add this model's name to a PNG that names none; any other PNG stays as it is. Raises BlobError."""
     image, text = _open(png)
     if text is not None:
         return png
