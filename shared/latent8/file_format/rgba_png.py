@@ -3,9 +3,9 @@
 Red, green, blue and alpha are latent channels 0 to 3: byte v stands for the latent (v / 255 - 0.5) * 6. A PNG that
 latent8 writes has a text chunk "latent8" with the model, the size of the picture and the number of quantiser levels.
 A PNG without it is taken as one of taesd, or of the default model of the latent space that the user names, and its
-picture as 8 times as wide and as high as the PNG. A PNG with the text
-chunk, wherever in the file it stands, is read even where another program has saved the same values in another form:
-with a palette, as grey, or without an alpha channel that was full.
+picture as 8 times as wide and as high as the PNG. A PNG with the text chunk, wherever in the file it stands, is read
+even where another program has saved the same values in another form: with a palette, as grey, or without an alpha
+channel that was full.
 """
 
 from __future__ import annotations
