@@ -16,6 +16,7 @@ from latent8.library.edits import EDITS
 from latent8.library.efficientnet import EfficientNetLite0, SameConv
 from latent8.library.vectors import embedder, latents, picture
 from latent8.library.vectors.base import WEIGHTS, opaque
+from latent8.pool import CodecPool
 
 pytest_plugins = ["library_photos"]
 HASHES = {"picture": "4ebec1b25dd0ad34", "latents": "ae30c7b7a6309d60"}
@@ -56,12 +57,15 @@ def test_vectors_of_a_library_stay_what_they_are(small_photos):
 def test_the_vector_from_the_latents_needs_no_picture(small_photos, small_blobs):
     one = embedder("latents")
 
-    def refuse(blob: bytes) -> Image.Image:
-        raise AssertionError("decoded")
+    class Pool(CodecPool):
+        def decode(self, *arguments, **options):
+            raise AssertionError("decoded")
+
+    pool = Pool()
 
     originals = np.stack([one.vector(opened(small_photos, name)) for name in NAMES])
     for number, name in enumerate(NAMES):
-        view = one.view((small_blobs / f"{name}.l8").read_bytes(), refuse)
+        view = one.view((small_blobs / f"{name}.l8").read_bytes(), pool)
         original = opened(small_photos, name)
         assert view.size == original.size
         scores = originals @ one.vector(view)
@@ -80,7 +84,7 @@ def test_large_latents_are_drawn_small(small_photos):
 def test_blobs_of_other_models_are_decoded(small_photos):
     blob = latent8.encode(small_photos / "life.png", "l8-tiny")
     one = embedder("latents")
-    vector = one.vector(one.view(blob, latent8.decode))
+    vector = one.vector(one.view(blob, CodecPool()))
     assert np.argmax([vector @ one.vector(opened(small_photos, name)) for name in NAMES]) == NAMES.index("life")
 
 

@@ -128,7 +128,7 @@ class Adder:
 
     def _of_blob(self, item: Item, blob: bytes) -> Prepared:
         record = record_of(blob, item.name, **_origin(item))
-        view = self.embedder.view(blob, self.pool.decode)
+        view = self.embedder.view(blob, self.pool)
         keep = self.options.copy or not record.path
         return self._placed(record, self.embedder.vector(view), blob, keep)
 

@@ -231,7 +231,7 @@ class Library:
         if isinstance(query, (str, os.PathLike)) and Path(query).is_file():
             query = Path(query).read_bytes()
         if isinstance(query, bytes) and is_blob(query):
-            return self._place.embedder.view(query, self.pool.decode)
+            return self._place.embedder.view(query, self.pool)
         return opaque(open_picture(query, self.max_pixels).image())
 
     def records(self) -> Iterator[Record]:

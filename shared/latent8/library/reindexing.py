@@ -101,7 +101,7 @@ class _Reindexing:
     def _embedded(self, point: Point) -> Point | None:
         record = Record.from_payload(point.payload)
         try:
-            view = self.embedder.view(self.blobs.read(record), self.pool.decode)  # type: ignore[union-attr]
+            view = self.embedder.view(self.blobs.read(record), self.pool)  # type: ignore[arg-type]
             return Point(point.id, self.embedder.vector(view), point.payload)
         except Latent8Error:
             self.lost.append(record.name)

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from latent8 import read_latents
 from latent8.errors import ModelError
-from latent8.library.vectors.base import Decode, opaque, unit
+from latent8.library.vectors.base import opaque, unit
 from latent8.pool import CodecPool
 
 SIDE = 512  # pixels
@@ -29,8 +29,8 @@ class AncestorEmbedder:
             self._codec = pool.codec("l8-tiny")
         self.model = self._codec.model.name
 
-    def view(self, blob: bytes, decode: Decode) -> Image.Image:
-        return opaque(decode(blob))
+    def view(self, blob: bytes, pool: CodecPool) -> Image.Image:
+        return opaque(pool.decode(blob))
 
     def vector(self, image: Image.Image) -> np.ndarray:
         square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)

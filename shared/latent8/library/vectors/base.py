@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
 
 from latent8.errors import LibraryError
 
+if TYPE_CHECKING:
+    from latent8.pool import CodecPool
+
 WEIGHTS = Path(__file__).parents[2] / "weights"
-Decode = Callable[[bytes], Image.Image]
 
 
 class Embedder(Protocol):
@@ -23,8 +25,8 @@ class Embedder(Protocol):
     dimensions: int
     hash: str
 
-    def view(self, blob: bytes, decode: Decode) -> Image.Image:
-        """Blob -> the picture, of mode RGB, that its vector is made from."""
+    def view(self, blob: bytes, pool: CodecPool) -> Image.Image:
+        """Blob -> the picture, of mode RGB, that its vector is made from. pool: of the codecs that decode it."""
 
     def vector(self, image: Image.Image) -> np.ndarray:
         """Picture of mode RGB -> float32 [dimensions] of unit length. Raises LibraryError where it has none."""

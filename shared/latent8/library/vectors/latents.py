@@ -13,12 +13,16 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from latent8 import read_latents
-from latent8.library.vectors.base import WEIGHTS, Decode, Projection, hash_of, opaque, unit
+from latent8.exchange import read_latents
+from latent8.file_format.reader import inspect
+from latent8.library.vectors.base import WEIGHTS, Projection, hash_of, opaque, unit
+from latent8.pool import CodecPool
+from latent8.zoo.registry import model_with_id
 
 SIDE = 256  # longest side of the picture that the features are of, in pixels
 STRIDE, N_LATENTS = 16, 240
 REGIONS = 2  # down and across
+MODEL = "l8-photo"
 LEAST_ENERGY = 0.01  # what is below it is lost at usual qualities, and counts for little
 LARGEST_BLOB = 20_000_000  # pixels; larger ones are decoded
 _PROJECTION = WEIGHTS / "library" / "latents-1.safetensors"
@@ -34,13 +38,11 @@ class LatentsEmbedder:
             [_PROJECTION], f"{SIDE} px, {REGIONS} x {REGIONS} regions, means and log energies from {LEAST_ENERGY}"
         )
 
-    def view(self, blob: bytes, decode: Decode) -> Image.Image:
-        from latent8 import inspect
-
-        header = inspect(blob).header
-        if header.channels != N_LATENTS or header.width * header.height > LARGEST_BLOB:
-            return opaque(decode(blob))
-        latents = read_latents(blob)
+    def view(self, blob: bytes, pool: CodecPool) -> Image.Image:
+        found = inspect(blob)
+        if model_with_id(found.model_id).name != MODEL or found.width * found.height > LARGEST_BLOB:
+            return opaque(pool.decode(blob))
+        latents = read_latents(blob, pool=pool)
         return linear_picture(latents.values, latents.width, latents.height)
 
     def vector(self, image: Image.Image) -> np.ndarray:

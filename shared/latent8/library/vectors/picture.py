@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from latent8.library.vectors.base import WEIGHTS, Decode, Projection, hash_of, opaque, unit
+from latent8.library.vectors.base import WEIGHTS, Projection, hash_of, opaque, unit
 
 if TYPE_CHECKING:
     from latent8.library.efficientnet import EfficientNetLite0
+    from latent8.pool import CodecPool
 
 SIDE = 224  # pixels, both ways: the picture is squeezed into a square, so that all of it is seen
 _NETWORK = WEIGHTS / "efficientnet-lite0" / "features.safetensors"
@@ -30,8 +31,8 @@ class PictureEmbedder:
         self.name, self.dimensions = "picture-1", self._project.dimensions
         self.hash = hash_of([_NETWORK, _PROJECTION], f"{SIDE} px, square roots of means")
 
-    def view(self, blob: bytes, decode: Decode) -> Image.Image:
-        return opaque(decode(blob))
+    def view(self, blob: bytes, pool: CodecPool) -> Image.Image:
+        return opaque(pool.decode(blob))
 
     def vector(self, image: Image.Image) -> np.ndarray:
         return unit(self._project(features(image)[None])[0])
