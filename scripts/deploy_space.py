@@ -58,7 +58,11 @@ def main() -> int:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 assemble(args.app, Path(folder))
-                print(deploy(Path(folder), args.repo, args.private, args.hardware))
+                print(
+                    deploy(
+                        Path(folder), args.repo, args.private, args.hardware, variables(args.app, args.repo, args.other)
+                    )
+                )
     except (DeployError, OSError) as error:
         print(f"deploy_space: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -93,8 +97,20 @@ def assemble(app: str, target: Path) -> None:
         raise DeployError(f"The {app} is not complete without {', '.join(missing)}.")
 
 
-def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | None) -> str:
-    """Upload an assembled folder, to a new Space or over an existing one; its URL."""
+def variables(app: str, repo: str, other: str | None) -> dict[str, str]:
+    """By which the app's page links to the other app: as it is named, or as this one with the other's name in it."""
+    counterpart = {"encoder": "decoder", "decoder": "encoder"}[app]
+    if other is None:
+        account, _, name = repo.rpartition("/")
+        other = f"{account}/{name.replace(app, counterpart)}" if app in name else ""
+    if not other:
+        return {}
+    check_name(other)
+    return {f"LATENT8_{counterpart.upper()}_URL": f"https://huggingface.co/spaces/{other}"}
+
+
+def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | None, variables: dict[str, str]) -> str:
+    """Upload an assembled folder, to a new Space or over an existing one, and set its variables; its URL."""
     check_name(repo)
     if not get_token():
         raise DeployError("You are not logged in: run `hf auth login`, or set HF_TOKEN to a token that may write.")
@@ -111,6 +127,8 @@ def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | Non
             private=private or None,  # None leaves it to the account's own default
             space_hardware=hardware,
         )
+        for name, value in variables.items():
+            api.add_space_variable(repo, name, value)
         api.upload_folder(
             repo_id=repo,
             repo_type="space",
@@ -168,6 +186,9 @@ def parsed_arguments() -> argparse.Namespace:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--repo", metavar="USER/NAME", help="the Space to make or update")
     where.add_argument("--dry-run", type=Path, metavar="DIR", help="only assemble the files, in this empty folder")
+    parser.add_argument(
+        "--other", metavar="USER/NAME", help="the other app's Space, to link to; by default this one's name, exchanged"
+    )
     parser.add_argument("--private", action="store_true", help="make the new Space private")
     parser.add_argument(
         "--hardware",

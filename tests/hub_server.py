@@ -43,6 +43,7 @@ class HubServer:
         self.tokens: set[str | None] = set()
         self.created: dict = {}  # body of the request that created the Space
         self.hardware: str | None = None  # asked for after creation
+        self.variables: dict[str, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -113,6 +114,10 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             elif path.endswith("/hardware"):
                 hub.hardware = json.loads(body)["flavor"]
                 self._answer({"stage": "BUILDING", "hardware": {"current": None, "requested": hub.hardware}})
+            elif path.endswith("/variables"):
+                found = json.loads(body)
+                hub.variables[found["key"]] = found["value"]
+                self._answer({found["key"]: {"value": found["value"], "updatedAt": "2026-01-01T00:00:00.000Z"}})
             else:
                 self._missing("RepoNotFound")
 

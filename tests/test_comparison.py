@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import shutil
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from conftest import build_blob, gradient
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_metrics import busy
 
 import latent8
 from latent8 import BlobError, Codec, Latent8Error, ModelError, PictureError
@@ -202,50 +199,3 @@ def test_command_tells_what_is_wrong(blob: bytes, tmp_path: Path, capsys, option
     assert commands.main(["compare", str(source), *options]) == 2
     error = capsys.readouterr().err
     assert error.startswith("latent8: ") and message in error and error.count("\n") == 1
-
-
-def encoder_comparison(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """That module of the encoder app, with results in this folder."""
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "spaces" / "encoder"))
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
-    return importlib.import_module("encoder_comparison")
-
-
-def test_rivals_of_large_pictures_are_not_tried(tmp_path: Path, monkeypatch) -> None:
-    page = encoder_comparison(tmp_path, monkeypatch)
-    Image.fromarray(busy(40, 50)).save(tmp_path / "photo.png")
-    found = {"blob_bytes": 1500, "alpha_bytes": 0, "psnr_db": 30.0, "ssim": 0.9}
-    names = {}
-    for limit in (2000, 1999):
-        monkeypatch.setattr(page, "MAX_COMPARED", limit)
-        table, gallery, files, missing = page.compare(found, (str(tmp_path / "photo.png"),) * 2)
-        names[limit] = set(files), len(gallery), "not tried" in table
-        assert set(missing) == {"WebP", "AVIF"} - set(files) and all("not tried" in why for why in missing.values())
-    assert names == {
-        2000: ({"decoded", "Original", "WebP", "AVIF"}, 3, False),
-        1999: ({"decoded", "Original"}, 1, True),
-    }
-
-
-def test_rivals_get_no_bytes_of_the_alpha_plane(tmp_path: Path, monkeypatch) -> None:
-    page = encoder_comparison(tmp_path, monkeypatch)
-    Image.fromarray(busy(40, 50)).save(tmp_path / "photo.png")
-    found = {"blob_bytes": 41_500, "alpha_bytes": 40_000, "psnr_db": 30.0, "ssim": 0.9}
-    table, gallery, files, missing = page.compare(found, (str(tmp_path / "photo.png"),) * 2)
-    assert set(files) == {"decoded", "Original", "WebP", "AVIF"} and missing == {}
-    sizes = [int(caption.split()[-2].replace(",", "")) for _, caption in gallery]
-    assert sizes[0] == 1500 and max(sizes) == 1500
-    assert "latent8, without its alpha plane" in table
-
-
-def test_side_of_the_slider_without_a_rival_says_why(tmp_path: Path, monkeypatch) -> None:
-    page = encoder_comparison(tmp_path, monkeypatch)
-    said: list[str] = []
-    monkeypatch.setattr(page.gr, "Info", said.append)
-    files = {"decoded": "d.png", "Original": "o.png", "WebP": "w.png"}
-    slider, against = page.put_beside("WebP", files, {})
-    assert (slider.label, against, said) == ("WebP | decoded", "WebP", [])
-    slider, against = page.put_beside("AVIF", files, {"AVIF": "AVIF cannot."})
-    assert (slider.label, against, said) == ("Original | decoded", "Original", ["AVIF cannot."])
-    _, against = page.put_beside("AVIF", {}, {})
-    assert against == "Original" and said[1:] == ["AVIF is still at work on this picture: try again in a moment."]

@@ -15,6 +15,8 @@ import yaml
 from hub_server import HubServer, client_environment, unreachable_url
 from packaging.requirements import Requirement
 
+from scripts import deploy_space
+
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ("encoder", "decoder")
 ENDPOINTS = {"encoder": "encode", "decoder": "decode"}
@@ -139,14 +141,14 @@ def test_new_space_gets_exactly_the_assembled_files(project: Path, tmp_path: Pat
 def test_existing_space_is_updated_and_loses_only_stale_files(project: Path, tmp_path: Path) -> None:
     before = {"app.py": b"old", "latent8/old.py": b"old", "examples/old.jpg": b"old", "notes.txt": b"mine"}
     with HubServer(space=before) as hub:
-        result = deploy(
-            project, "decoder", "--repo", "me/dec", "--hardware", "zero-a10g", endpoint=hub.url, home=tmp_path
-        )
+        arguments = ("decoder", "--repo", "me/dec", "--hardware", "zero-a10g", "--other", "me/enc")
+        result = deploy(project, *arguments, endpoint=hub.url, home=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == f"{hub.url}/spaces/me/dec"
     assert hub.created == {}
     assert files_of(hub) == {**wanted_files(project, "decoder"), "notes.txt": digest(b"mine")}
     assert hub.hardware == "zero-a10g"
+    assert hub.variables == {"LATENT8_ENCODER_URL": "https://huggingface.co/spaces/me/enc"}
 
 
 def test_public_space_is_not_taken_for_a_private_one(project: Path, tmp_path: Path) -> None:
@@ -259,3 +261,15 @@ def test_program_in_the_readme_fits_the_app(app: str) -> None:
     assert list(arguments) == [argument.arg for argument in handler.args.args if argument.arg != "progress"]
     assert isinstance(handler.returns, ast.Subscript) and isinstance(handler.returns.slice, ast.Tuple)
     assert len(results.elts) == len(handler.returns.slice.elts)
+
+
+@pytest.mark.parametrize(
+    ("app", "repo", "other", "expected"),
+    [
+        ("encoder", "me/latent8-encoder", None, {"LATENT8_DECODER_URL": "https://huggingface.co/spaces/me/latent8-decoder"}),
+        ("decoder", "me/decoder", "you/enc", {"LATENT8_ENCODER_URL": "https://huggingface.co/spaces/you/enc"}),
+        ("decoder", "me/dec", None, {}),
+    ],
+)  # fmt: skip
+def test_the_pages_link_to_each_other(app: str, repo: str, other: str | None, expected: dict[str, str]) -> None:
+    assert deploy_space.variables(app, repo, other) == expected

@@ -15,7 +15,6 @@ from PIL import Image
 import latent8
 from latent8.file_format import codings
 from latent8.zoo import kinds, registry
-from latent8.zoo.settings import Settings
 
 SPACES = Path(__file__).parents[1] / "spaces"
 PICTURE = gradient(50, 40)
@@ -66,11 +65,11 @@ def test_in_both_apps(monkeypatch: pytest.MonkeyPatch, small_photo: Path, tmp_pa
     for app in ("encoder", "decoder"):
         monkeypatch.syspath_prepend(SPACES / app)
     encoder, decoder = (importlib.import_module(f"{app}_api") for app in ("encoder", "decoder"))
-    done = encoder.encode_photo(str(small_photo), "toy", Settings(), 0, Bar("", 0, 1))
+    done = encoder.make_blob(str(small_photo), encoder.Wish("toy"), Bar("", 0, 1))
     path = tmp_path / "toy.l8"
     path.write_bytes(done.encoded.to_bytes())
-    assert_boxes(done.reconstruction.image())
-    assert_boxes(decoder.decode_blob(decoder.read_blob(str(path)), Bar("", 0, 1)).picture.image())
+    assert_boxes(encoder.give_back(done, Bar("", 0, 1))[0].image())
+    assert_boxes(decoder.open_blob(str(path), Bar("", 0, 1)).picture.image())
 
 
 def test_unknown_ones_are_errors_by_name() -> None:

@@ -76,7 +76,7 @@ def test_a_batch_keeps_what_it_still_needs(tmp_path: Path, monkeypatch) -> None:
         upload.touch()
     paths = [*map(str, uploads), str(tmp_path / "gone.jpg")]
     begun = time.time()
-    for index, (path, _) in enumerate(work.one_by_one(paths, "Photo", folder, lambda *_, **__: None)):
+    for index, (path, _) in enumerate(work.one_by_one(paths, "Photo", folder)):
         assert path == paths[index]
         assert all(kept.stat().st_mtime >= begun - 1 for kept in (folder, *uploads[index:]))
         for old in (folder, *uploads):

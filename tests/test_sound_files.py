@@ -240,7 +240,7 @@ assert list(warnings.filters) == before
 @pytest.mark.parametrize(
     "start, words",
     [
-        (b"\0\0\0\x18ftypheic" + bytes(20), "This is a HEIC picture, which cannot be read: JPEG, PNG, WebP,"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "The file is a HEIC picture that is damaged."),
         (b"\xff\x0a" + bytes(30), "This is a JPEG XL picture, "),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(30), "This is a JPEG XL picture, "),
         (b"%PDF-1.7\n" + bytes(30), "This is a PDF document, "),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import gradio as gr
 from latent8.apps import files, jobs, work
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
-from latent8.evaluation.comparison import ORIGINAL, Comparison, measured, original_of
+from latent8.evaluation.comparison import ORIGINAL, Comparison, Decoded, measured, original_of
 from latent8.exchange import open_latents
-from latent8.file_format.blob import Encoded, clean_stem
-from latent8.file_format.reader import model_of, require_decoder, require_size
+from latent8.file_format.blob import Encoded
+from latent8.file_format.reader import decoders_for, require_decoder, require_size
 from latent8.latents import Latents, describe
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import failing_once
@@ -23,17 +23,35 @@ from latent8.pictures.intake import Picture
 from latent8.pictures.output import FORMATS, picture_bytes
 from latent8.zoo.registry import model_named
 
-BATCH_COLUMNS = ["File", "Result", "Width", "Height", "Model"]
+BATCH_COLUMNS = ["file", "result", "width", "height", "model"]
 
 
 @dataclass(frozen=True)
-class Decoded:
+class Wish:
+    """How a file is read and decoded. An empty decoder or space: what the file itself says."""
+
+    decoder: str = ""
+    space: str = ""
+    raw: bool = False
+    legacy_range: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
     """One blob or file of latents, and the picture that it gives. seconds: without loading the model."""
 
     source: Encoded | Latents
-    decoder: str
+    n_bytes: int
     picture: Picture
+    decoder: str
     seconds: float
+
+    def facts(self) -> dict:
+        return {
+            **describe(self.source, self.n_bytes),
+            "decoder": self.decoder,
+            "decode_seconds": round(self.seconds, 3),
+        }
 
 
 def gpu_seconds(decoder: str, source: Encoded | Latents, *_: object) -> int:
@@ -46,30 +64,21 @@ def synthesise(decoder: str, source: Encoded | Latents, legacy_range: bool, bar:
         return work.codec(decoder).synthesise(source, legacy_range=legacy_range, progress=bar)
 
 
-def decode_blob(
-    source: Encoded | Latents,
-    bar: work.Bar,
-    decoder: str = "",
-    legacy_range: bool = False,
-    codec: Callable[[str], Codec] = work.codec,
-) -> Decoded:
+def open_blob(path: str, bar: work.Bar, wish: Wish | None = None, codec: Callable[[str], Codec] = work.codec) -> Opened:
     """Raises Latent8Error, or gr.Error from the GPU part."""
-    chosen = decoder or files.model_name(source)
+    wish = wish or Wish()
+    source = read_blob(path, wish.space, wish.raw)
+    chosen = wish.decoder or files.model_name(source)
     require_decoder(source.header, model_named(chosen))
     require_size(source.header, codec(chosen).max_pixels)  # loads the model, which is not part of the time below
     started = time.perf_counter()
-    picture = synthesise(chosen, source, legacy_range, bar)
-    return Decoded(source, chosen, picture, time.perf_counter() - started)
+    picture = synthesise(chosen, source, wish.legacy_range, bar)
+    return Opened(source, Path(path).stat().st_size, picture, chosen, time.perf_counter() - started)
 
 
 def read_blob(path: str, space: str = "", raw: bool = False) -> Encoded | Latents:
     """A file of latents in any format. Raises Latent8Error."""
     return open_latents(path, space or None, raw=raw)
-
-
-def stem_of(source: Encoded | Latents, path: str) -> str:
-    """The original file's name where the blob holds it, else the blob's own, without endings."""
-    return clean_stem(source.header.stem or files.stem_of(path))
 
 
 def inspect(blob: str | None) -> dict:
@@ -88,13 +97,12 @@ def inspect(blob: str | None) -> dict:
 
 def decode(
     blob: str | None,
-    picture_format: str = "PNG",
-    decoder: str = "",
-    space: str = "",
-    raw: bool = False,
-    legacy_range: bool = False,
-    progress=gr.Progress(),
-) -> tuple[str, str, list[tuple[str, str]], dict]:
+    picture_format: str | None = "PNG",
+    decoder: str | None = "",
+    space: str | None = "",
+    raw: bool | None = False,
+    legacy_range: bool | None = False,
+) -> tuple[str, dict]:
     """Turn a latent blob back into a picture.
 
     Args:
@@ -106,27 +114,92 @@ def decode(
         legacy_range: For PNGs of early Spaces, which look pale and bright otherwise.
 
     Returns:
-        The picture as a file under its original name; the same for viewing, as PNG; pictures of the latents; the
-        header in words.
+        The picture, a file named after the blob; facts: the header in words, and the seconds of decoding.
     """
     path = work.required(blob, "Choose a blob first.")
-    bar = work.Bar("Decoding", 0.2, 0.7)
-    progress(bar.begin, desc=bar.text)
+    bar = work.Bar("Decoding", 0, 0.9)
+    bar(0)
     with work.errors_in_the_page():
-        done = decode_blob(read_blob(path, space, raw), bar, decoder, legacy_range)
-        progress(bar.end, desc="Writing the picture")
-        folder = files.request_folder()
-        stem, suffix = stem_of(done.source, path), FORMATS[picture_format]
-        file = files.save_bytes(folder, f"{stem}{suffix}", picture_bytes(done.picture.image(), suffix))
-        view = files.save_view(folder, f"{stem}.view.png", done.picture)
-        used = {"decoder": done.decoder, "decode_seconds": round(done.seconds, 3)}
-        found = {**describe(done.source, Path(path).stat().st_size), **used}
-        return file, view, files.save_latent_views(folder, done.source), found
+        opened = open_blob(path, bar, Wish(decoder or "", space or "", bool(raw), bool(legacy_range)))
+        return save_picture(opened.picture, path, picture_format), opened.facts()
 
 
-def decode_batch(
-    blobs: list[str] | None, picture_format: str = "PNG", progress=gr.Progress()
-) -> tuple[str | None, list[list]]:
+def decode_picture(
+    blob: str | None,
+    picture_format: str | None = "PNG",
+    decoder: str | None = "",
+    space: str | None = "",
+    raw: bool | None = False,
+    legacy_range: bool | None = False,
+) -> str:
+    """Turn a latent blob back into a picture, and give that alone.
+
+    Args:
+        blob: A .l8 file, latents as RGBA PNG, a ComfyUI .latent, .safetensors or .npy file; told apart by content.
+        picture_format: PNG (lossless), WebP or JPEG.
+        decoder: Name of another model of the blob's latent space; empty for the blob's own.
+        space: Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.
+        raw: Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.
+        legacy_range: For PNGs of early Spaces, which look pale and bright otherwise.
+
+    Returns:
+        The picture, a file named after the blob.
+    """
+    return decode(blob, picture_format, decoder, space, raw, legacy_range)[0]
+
+
+def save_picture(picture: Picture, path: str, picture_format: str | None) -> str:
+    """In a folder of its own, under the name of the file that it came from."""
+    suffix = FORMATS[picture_format or "PNG"]
+    data = picture_bytes(picture.image(), suffix)
+    return files.save_bytes(files.request_folder(), f"{files.stem_of(path)}{suffix}", data)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one file of many: a picture, or a sentence that says why there is none."""
+
+    file: str
+    opened: Opened | None = None
+    path: str = ""
+    problem: str = ""
+
+
+class Batch:
+    """Many blobs, one after another, each picture also in a ZIP; one bad file does not stop the rest."""
+
+    def __init__(self, blobs: list[str], picture_format: str | None):
+        self._blobs, self._suffix = blobs, FORMATS[picture_format or "PNG"]
+        self._codec = failing_once(work.codec)
+        self.rows: list[Row] = []
+        self.folder = files.request_folder()
+        self.archive: str | None = None
+        self._taken: set[str] = set()
+
+    def run(self, job: jobs.Job | None = None) -> Iterator[None]:
+        """Yields after each blob. Raises OSError where the disk is full."""
+        with files.ZipWriter(self.folder / "pictures.zip") as archive:
+            for blob, bar in work.one_by_one(self._blobs, "Blob", self.folder, job):
+                self.rows.append(self._row(blob, bar, archive))
+                yield
+        self.archive = archive.path_if_filled()
+
+    def _row(self, blob: str, bar: work.Bar, archive: files.ZipWriter) -> Row:
+        name = Path(blob).name
+        try:
+            jobs.check()
+            opened = open_blob(blob, bar, codec=self._codec)
+            data = picture_bytes(opened.picture.image(), self._suffix)  # not every format takes every size
+        except jobs.Cancelled:
+            raise
+        except (Latent8Error, gr.Error) as error:
+            return Row(name, problem=work.message(error))
+        picture_name = files.unique_name(files.stem_of(blob), self._suffix, self._taken)
+        archive.add(picture_name, data)
+        return Row(name, opened, files.save_bytes(self.folder, picture_name, data))
+
+
+def decode_batch(blobs: list[str] | None, picture_format: str | None = "PNG") -> tuple[str | None, list[list]]:
     """Turn many blobs back into pictures, in one ZIP; one bad file does not stop the rest.
 
     Args:
@@ -137,72 +210,118 @@ def decode_batch(
         A ZIP of pictures, or nothing when no blob could be decoded; a table that says what happened to each.
     """
     paths = work.required(blobs, "Choose some blobs first.")
-    suffix = FORMATS[picture_format]
     with work.errors_in_the_page():
-        folder, taken = files.request_folder(), set[str]()
-    rows: list[list] = []
-    codec = failing_once(work.codec)
-    with work.errors_in_the_page(), files.ZipWriter(folder / "pictures.zip") as archive:
-        for blob, bar in work.one_by_one(paths, "Blob", folder):
-            name = Path(blob).name
-            try:
-                done = decode_blob(read_blob(blob), bar, codec=codec)
-                data = picture_bytes(done.picture.image(), suffix)  # not every format takes every size
-            except jobs.Cancelled:
-                raise
-            except (Latent8Error, gr.Error) as error:
-                rows.append([name, work.message(error), None, None, None])
-                continue
-            picture_name = files.unique_name(stem_of(done.source, blob), suffix, taken)
-            archive.add(picture_name, data)
-            rows.append([name, picture_name, done.picture.width, done.picture.height, done.decoder])
-    return archive.path_if_filled(), rows
+        batch = Batch(paths, picture_format)
+        for _ in batch.run():
+            pass
+    return batch.archive, [table_row(row) for row in batch.rows]
+
+
+def table_row(row: Row) -> list:
+    if row.opened is None:
+        return [row.file, row.problem, None, None, None]
+    picture = row.opened.picture
+    return [row.file, Path(row.path).name, picture.width, picture.height, row.opened.decoder]
+
+
+def sides_of(source: Encoded | Latents, left: str, right: str, has_original: bool) -> tuple[str, str]:
+    """What is compared where it was not said: the original with the blob's own model, else two models of its latent
+    space, else that one model alone, which both sides then name."""
+    right = right or files.model_name(source)
+    fitting = decoders_for(source)
+    if not left:
+        others = [name for name in fitting if name != right]
+        left = ORIGINAL if has_original else others[0] if others else right
+    elif left == right:
+        raise Latent8Error(f"Both sides are {left}: choose two that differ.")
+    return left, right
 
 
 def compare(
-    blob: str | None,
-    left: str = ORIGINAL,
-    right: str | None = None,
-    original: str | None = None,
-    progress=gr.Progress(),
-) -> tuple[tuple[str, str], list[tuple[str, str]], list[dict]]:
+    blob: str | None, left: str | None = "", right: str | None = "", original: str | None = None
+) -> tuple[str, str, list[tuple[str, str]], list[dict]]:
     """Decode a latent blob with two decoders, or with one and put it beside the original.
 
     Args:
         blob: A .l8 file, latents as RGBA PNG, or a file of latents that says its latent space.
-        left: A model of the blob's latent space, or "original".
-        right: Another; by default the model that the blob was made with.
+        left: A model of the blob's latent space, or "original"; empty for the original, where it is given.
+        right: Another; empty for the model that the blob was made with.
         original: The picture that the blob was made from; with it there are distances from it.
 
     Returns:
-        Both pictures as PNG; maps of where they differ; for each decoder its seconds, PSNR, SSIM, MAE and MSE.
+        Both pictures as PNG; maps of where they differ; facts: for each decoder its seconds, PSNR, SSIM, MAE and MSE.
     """
     path = work.required(blob, "Choose a blob first.")
     with work.errors_in_the_page():
         source = read_blob(path)
-        made_with = model_of(source)
-        right = right or made_with.name
-        if left == right:
-            raise Latent8Error(f"Both sides are {left}: choose two that differ.")
-        decoders = [name for name in (left, right) if name != ORIGINAL]
-        for name in decoders:
-            require_decoder(source.header, made_with if name == made_with.name else model_named(name))
-        if len(decoders) < 2 and not original:
-            raise Latent8Error("Give the original too, or choose two decoders.")
-        truth = original_of(source.header, original, DEFAULT_MAX_PIXELS) if original else None
-        decoded = []
-        for index, name in enumerate(decoders):
-            bar = work.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders))
-            progress(bar.begin, desc=bar.text)
-            done = decode_blob(source, bar, name)
-            decoded.append(measured(name, done.picture, done.seconds, truth))
-        found, folder, stem = Comparison(decoded, truth), files.request_folder(), stem_of(source, path)
-        views = {one.decoder: files.save_view(folder, f"{stem}.{one.decoder}.png", one.picture) for one in decoded}
-        if truth:
-            views[ORIGINAL] = files.save_view(folder, f"{stem}.{ORIGINAL}.png", truth)
-        maps = []
-        for one in found.differences():
-            file = folder / f"{stem}.{one.first}-{one.second}.difference.png"
-            one.image.save(file, compress_level=1)
-            maps.append((str(file), f"{one.first} and {one.second}: at most {one.greatest} of 255"))
-        return (views[left], views[right]), maps, found.rows()
+        sides = sides_of(source, left or "", right or "", bool(original))
+        found = compared(path, source, sides, original, None)
+        folder = files.request_folder()
+        views = save_sides(found, folder, path)
+        return views[sides[0]], views[sides[1]], save_maps(found, folder, path), found.rows()
+
+
+def compared(
+    path: str, source: Encoded | Latents, sides: tuple[str, str], original: str | None, job: jobs.Job | None
+) -> Comparison:
+    """Raises Latent8Error."""
+    decoders = list(dict.fromkeys(name for name in sides if name != ORIGINAL))
+    for name in decoders:
+        require_decoder(source.header, model_named(name))
+    if ORIGINAL in sides and not original:
+        raise Latent8Error("Give the original too, or choose two decoders.")
+    truth = original_of(source.header, original, DEFAULT_MAX_PIXELS) if original else None
+    decoded: list[Decoded] = []
+    for index, name in enumerate(decoders):
+        bar = work.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders), job)
+        bar(0)
+        opened = open_blob(path, bar, Wish(decoder=name))
+        jobs.check(job)
+        decoded.append(measured(name, opened.picture, opened.seconds, truth))
+    return Comparison(decoded, truth)
+
+
+def save_sides(found: Comparison, folder: Path, path: str) -> dict[str, str]:
+    """A PNG of each picture, by decoder or ORIGINAL."""
+    stem = files.stem_of(path)
+    pictures = {one.decoder: one.picture for one in found.decoded}
+    if found.original:
+        pictures[ORIGINAL] = found.original
+    return {name: files.save_view(folder, f"{stem}.{name}.png", picture) for name, picture in pictures.items()}
+
+
+def save_maps(found: Comparison, folder: Path, path: str) -> list[tuple[str, str]]:
+    """(file, caption) of each map of differences."""
+    maps = []
+    for one in found.differences():
+        file = folder / f"{files.stem_of(path)}.{one.first}-{one.second}.difference.png"
+        one.image.save(file, compress_level=1)
+        maps.append((str(file), f"{one.first} and {one.second}: at most {one.greatest} of 255"))
+    return maps
+
+
+def endpoints() -> None:
+    """The endpoints for programs, on components that the page does not show."""
+    blob = gr.File(label="blob", type="filepath", visible=False)
+    blobs = gr.File(label="blobs", type="filepath", file_count="multiple", visible=False)
+    original = gr.File(label="original", type="filepath", visible=False)
+    picture_format = gr.Radio(list(FORMATS), value="PNG", label="picture_format", visible=False)
+    settings: list[gr.components.Component] = [
+        picture_format,
+        gr.Textbox("", label="decoder, empty for the blob's own", visible=False),
+        gr.Textbox("", label="space, of files that do not say it", visible=False),
+        gr.Checkbox(False, label="raw", visible=False),
+        gr.Checkbox(False, label="legacy_range", visible=False),
+    ]
+    sides = [gr.Textbox("", label=label, visible=False) for label in ("left, a decoder or original", "right")]
+    picture = gr.File(label="picture", visible=False)
+    pictures = [gr.File(label="left", visible=False), gr.File(label="right", visible=False)]
+    maps = gr.Gallery(label="differences", format="png", visible=False)
+    facts, archive = gr.JSON(label="facts", visible=False), gr.File(label="zip", visible=False)
+    table = gr.Dataframe(headers=BATCH_COLUMNS, label="table", visible=False)
+    button = gr.Button(visible=False)
+    button.click(inspect, [blob], [facts], api_name="inspect")
+    button.click(decode, [blob, *settings], [picture, facts], api_name="decode", **work.TAKE_TURNS)
+    button.click(decode_picture, [blob, *settings], [picture], api_name="decode_picture", **work.TAKE_TURNS)
+    button.click(decode_batch, [blobs, picture_format], [archive, table], api_name="decode_batch", **work.TAKE_TURNS)
+    button.click(compare, [blob, *sides, original], [*pictures, maps, facts], api_name="compare", **work.TAKE_TURNS)

@@ -1,13 +1,13 @@
-"""Encoder app: photos in, .l8 blobs out, with a look at what comes back."""
+"""Encoder app: photos in, .l8 blobs out."""
 
 from __future__ import annotations
 
-from encoder_page import EXAMPLES_FOLDER, build
+from encoder_page import EXAMPLES_FOLDER, PURPOSE, TITLE, build
 
-from latent8.apps import server
+from latent8.apps import look, server
 
 server.offer_own_models()  # before the lists are made
 demo = build()
 
 if __name__ == "__main__":
-    server.launch(demo, served=EXAMPLES_FOLDER)
+    server.launch(demo, look.head(TITLE, PURPOSE), EXAMPLES_FOLDER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -11,168 +11,257 @@ import gradio as gr
 from latent8.apps import files, jobs, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import MAX_PSNR
-from latent8.evaluation.metrics import psnr, ssim
-from latent8.exchange import convert
+from latent8.evaluation.metrics import psnr
 from latent8.file_format.blob import Encoded, clean_stem
 from latent8.file_format.reader import require_encoder
 from latent8.pictures.intake import Picture, open_picture
 from latent8.zoo.registry import DEFAULT_MODEL, model_named
 from latent8.zoo.settings import DEFAULT_QUALITY, Settings
 
-BATCH_COLUMNS = ["File", "Result", "Bytes", "bpp", "PSNR dB"]
+BATCH_COLUMNS = ["file", "result", "upload_bytes", "blob_bytes", "ratio"]
 
 
 @dataclass(frozen=True)
-class RoundTrip:
-    """An encoded picture, and what it gives back."""
+class Wish:
+    """What an encoding is set with. 0 or None of a setting: its default.
 
-    encoded: Encoded
-    reconstruction: Picture
-    encode_seconds: float
-    decode_seconds: float
+    fit_kb: the best quality that fits, in place of `quality`. keep_name: the photo's name goes into the blob.
+    """
+
+    model: str = DEFAULT_MODEL
+    quality: int | None = DEFAULT_QUALITY
+    fit_kb: float | None = 0
+    levels: int | None = 256
+    longest_side: int | None = 0
+    keep_name: bool | None = True
+
+    def settings(self) -> Settings:
+        """Those that the model has. Raises Latent8Error for values out of range."""
+        chosen = model_named(self.model)
+        if not chosen.kind.option:
+            settings = Settings()
+        elif chosen.kind.option == "levels":
+            settings = Settings(levels=int(self.levels or 256))
+        elif self.fit_kb:
+            settings = Settings(target_bytes=max(1, int(1000 * self.fit_kb)))
+        else:
+            settings = Settings(quality=int(self.quality or DEFAULT_QUALITY))
+        try:
+            settings.check(chosen)
+        except ValueError as error:
+            raise Latent8Error(f"{error}.") from None
+        return settings
 
 
 @dataclass(frozen=True)
-class Done:
-    """One photo, its blob, and what the blob gives back."""
+class Made:
+    """A photo and its blob. stem: of the photo's file name. seconds: with reading the photo, without loading models."""
 
     picture: Picture
-    reconstruction: Picture
     encoded: Encoded
     blob: bytes
-    encode_seconds: float
-    decode_seconds: float
+    stem: str
+    upload_bytes: int
+    seconds: float
 
     @property
-    def stem(self) -> str:
-        return clean_stem(self.picture.stem or "")
+    def ratio(self) -> float:
+        return self.upload_bytes / len(self.blob)
 
 
-def settings_of(model: str, quality: int, fit_kb: float, levels: int) -> Settings:
-    """Those of the page's controls that the model has. Raises Latent8Error for values out of range."""
-    chosen = model_named(model)
-    if not chosen.kind.option:
-        settings = Settings()
-    elif chosen.kind.option == "levels":
-        settings = Settings(levels=int(levels))
-    elif fit_kb:
-        settings = Settings(target_bytes=max(1, int(1000 * fit_kb)))
-    else:
-        settings = Settings(quality=int(quality))
-    try:
-        settings.check(chosen)
-    except ValueError as error:
-        raise Latent8Error(f"{error}.") from None
-    return settings
-
-
-def encode_photo(photo: str, model: str, settings: Settings, longest_side: int, bar: work.Bar) -> Done:
+def make_blob(photo: str, wish: Wish, bar: work.Bar) -> Made:
     """Raises Latent8Error for a photo or model that does not work, gr.Error from the GPU part."""
-    max_pixels = work.codec(model).max_pixels  # loads the model, which is not part of the time below
-    started = time.perf_counter()
-    picture = open_picture(photo, max_pixels, longest_side or None)
-    opened = time.perf_counter()
-    found = round_trip(picture, model, settings, bar)
-    packing = time.perf_counter()
-    blob = found.encoded.to_bytes()
-    encode_seconds = opened - started + found.encode_seconds + time.perf_counter() - packing
-    return Done(picture, found.reconstruction, found.encoded, blob, encode_seconds, found.decode_seconds)
+    max_pixels = work.codec(wish.model).max_pixels  # loads the model, which is not part of the time below
+    settings, started = wish.settings(), time.perf_counter()
+    picture = open_picture(photo, max_pixels, int(wish.longest_side or 0) or None)
+    stem = clean_stem(picture.stem or "")
+    if wish.keep_name is False:
+        picture = replace(picture, stem=None)
+    encoded = analyse(picture, wish.model, settings, bar)
+    blob = encoded.to_bytes()
+    seconds, size = time.perf_counter() - started, Path(photo).stat().st_size
+    return Made(picture, encoded, blob, stem, size, seconds)
 
 
 def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
-    return 2 * work.gpu_seconds(model, picture.width * picture.height)
+    return work.gpu_seconds(model, picture.width * picture.height)
 
 
 @work.gpu(duration=gpu_seconds)
-def round_trip(picture: Picture, model: str, settings: Settings, bar: work.Bar) -> RoundTrip:
+def analyse(picture: Picture, model: str, settings: Settings, bar: work.Bar) -> Encoded:
     with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
         codec = work.codec(model)
         require_encoder(codec.model)
-        encoding, decoding = bar.part("Encoding", 0, 0.5), bar.part("Decoding", 0.5, 1)
-        started = time.perf_counter()
-        encoded = codec.analyse(picture, settings, progress=encoding)
-        middle = time.perf_counter()
-        decoding(0)
-        reconstruction = codec.synthesise(encoded, progress=decoding)
-        return RoundTrip(encoded, reconstruction, middle - started, time.perf_counter() - middle)
+        return codec.analyse(picture, settings, progress=bar)
+
+
+def gpu_seconds_back(encoded: Encoded, *_: object) -> int:
+    return work.gpu_seconds(files.model_name(encoded), encoded.width * encoded.height)
+
+
+@work.gpu(duration=gpu_seconds_back)
+def synthesise(encoded: Encoded, bar: work.Bar) -> Picture:
+    with work.errors_in_the_page():
+        return work.codec(files.model_name(encoded)).synthesise(encoded, progress=bar)
+
+
+def give_back(made: Made, bar: work.Bar) -> tuple[Picture, float]:
+    """What the blob gives back, and the seconds that it takes."""
+    started = time.perf_counter()
+    return synthesise(made.encoded, bar), time.perf_counter() - started
+
+
+def facts_of(made: Made, back: Picture | None = None, decode_seconds: float = 0) -> dict:
+    """Sizes in bytes, PSNR in dB, bpp in bits per pixel; with what comes back where it is given."""
+    encoded, n_bytes = made.encoded, len(made.blob)
+    found = {
+        "file": f"{made.stem}.l8",
+        "model": files.model_name(encoded),
+        "quality": encoded.quality,
+        "levels": None if encoded.quality else encoded.header.quantiser.levels,
+        "width": encoded.width,
+        "height": encoded.height,
+        "upload_bytes": made.upload_bytes,
+        "blob_bytes": n_bytes,
+        "alpha_bytes": len(encoded.alpha_png),
+        "bpp": round(encoded.bpp, 4),
+        "ratio_to_upload": round(made.ratio, 2),
+        "ratio_to_raw_rgb": round(3 * encoded.width * encoded.height / n_bytes, 1),
+        "encode_seconds": round(made.seconds, 3),
+    }
+    if back is not None:
+        found["psnr_db"] = round(min(psnr(made.picture.rgb, back.rgb), MAX_PSNR), 2)
+        found["decode_seconds"] = round(decode_seconds, 3)
+    return found
 
 
 def encode(
     photo: str | None,
-    model: str = DEFAULT_MODEL,
-    quality: int = DEFAULT_QUALITY,
-    fit_kb: float = 0,
-    levels: int = 256,
-    longest_side: int = 0,
-    progress=gr.Progress(),
-) -> tuple[str, str | None, tuple[str, str], list[tuple[str, str]], dict]:
+    model: str | None = DEFAULT_MODEL,
+    quality: int | None = DEFAULT_QUALITY,
+    fit_kb: float | None = 0,
+    levels: int | None = 256,
+    longest_side: int | None = 0,
+    keep_name: bool | None = True,
+) -> tuple[str, str, dict]:
     """Turn a photo into a small latent blob (.l8), and show what comes back.
 
     Args:
-        photo: JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF file.
+        photo: JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or HEIC file.
         model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
         quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
         fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
+        keep_name: Whether the photo's file name goes into the blob.
 
     Returns:
-        The blob; the latents as RGBA PNG, of models with 4 channels; original and reconstruction as PNG; pictures of
-        the latents; numbers.
+        The blob; the picture that comes back from it, as PNG; facts: sizes in bytes, PSNR in dB, seconds.
     """
-    path = work.required(photo, "Choose a photo first.")
-    progress(0.1, desc="Encoding")
     with work.errors_in_the_page():
-        settings = settings_of(model, quality, fit_kb, levels)
-        done = encode_photo(path, model, settings, int(longest_side or 0), work.Bar("", 0.1, 0.7))
-        progress(0.7, desc="Measuring")
+        made = _made(photo, model, quality, fit_kb, levels, longest_side, keep_name, work.Bar("Encoding", 0, 0.5))
+        back, seconds = give_back(made, work.Bar("Decoding", 0.5, 1))
         folder = files.request_folder()
-        blob_file = files.save_bytes(folder, f"{done.stem}.l8", done.blob)
-        png_file = None
-        if done.encoded.header.channels == 4:
-            png = convert(done.blob, "png")
-            png_file = files.save_bytes(folder, f"{done.stem}.encoded.png", png)
-        pictures = (
-            files.save_view(folder, f"{done.stem}.original.png", done.picture),
-            files.save_view(folder, f"{done.stem}.decoded.png", done.reconstruction),
-        )
-        views = files.save_latent_views(folder, done.encoded)
-        return blob_file, png_file, pictures, views, numbers(path, done)
+        blob = files.save_bytes(folder, f"{made.stem}.l8", made.blob)
+        return blob, files.save_view(folder, f"{made.stem}.png", back), facts_of(made, back, seconds)
 
 
-def numbers(photo: str, done: Done) -> dict:
-    """What the table shows, for machines. Sizes in bytes, PSNR in dB, bpp in bits per pixel."""
-    n_upload = Path(photo).stat().st_size
-    n_pixels = done.picture.width * done.picture.height
-    distance = psnr(done.picture.rgb, done.reconstruction.rgb)
-    return {
-        "file": f"{done.stem}.l8",
-        "model": files.model_name(done.encoded),
-        "quality": done.encoded.quality,
-        "levels": None if done.encoded.quality else done.encoded.header.quantiser.levels,
-        "width": done.picture.width,
-        "height": done.picture.height,
-        "upload_bytes": n_upload,
-        "blob_bytes": len(done.blob),
-        "alpha_bytes": len(done.encoded.alpha_png),
-        "bpp": round(done.encoded.bpp, 4),
-        "ratio_to_upload": round(n_upload / len(done.blob), 2),
-        "ratio_to_raw_rgb": round(3 * n_pixels / len(done.blob), 1),
-        "psnr_db": round(min(distance, MAX_PSNR), 2),
-        "ssim": round(ssim(done.picture.rgb, done.reconstruction.rgb), 4),
-        "encode_seconds": round(done.encode_seconds, 3),
-        "decode_seconds": round(done.decode_seconds, 3),
-    }
+def encode_blob(
+    photo: str | None,
+    model: str | None = DEFAULT_MODEL,
+    quality: int | None = DEFAULT_QUALITY,
+    fit_kb: float | None = 0,
+    levels: int | None = 256,
+    longest_side: int | None = 0,
+    keep_name: bool | None = True,
+) -> str:
+    """Turn a photo into a small latent blob (.l8), and nothing more: about half the work of /encode.
+
+    Args:
+        photo: JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or HEIC file.
+        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
+        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
+        fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
+        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
+        longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
+        keep_name: Whether the photo's file name goes into the blob.
+
+    Returns:
+        The blob.
+    """
+    with work.errors_in_the_page():
+        made = _made(photo, model, quality, fit_kb, levels, longest_side, keep_name, work.Bar("Encoding", 0, 1))
+        return files.save_bytes(files.request_folder(), f"{made.stem}.l8", made.blob)
+
+
+def _made(
+    photo: str | None,
+    model: str | None,
+    quality: int | None,
+    fit_kb: float | None,
+    levels: int | None,
+    longest_side: int | None,
+    keep_name: bool | None,
+    bar: work.Bar,
+) -> Made:
+    path = work.required(photo, "Choose a photo first.")
+    bar(0)
+    wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name)
+    return make_blob(path, wish, bar)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one photo of many: its blob, a file, or a sentence that says why there is none."""
+
+    file: str
+    upload_bytes: int
+    made: Made | None = None
+    path: str = ""
+    problem: str = ""
+
+
+class Batch:
+    """Many photos, one after another, each blob also in a ZIP; one bad file does not stop the rest."""
+
+    def __init__(self, photos: list[str], wish: Wish):
+        self._photos, self._wish = photos, wish
+        wish.settings()
+        work.codec(wish.model)  # a model that cannot be loaded is one error, not one for each photo
+        self.rows: list[Row] = []
+        self.folder = files.request_folder()
+        self._taken: set[str] = set()
+
+    def run(self, job: jobs.Job | None = None):
+        """Yields after each photo. Raises OSError where the disk is full."""
+        with files.ZipWriter(self.folder / "latents.zip") as archive:
+            for photo, bar in work.one_by_one(self._photos, "Photo", self.folder, job):
+                self.rows.append(self._row(photo, bar, archive))
+                yield
+        self.archive = archive.path_if_filled()
+
+    def _row(self, photo: str, bar: work.Bar, archive: files.ZipWriter) -> Row:
+        name, size = Path(photo).name, Path(photo).stat().st_size
+        try:
+            jobs.check()
+            made = make_blob(photo, self._wish, bar)
+        except jobs.Cancelled:
+            raise
+        except (Latent8Error, gr.Error) as error:
+            return Row(name, size, problem=work.message(error))
+        blob_name = files.unique_name(made.stem, ".l8", self._taken)
+        archive.add(blob_name, made.blob)
+        return Row(name, size, made, files.save_bytes(self.folder, blob_name, made.blob))
 
 
 def encode_batch(
     photos: list[str] | None,
-    model: str = DEFAULT_MODEL,
-    quality: int = DEFAULT_QUALITY,
-    fit_kb: float = 0,
-    levels: int = 256,
-    longest_side: int = 0,
-    progress=gr.Progress(),
+    model: str | None = DEFAULT_MODEL,
+    quality: int | None = DEFAULT_QUALITY,
+    fit_kb: float | None = 0,
+    levels: int | None = 256,
+    longest_side: int | None = 0,
+    keep_name: bool | None = True,
 ) -> tuple[str | None, list[list]]:
     """Turn many photos into latent blobs, in one ZIP; one bad file does not stop the rest.
 
@@ -183,28 +272,43 @@ def encode_batch(
         fit_kb: With l8-photo, the best quality that fits each photo into this many kilobytes; 0 goes by quality.
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
+        keep_name: Whether the photos' file names go into the blobs.
 
     Returns:
         A ZIP of blobs, or nothing when no photo could be encoded; a table that says what happened to each.
     """
     paths = work.required(photos, "Choose some photos first.")
     with work.errors_in_the_page():
-        settings = settings_of(model, quality, fit_kb, levels)
-        work.codec(model)  # a model that cannot be loaded is one error, not one for each photo
-        folder, taken = files.request_folder(), set[str]()
-    rows: list[list] = []
-    with work.errors_in_the_page(), files.ZipWriter(folder / "latents.zip") as archive:
-        for photo, bar in work.one_by_one(paths, "Photo", folder):
-            name = Path(photo).name
-            try:
-                done = encode_photo(photo, model, settings, int(longest_side or 0), bar)
-            except jobs.Cancelled:
-                raise
-            except (Latent8Error, gr.Error) as error:
-                rows.append([name, work.message(error), None, None, None])
-                continue
-            blob_name = files.unique_name(done.stem, ".l8", taken)
-            archive.add(blob_name, done.blob)
-            distance = min(psnr(done.picture.rgb, done.reconstruction.rgb), MAX_PSNR)
-            rows.append([name, blob_name, len(done.blob), round(done.encoded.bpp, 3), round(distance, 2)])
-    return archive.path_if_filled(), rows
+        wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name)
+        batch = Batch(paths, wish)
+        for _ in batch.run():
+            pass
+    return batch.archive, [table_row(row) for row in batch.rows]
+
+
+def table_row(row: Row) -> list:
+    if row.made is None:
+        return [row.file, row.problem, row.upload_bytes, None, None]
+    return [row.file, Path(row.path).name, row.upload_bytes, len(row.made.blob), round(row.made.ratio, 2)]
+
+
+def endpoints() -> None:
+    """The endpoints for programs, on components that the page does not show."""
+    photo = gr.File(label="photo", type="filepath", visible=False)
+    photos = gr.File(label="photos", type="filepath", file_count="multiple", visible=False)
+    settings: list[gr.components.Component] = [
+        gr.Textbox(DEFAULT_MODEL, label="model", visible=False),
+        gr.Number(DEFAULT_QUALITY, label="quality, of l8-photo", precision=0, minimum=1, maximum=100, visible=False),
+        gr.Number(0, label="fit_kb, kilobytes; 0 goes by quality", minimum=0, visible=False),
+        gr.Number(256, label="levels, of other models", precision=0, minimum=16, maximum=256, visible=False),
+        gr.Number(0, label="longest_side, pixels; 0 keeps the size", precision=0, minimum=0, visible=False),
+        gr.Checkbox(True, label="keep_name", visible=False),
+    ]
+    blob, picture = gr.File(label="blob", visible=False), gr.File(label="picture", visible=False)
+    facts = gr.JSON(label="facts", visible=False)
+    archive = gr.File(label="zip", visible=False)
+    table = gr.Dataframe(headers=BATCH_COLUMNS, label="table", visible=False)
+    button = gr.Button(visible=False)
+    button.click(encode, [photo, *settings], [blob, picture, facts], api_name="encode", **work.TAKE_TURNS)
+    button.click(encode_blob, [photo, *settings], [blob], api_name="encode_blob", **work.TAKE_TURNS)
+    button.click(encode_batch, [photos, *settings], [archive, table], api_name="encode_batch", **work.TAKE_TURNS)

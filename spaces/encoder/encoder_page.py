@@ -2,258 +2,313 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import encoder_results as results
 import gradio as gr
-from encoder_api import BATCH_COLUMNS, encode, encode_batch
-from encoder_comparison import CURVE_SIDE, ORIGINAL, compare, curves, put_beside, slider_label
+from encoder_api import Batch, Wish, endpoints, give_back, make_blob
 
-from latent8.apps import parts, work
+from latent8.apps import jobs, look, parts, widgets, work
+from latent8.pictures.intake import SUFFIXES
 from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import DEFAULT_QUALITY
 
+TITLE = "latent8 encoder"
+PURPOSE = "Makes photos about ten times smaller."
+LIMITS = "Small print and far faces can come back changed: not for documents, evidence or medical pictures."
 EXAMPLES_FOLDER = Path(__file__).resolve().parent / "examples"
-EXAMPLES = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
+EXAMPLES = {
+    "picos.jpg": "mountains",
+    "aitzgorri.jpg": "a wooded slope",
+    "life.jpg": "a brook in a wood",
+    "sunset.jpg": "a low sun over hills",
+    "wine.jpg": "a drum on a floor",
+    "seeding.jpg": "dandelions",
+}
 EXAMPLE_CREDITS = (
     "Examples: picos, aitzgorri, life, sunset by Aitzol Berasategi (CC BY 4.0), wine by Jakkub Mede (CC BY 4.0), "
     "seeding by Clements Engelhardt (CC0); scaled down."
 )
+BY_QUALITY, BY_SIZE = "Quality", "Size"
+ACCEPT = ",".join(["image/*", *sorted(SUFFIXES)])  # by which phones offer the gallery and the camera
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 
 def build() -> gr.Blocks:
-    purpose = "Drop a photo: get a small file of 8-bit latents, and see what comes back."
-    return parts.page("latent8 encoder", purpose, {"One photo": build_single, "Many photos": build_batch})
+    decoder = look.link("decoder", look.decoder_url())
+    purpose = f"{PURPOSE} Open them again with the {decoder}."
+    tabs = {"One photo": build_single, "Many photos": build_batch}
+    return parts.page(TITLE, purpose, LIMITS, tabs, [EXAMPLE_CREDITS], endpoints)
 
 
 @dataclass
 class Controls:
-    """What an encoding is set with, in the order in which `encode` takes it."""
+    """What an encoding is set with, in the order in which `wish_of` takes it."""
 
-    model: gr.Dropdown
+    mode: gr.Radio
     quality: gr.Slider
-    fit_kb: gr.Number
+    size: gr.Number
     levels: gr.Slider
+    model: gr.Dropdown
     longest_side: gr.Number
+    keep_name: gr.Checkbox
 
     def all(self) -> list[gr.components.Component]:
-        return [self.model, self.quality, self.fit_kb, self.levels, self.longest_side]
+        return [self.mode, self.quality, self.size, self.levels, self.model, self.longest_side, self.keep_name]
 
 
-def controls() -> Controls:
-    names = [(parts.size_of_model(m.name), m.name) for m in models() if m.encodes]
+def controls(prefix: str) -> Controls:
+    """prefix: of the ids, for there is one set of them in each tab."""
+    encoding = [m for m in parts.default_first(models()) if m.encodes]
+    with_quality = [m.name for m in encoding if m.kind.option == "quality"]
     by_quality = model_named(DEFAULT_MODEL).kind.option == "quality"
-    quality = gr.Slider(1, 100, value=DEFAULT_QUALITY, step=1, label="Quality", visible=by_quality, elem_id="quality")
-    with gr.Accordion("More settings", open=False):
-        model = gr.Dropdown(names, value=DEFAULT_MODEL, label="Model", min_width=220)
-        fit_kb = gr.Number(
-            0,
-            label="Fit into KB",
-            info="The best quality that fits; 0 goes by the slider.",
-            minimum=0,
+    with gr.Group(elem_classes=["l8-settings"]):
+        mode = gr.Radio([BY_QUALITY, BY_SIZE], value=BY_QUALITY, label="Choose by", visible=by_quality)
+        quality = gr.Slider(
+            1, 100, DEFAULT_QUALITY, step=1, label="Quality", visible=by_quality, elem_id=f"{prefix}-quality"
+        )
+        size = gr.Number(
+            100,
+            label="Size in KB, at most",
+            minimum=0.1,
             visible=by_quality,
-            elem_id="fit",
+            interactive=False,
+            elem_id=f"{prefix}-size",
         )
         levels = gr.Slider(
-            16,
-            256,
-            value=256,
-            step=1,
-            label="Levels",
-            info="Values per latent: fewer make smaller files.",
-            visible=not by_quality,
+            16, 256, 256, step=1, label="Levels", info="Fewer make smaller files.", visible=not by_quality
+        )
+    with gr.Accordion("More settings", open=False, elem_classes=["l8-settings"]):
+        model = gr.Dropdown(
+            [(parts.size_of_model(m.name), m.name) for m in encoding],
+            value=DEFAULT_MODEL,
+            label="Model",
+            elem_id=f"{prefix}-model",
         )
         longest_side = gr.Number(
             0, label="Longest side", info="Shrink to this many pixels; 0 keeps the size.", precision=0, minimum=0
         )
-    made = Controls(model, quality, fit_kb, levels, longest_side)
-    model.change(fitting_controls, [model], [quality, fit_kb, levels], api_visibility="private", show_progress="hidden")
-    return made
+        keep_name = gr.Checkbox(
+            True,
+            label="Keep the photo's name in the file",
+            info="Nothing else is kept of it: no place, date or camera.",
+        )
+    other = "{ __type__: 'update', interactive: %s }"
+    mode.input(
+        None,
+        [mode],
+        [quality, size],
+        js=f"(mode) => mode === '{BY_SIZE}' ? [{other % 'false'}, {other % 'true'}] : "
+        f"[{other % 'true'}, {other % 'false'}]",
+        **QUIET,
+    )
+    shown = "{ __type__: 'update', visible: %s }"
+    model.input(
+        None,
+        [model],
+        [mode, quality, size, levels],
+        js=f"(model) => {{ const own = {json.dumps(with_quality)}.includes(model); "
+        f"return [{shown % 'own'}, {shown % 'own'}, {shown % 'own'}, {shown % '!own'}]; }}",
+        **QUIET,
+    )
+    return Controls(mode, quality, size, levels, model, longest_side, keep_name)
 
 
-def fitting_controls(model: str):
-    """Only what the model has is shown."""
-    by_quality = model_named(model).kind.option == "quality"
-    return gr.Slider(visible=by_quality), gr.Number(visible=by_quality), gr.Slider(visible=not by_quality)
+def wish_of(mode: str, quality: int, size: float, levels: int, model: str, longest_side: int, keep_name: bool) -> Wish:
+    return Wish(model, quality, size if mode == BY_SIZE else 0, levels, longest_side, keep_name)
 
 
 def build_single() -> None:
-    with gr.Row():
+    with gr.Row(elem_classes=["l8-work", "l8-columns"]):
         with gr.Column(scale=2, min_width=280):
-            photo = gr.File(label="Photo", type="filepath", elem_id="photo", height=140)
-            control = controls()
-            inputs = [photo, *control.all()]
-            button = gr.Button("Encode", variant="primary", elem_id="encode")
-            with gr.Row():
-                blob = gr.DownloadButton("Download .l8", interactive=False, elem_id="blob", min_width=120, size="md")
-                png = gr.DownloadButton("Latents as PNG", interactive=False, elem_id="png", min_width=120, size="md")
-            facts_view = gr.HTML(elem_id="facts")
+            photo = widgets.drop_box(
+                "photo",
+                "Drop a photo, or choose one",
+                "Or paste one. Up to 64 MB.",
+                ACCEPT,
+                "photo",
+                examples=[(EXAMPLES_FOLDER / name, what) for name, what in EXAMPLES.items()],
+            )
+            status, stop = parts.status_and_stop("photo")
+            card = widgets.result("facts", announced=True)
+            control = controls("photo")
+            signal = widgets.signals()
+        with gr.Column(scale=3, min_width=300):
+            view = widgets.viewer("compare", "Your photo, and what comes back from the small file, appear here.")
+            with gr.Accordion("Details", open=False):
+                details = widgets.lazy("details", "Measuring ...")
+            with gr.Accordion("Size against quality, beside WebP and AVIF", open=False):
+                measure = gr.Radio(results.MEASURES, value=results.MEASURES[0], label="Measured by", elem_id="measure")
+                curves = widgets.lazy("curves", "Encoding at several qualities, which takes some seconds ...")
+            with gr.Accordion("What is in the file (its latents)", open=False):
+                latents = widgets.lazy("latents", "Drawing the latents ...")
             with gr.Accordion("Latents for other tools", open=False):
                 raw = parts.raw_switch()
-                converted = parts.conversion(blob, gr.State(""), raw)
-        with gr.Column(scale=3, min_width=300):
-            slider = gr.ImageSlider(
-                label=slider_label(ORIGINAL),
-                format="png",
-                image_mode=None,  # else transparency goes
-                type="filepath",
-                interactive=False,
-                elem_id="slider",
-            )
-            against = gr.Radio(
-                [ORIGINAL, "WebP", "AVIF"],
-                value=ORIGINAL,
-                label="Compare with",
-                info="WebP and AVIF in the same number of bytes.",
-                elem_id="against",
-            )
-            latents = parts.gallery("Latents", 5, "latents")
-            with gr.Accordion("WebP and AVIF in the same number of bytes", open=False):
-                rivals_view = gr.HTML(elem_id="rivals")
-                rivals_gallery = parts.gallery("In the same bytes", 3, "rival-pictures")
-            with gr.Accordion("Size and PSNR of this picture at other qualities", open=False):
-                plot = gr.LinePlot(
-                    x="KB",
-                    y="PSNR dB",
-                    color="codec",
-                    tooltip="all",
-                    height=340,
-                    label=f"PSNR against size, longest side at most {CURVE_SIDE} pixels",
-                    buttons=[],
-                    elem_id="curves",
-                )
-    found = gr.JSON(visible=False, label="Numbers")
-    files, missing = gr.State({}), gr.State({})
-    examples = gr.Gallery(
-        [str(path) for path in EXAMPLES],
-        label="Or start from one of these",
-        columns=6,
-        height="auto",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_id="examples",
-    )
-    gr.Markdown(EXAMPLE_CREDITS, elem_classes="notice")
-    examples.select(example, None, [photo], api_visibility="private", show_progress="hidden")
-    against.input(
-        put_beside,
-        [against, files, missing],
-        [slider, against],
-        api_visibility="private",
-        show_progress="hidden",
-    )
+                parts.conversion(card_file := gr.State(None), gr.State(""), raw)
+    done, number = gr.State(None), gr.Number(visible=False)
 
-    outputs = [blob, png, slider, latents, found]
-    clicked = button.click(encode, inputs, outputs, api_name="encode", **work.TAKE_TURNS)
-    changed = gr.on(
-        [
-            photo.change,
-            control.model.input,
-            control.quality.release,
-            control.fit_kb.submit,
-            control.levels.release,
-            control.longest_side.submit,
-        ],
-        encode_if_any,
-        inputs,
+    outputs = [card, view, details, curves, latents, done, card_file, control.quality]
+    started = gr.on(
+        [photo.upload, signal.submit, control.model.input],
+        begin_single,
+        None,
+        [number],
+        js=parts.going_stale("photo"),
+        queue=False,
+        **QUIET,
+    )
+    started.then(
+        encode_single,
+        [number, photo, *control.all()],
         outputs,
-        api_visibility="private",
-        show_progress="full",
-        trigger_mode="always_last",
+        show_progress_on=[status],
+        trigger_mode="multiple",
+        **PRIVATE,
         **work.TAKE_TURNS,
     )
-    for event in (clicked, changed):
-        shown = event.success(facts, [found], [facts_view], api_visibility="private", show_progress="hidden")
-        shown = shown.then(
-            begin_anew,
-            None,
-            [converted, slider, against, files, missing],
-            api_visibility="private",
-            show_progress="hidden",
-        )
-        shown = shown.then(ready, [blob, png], [blob, png], api_visibility="private", show_progress="hidden")
-        compared = shown.then(
-            compare,
-            [found, slider],
-            [rivals_view, rivals_gallery, files, missing],
-            api_visibility="private",
-            show_progress="hidden",
-            trigger_mode="always_last",  # else that of the next photo is left out while this one's lasts
-            concurrency_id="rivals",  # takes no model, and long
-            concurrency_limit=1,
-        )
-        compared.success(
-            curves,
-            [found, files],
-            [plot],
-            api_visibility="private",
-            show_progress="hidden",
-            trigger_mode="always_last",
-            **work.TAKE_TURNS,
-        )
+    stop.click(stop_single, None, outputs, queue=False, **QUIET)
+
+    looking: dict[str, Any] = {**QUIET, "concurrency_id": "looking", "concurrency_limit": 2, "trigger_mode": "multiple"}
+    details.wanted(results.details, [done], [details], **looking)
+    latents.wanted(results.latents, [done], [latents], **looking)
+    curves.wanted(results.curves, [done, measure], [curves], **looking)
+    measure.input(results.curves, [done, measure], [curves], **looking)
+    view.wanted(results.other_side, [done], [view], **looking)
+    view.full(results.full_size, [done], [view], **looking)
 
 
-def facts(found: dict | None) -> str:
-    """The numbers as a table for people."""
-    if not found:
-        return ""
-    rows = [
-        ("Upload", parts.size_text(found["upload_bytes"])),
-        ("Pixels", f"{found['width']} x {found['height']}"),
-        ("Blob", parts.size_text(found["blob_bytes"]) + (f", quality {found['quality']}" if found["quality"] else "")),
-        ("Bits per pixel", f"{found['bpp']:.3f}"),
-        ("Smaller than the upload", f"{found['ratio_to_upload']:g} times"),
-        ("Smaller than raw RGB", f"{found['ratio_to_raw_rgb']:g} times"),
-        ("PSNR", f"{found['psnr_db']:.2f} dB"),
-        ("SSIM", f"{found['ssim']:.4f}"),
-        ("Encode, decode", f"{found['encode_seconds']:.2f} s, {found['decode_seconds']:.2f} s"),
-    ]
-    larger = found["blob_bytes"] > found["upload_bytes"]
-    warning = "The blob is larger than the upload: for this picture the upload itself is the better file."
-    return parts.facts_table(rows, warning if larger else "")
+def begin_single(request: gr.Request) -> int:
+    """What runs for the page's last photo or settings is stopped."""
+    return jobs.begin(request.session_hash or "", results.SINGLE).number
 
 
-def encode_if_any(
-    photo: str | None,
-    model: str,
+def stop_single(request: gr.Request) -> tuple:
+    job = jobs.begin(request.session_hash or "", results.SINGLE)
+    return shown_alone(job.number, "<p>Stopped. Change a setting, or bring a photo, to go on.</p>")
+
+
+def shown_alone(number: int, content: str) -> tuple:
+    """All parts of the results empty, but for a sentence."""
+    return widgets.shown(number, content), None, None, None, None, None, None, gr.skip()
+
+
+def encode_single(
+    number: float,
+    photo: list[dict] | None,
+    mode: str,
     quality: int,
-    fit_kb: float,
+    size: float,
     levels: int,
+    model: str,
     longest_side: int,
+    keep_name: bool,
+    request: gr.Request,
     progress=gr.Progress(),
-):
-    """As `encode`, started by a file or a setting; taking the file away clears the results."""
-    if not photo:
-        return None, None, None, [], None
-    return encode(photo, model, quality, fit_kb, levels, longest_side, progress)
+) -> Iterator[tuple]:
+    """The blob, as soon as it is made; then the pictures. What takes longer is made when it is looked at."""
+    job = jobs.Job(request.session_hash or "", results.SINGLE, int(number))
 
+    def steps() -> Iterator[tuple]:
+        jobs.check(job)
+        if not photo:
+            yield shown_alone(job.number, "")
+            return
+        with work.errors_in_the_page():
+            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name)
+            (path,) = widgets.paths_of(photo, EXAMPLES_FOLDER)
+            results.refuse_blobs(path)
+            bar = work.Bar("Encoding", 0, 0.6, job)
+            bar(0)
+            made = make_blob(path, wish, bar)
+            done = results.Done.of(job, path, wish, made)
+            slider = made.encoded.quality if wish.fit_kb else gr.skip()
+            same = [gr.skip()] * 4
+            yield widgets.shown(job.number, results.card(done), final=False), *same, done, done.blob, slider
+            back, seconds = give_back(made, work.Bar("Decoding", 0.6, 0.95, job))
+            done = done.with_pictures(made, back, seconds)
+            later = [widgets.due(job.number)] * 3
+            jobs.check(job)
+            yield widgets.shown(job.number, results.card(done)), done.compared(), *later, done, done.blob, slider
 
-def example(event: gr.SelectData) -> str:
-    """The example photo that was clicked, as if it had been dropped."""
-    return str(EXAMPLES[event.index])
+    def failed(sentence: str) -> tuple:
+        return shown_alone(job.number, widgets.error_html(sentence + results.link_to_decoder(sentence)))
 
-
-def begin_anew():
-    """What belongs to the last photo goes: its converted latents, and what it was compared with."""
-    return None, gr.ImageSlider(label=slider_label(ORIGINAL)), ORIGINAL, {}, {}
-
-
-def ready(blob: str | None, png: str | None):
-    """Download buttons work once there is something behind them."""
-    return gr.DownloadButton(interactive=bool(blob)), gr.DownloadButton(interactive=bool(png))
+    yield from widgets.until_cancelled(steps(), failed)
 
 
 def build_batch() -> None:
-    photos = gr.File(label="Photos", file_count="multiple", type="filepath", elem_id="photos", height=200)
-    control = controls()
-    button = gr.Button("Encode all", variant="primary", elem_id="encode-all")
-    archive = gr.File(label="Blobs in one ZIP", elem_id="zip", interactive=False)
-    table = parts.results_table(BATCH_COLUMNS, ["str", "str", "number", "number", "number"])
-    button.click(
-        encode_batch,
-        [photos, *control.all()],
-        [archive, table],
-        api_name="encode_batch",
+    with gr.Row(elem_classes=["l8-work", "l8-columns"]):
+        with gr.Column(scale=2, min_width=280):
+            photos = widgets.drop_box(
+                "photos", "Drop photos, or choose them", "Up to 64 MB each.", ACCEPT, "photos", multiple=True
+            )
+            control = controls("photos")
+            signal = widgets.signals()
+            button = gr.Button("Encode all", variant="primary", elem_id="encode-all", elem_classes=["l8-start"])
+            status, stop = parts.status_and_stop("photos")
+        with gr.Column(scale=3, min_width=300):
+            table = widgets.result("results", announced=True)
+    number = gr.Number(visible=False)
+    gr.on(
+        [photos.upload, signal.submit, control.model.input],
+        begin_batch,
+        None,
+        [number],
+        js=parts.going_stale("photos", busy=False),
+        queue=False,
+        **QUIET,
+    )
+    started = button.click(begin_batch, None, [number], js=parts.going_stale("photos"), queue=False, **QUIET)
+    started.then(
+        encode_many,
+        [number, photos, *control.all()],
+        [table],
+        show_progress_on=[status],
+        trigger_mode="multiple",
+        **PRIVATE,
         **work.TAKE_TURNS,
     )
+    stop.click(stop_batch, None, [table], queue=False, **QUIET)
+
+
+def begin_batch(request: gr.Request) -> int:
+    return jobs.begin(request.session_hash or "", results.MANY).number
+
+
+def stop_batch(request: gr.Request) -> dict:
+    return widgets.shown(begin_batch(request), "<p>Stopped.</p>")
+
+
+def encode_many(
+    number: float,
+    photos: list[dict] | None,
+    mode: str,
+    quality: int,
+    size: float,
+    levels: int,
+    model: str,
+    longest_side: int,
+    keep_name: bool,
+    request: gr.Request,
+    progress=gr.Progress(),
+) -> Iterator[dict]:
+    """The table, that grows with each photo."""
+    job = jobs.Job(request.session_hash or "", results.MANY, int(number))
+
+    def steps() -> Iterator[dict]:
+        jobs.check(job)
+        with work.errors_in_the_page():
+            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name)
+            paths = widgets.paths_of(work.required(photos, "Choose some photos first."), EXAMPLES_FOLDER)
+            batch = Batch(paths, wish)
+            for _ in batch.run(job):
+                if len(batch.rows) < len(paths):
+                    yield widgets.shown(job.number, results.table(batch, len(paths)), final=False)
+            yield widgets.shown(job.number, results.table(batch, len(paths)))
+
+    yield from widgets.until_cancelled(steps(), lambda text: widgets.shown(job.number, widgets.error_html(text)))

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import gradio as gr
+from PIL import Image
 
 from latent8 import exchange
 from latent8.apps.work import POOL
@@ -16,6 +17,8 @@ from latent8.file_format.reader import model_of
 from latent8.latents import Latents
 from latent8.pictures import drawing
 from latent8.pictures.intake import Picture
+
+PREVIEW_SIDE = 1600  # pixels
 
 
 def request_folder() -> Path:
@@ -35,6 +38,16 @@ def save_view(folder: Path, name: str, picture: Picture) -> str:
     """A lossless PNG for the page: written fast, not small."""
     path = folder / name
     picture.image().save(path, "PNG", compress_level=1)
+    return str(path)
+
+
+def save_preview(folder: Path, name: str, picture: Picture) -> str:
+    """A lossless PNG for the page, shrunk to what a screen shows."""
+    image = picture.image()
+    if max(image.size) > PREVIEW_SIDE:
+        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    path = folder / name
+    image.save(path, "PNG", compress_level=1)
     return str(path)
 
 

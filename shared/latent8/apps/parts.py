@@ -1,84 +1,130 @@
-"""Parts of both apps' pages: tables, galleries, conversion, the frame."""
+"""Parts of both apps' pages: the frame, conversion, tables, downloads."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from latent8 import exchange
-from latent8.apps import housekeeping
-from latent8.apps.files import request_folder, save_bytes, stem_of
-from latent8.apps.work import POOL, TAKE_TURNS, errors_in_the_page, required
-from latent8.zoo.registry import model_named, models
+from latent8.apps import housekeeping, look
+from latent8.apps.files import request_folder, save_bytes, save_latent_views, stem_of
+from latent8.apps.widgets import file_url, paths_of
+from latent8.apps.work import POOL, TAKE_TURNS, Bar, errors_in_the_page, required
+from latent8.file_format.blob import Encoded
+from latent8.latents import Latents
+from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named, models
 
 CONVERSIONS = [
-    ("ComfyUI .latent", "comfy"),
     (".safetensors", "safetensors"),
     (".npy", "npy"),
+    ("ComfyUI .latent", "comfy"),
     ("RGBA PNG", "png"),
     (".l8", "l8"),
 ]
-
-NOTICE = (
-    "Fine detail is invented where the latents do not hold it: not for documents, evidence or medical pictures. "
-    "Metadata such as GPS is not kept. Files are deleted from the server after an hour."
-)
-CSS = """
-.gradio-container { width: 100%; max-width: 1100px !important; margin: auto; }
-.facts table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; border: none !important; }
-.facts tr { border: none !important; }
-.facts td, .facts th {
-    padding: 4px 8px !important; text-align: left; border: none !important;
-    border-bottom: 1px solid var(--border-color-primary) !important;
-}
-.facts td:last-child, .facts.rivals td:not(:first-child), .facts.rivals th { text-align: right; }
-.facts.models td:last-child { text-align: left; }
-.facts.models { overflow-x: auto; }
-.facts .warning { color: var(--error-text-color); padding: 6px 8px; margin: 0; }
-.notice p { font-size: 0.9em; }
-footer .divider { display: none !important; }
-.grid-container {
-    grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)) !important;
-    grid-template-rows: none !important; grid-auto-rows: auto !important;
-}
-.grid-container.pt-6 { padding-top: 28px; }
-.gallery-container:not(:has(.preview)) .grid-wrap { min-height: 0 !important; }
-@media (max-width: 640px) { .grid-container { --grid-cols: 3 !important; } }
-#differences .grid-container { --grid-cols: 3 !important; }
-.caption-label {
-    font-size: 11px !important; padding: 1px 4px !important; max-width: 100% !important; white-space: normal !important;
-}
-"""
+NOTICE = "Metadata such as GPS is not kept. Files are deleted from the server after an hour, and used for nothing else."
 
 
-def convert(latents: str | None, to: str = "comfy", space: str = "", raw: bool = False) -> str:
+def page(
+    title: str,
+    purpose: str,
+    limits: str,
+    tabs: dict[str, Callable[[], None]],
+    notices: Sequence[str],
+    endpoints: Callable[[], None],
+) -> gr.Blocks:
+    """An app's page: what it is for and what not, a tab for each function that builds one, the models, notices.
+
+    purpose: HTML. endpoints: adds those for programs, which the page does not show.
+    """
+    source = f" {look.link('Source code', look.source_url())}." if look.source_url() else ""
+    heading = f'<header class="l8-head"><h1>{html.escape(title)}</h1><p>{purpose}</p>'
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, housekeeping.KEEP_SECONDS)) as demo:
+        gr.HTML(f'{heading}<p class="l8-notice">{html.escape(limits)}{source}</p></header>', apply_default_css=False)
+        for name, build in tabs.items():
+            with gr.Tab(name):
+                build()
+        with gr.Accordion("Models", open=False):
+            gr.HTML(models_list(), apply_default_css=False)
+        said = "".join(f"<p>{html.escape(text)}</p>" for text in (NOTICE, *notices))
+        gr.HTML(f'<div class="l8-notice">{said}</div>', apply_default_css=False)
+        endpoints()
+        convert_endpoint()
+    return demo
+
+
+def going_stale(elem_id: str, busy: bool = True) -> str:
+    """Script of an event upon which the results of that part of the page no longer belong to what is set.
+
+    busy: whether something begins to run for new ones.
+    """
+    done = "" if busy else "window.l8.work(node).classList.remove('l8-busy'); "
+    node = f"const node = document.getElementById('{elem_id}'); "
+    return f"(...inputs) => {{ {node}window.l8.stale(node); {done}return inputs; }}"
+
+
+def status_and_stop(prefix: str) -> tuple[gr.HTML, gr.Button]:
+    """Where progress is shown, and the button that stops what runs; there while something does."""
+    status = gr.HTML(
+        "", elem_id=f"{prefix}-status", elem_classes=["l8-status", "l8-first"], apply_default_css=False, min_height=0
+    )
+    return status, gr.Button("Stop", size="sm", elem_id=f"{prefix}-stop", elem_classes=["l8-stop", "l8-first"])
+
+
+# Conversion
+
+
+def convert(
+    latents: str | None, to: str | None = "safetensors", space: str | None = "", raw: bool | None = False
+) -> str:
     """Turn latents from one file format into another.
 
     Args:
         latents: A .l8 file, latents as RGBA PNG, a ComfyUI .latent, .safetensors or .npy file; told apart by content.
-        to: comfy (ComfyUI .latent), safetensors, npy, png (RGBA PNG) or l8.
+        to: safetensors, npy, comfy (ComfyUI .latent), png (RGBA PNG) or l8.
         space: Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.
         raw: Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.
 
     Returns:
         The file.
     """
-    path = required(latents, "Choose a blob first.")
+    path, to = required(latents, "Choose a blob first."), to or "safetensors"
     with errors_in_the_page():
-        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=raw, pool=POOL)
+        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=bool(raw), pool=POOL)
         return save_bytes(request_folder(), stem_of(path) + exchange.SUFFIXES[to], data)
 
 
-def conversion(latents: gr.components.Component, space: gr.components.Component, raw: gr.Checkbox) -> gr.File:
-    """Controls that convert what is in `latents`; gives the place of the result."""
-    to = gr.Radio(CONVERSIONS, value="comfy", label="Format", elem_id="convert-to")
+def convert_endpoint() -> None:
+    """The endpoint for programs, on components that the page does not show."""
+    inputs = [
+        gr.File(label="latents", type="filepath", visible=False),
+        gr.Radio([name for _, name in CONVERSIONS], value="safetensors", label="to", visible=False),
+        gr.Textbox("", label="space", visible=False),
+        gr.Checkbox(False, label="raw", visible=False),
+    ]
+    file = gr.File(label="file", visible=False)
+    gr.Button(visible=False).click(convert, inputs, [file], api_name="convert", **TAKE_TURNS)
+
+
+def conversion(latents: gr.components.Component, space: gr.components.Component, raw: gr.Checkbox) -> gr.HTML:
+    """Controls that convert what is in `latents`, a drop box or a state with a path; gives the place of the result."""
+    to = gr.Radio(CONVERSIONS, value="safetensors", label="Format", elem_id="convert-to")
     button = gr.Button("Convert", size="sm", elem_id="convert")
-    file = gr.File(label="Converted", interactive=False, elem_id="converted")
-    button.click(convert, [latents, to, space, raw], [file], api_name="convert", **TAKE_TURNS)
-    return file
+    found = gr.HTML(elem_id="converted", elem_classes=["l8-result"], apply_default_css=False)
+
+    def convert_in_page(value: Any, to: str, space: str, raw: bool) -> str:
+        try:
+            with errors_in_the_page():
+                path = value if isinstance(value, str) else next(iter(paths_of(value)), None)
+            return download(convert(path, to, space, raw))
+        except gr.Error as error:
+            return f'<p class="l8-error" role="alert">{error.message}</p>'
+
+    button.click(convert_in_page, [latents, to, space, raw], [found], api_visibility="private", **TAKE_TURNS)
+    return found
 
 
 def raw_switch() -> gr.Checkbox:
@@ -89,6 +135,13 @@ def raw_switch() -> gr.Checkbox:
     )
 
 
+# Models
+
+
+def default_first(found: Sequence[Model]) -> list[Model]:
+    return sorted(found, key=lambda model: model.name != DEFAULT_MODEL)
+
+
 def size_of_model(name: str) -> str:
     model = model_named(name)
     if model.own:
@@ -96,69 +149,108 @@ def size_of_model(name: str) -> str:
     return f"{name} (bundled)" if model.bundled else f"{name} ({model.size_mb:,.0f} MB download)"
 
 
-def _models_table() -> str:
+def models_list() -> str:
     """All models as HTML."""
-    head = "".join(f"<th>{name}</th>" for name in ("Model", "Latents", "MB", "Licence", "Needs", "What it is"))
-    body = ""
-    for model in models():
-        cells = [model.name, model.space, f"{model.size_mb:g}", model.licence, model.needs, model.summary]
-        body += f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
-    return f'<div class="facts models"><table><tr>{head}</tr>{body}</table></div>'
+    items = ""
+    for model in default_first(models()):
+        facts = f"latents {model.space}; {model.size_mb:g} MB; licence {model.licence}; needs {model.needs}"
+        said = f"<b>{html.escape(model.name)}</b>: {html.escape(model.summary)}"
+        items += f"<li>{said}<small>{html.escape(facts)}</small></li>"
+    return f'<ul class="l8-models">{items}</ul>'
 
 
-def facts_table(rows: list[tuple[str, str]], warning: str = "") -> str:
-    """Two columns as HTML; texts are escaped here."""
-    body = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows)
-    note = f'<p class="warning">{html.escape(warning)}</p>' if warning else ""
-    return f'<div class="facts"><table>{body}</table>{note}</div>'
+# Texts
 
 
-def figures_table(titles: list[str], rows: list[list[str]]) -> str:
-    """A first column of names, then columns of figures, as HTML; texts are escaped here."""
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="facts rivals"><table><tr>{head}</tr>{lines}</table></div>'
+class Html(str):
+    """Text that is HTML already."""
+
+
+def escaped(text: str) -> str:
+    return text if isinstance(text, Html) else html.escape(text)
 
 
 def size_text(n_bytes: int) -> str:
-    return f"{n_bytes:,} bytes" if n_bytes < 10_000 else f"{n_bytes / 1000:,.1f} KB"
+    """In KB of 1000 bytes up to 10 MB, as a person reads it."""
+    return f"{n_bytes / 1e3:,.1f} KB" if n_bytes < 10_000_000 else f"{n_bytes / 1e6:,.1f} MB"
 
 
-def gallery(label: str, columns: int, elem_id: str) -> gr.Gallery:
-    """Lossless pictures to look at; without Gradio's button that uploads one to a public page."""
-    return gr.Gallery(
-        label=label,
-        format="png",
-        type="filepath",
-        columns=columns,
-        height="auto",
-        interactive=False,
-        buttons=["download", "fullscreen"],
-        elem_id=elem_id,
+def sizes(before: int, after: int) -> tuple[str, str]:
+    """Two sizes in one unit."""
+    if min(before, after) >= 10_000_000:
+        return size_text(before), size_text(after)
+    return f"{before / 1e3:,.1f} KB", f"{after / 1e3:,.1f} KB"
+
+
+def sentence(error: Exception) -> str:
+    """What an error means for a person; plain text."""
+    if isinstance(error, gr.Error):
+        return html.unescape(error.message)
+    return str(error)
+
+
+def download(path: str, text: str = "") -> str:
+    """The button that is next: a link to a file of a request, under its own name."""
+    name = Path(path).name
+    return (
+        f'<a class="l8-download" href="{html.escape(file_url(path))}" download="{html.escape(name)}">'
+        f"{html.escape(text or f'Download {name}')}</a>"
     )
 
 
-def results_table(columns: list[str], types: list[str]) -> gr.Dataframe:
-    """One row for each file of a batch: its name, what became of it, three facts."""
-    return gr.Dataframe(
-        headers=columns,
-        datatype=types,  # type: ignore[arg-type]
-        column_widths=[200, 320, 90, 90, 110],
-        wrap=True,
-        interactive=False,
-        label="Results",
-        elem_id="results",
+def small_download(path: str) -> str:
+    name = html.escape(Path(path).name)
+    return f'<a href="{html.escape(file_url(path))}" download="{name}">{name}</a>'
+
+
+def facts_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two columns as HTML; texts are escaped here."""
+    body = "".join(f'<tr><th scope="row">{escaped(name)}</th><td>{escaped(value)}</td></tr>' for name, value in rows)
+    return f'<table class="l8-table"><tbody>{body}</tbody></table>'
+
+
+def rows_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Names in the first two columns, figures in the others, as HTML; texts but `Html` are escaped here.
+
+    A row whose figures after the first are empty is marked as one that failed.
+    """
+    head = "".join(
+        f'<th scope="col" class="{"l8-number" if index > 1 else ""}">{html.escape(title)}</th>'
+        for index, title in enumerate(titles)
     )
+    lines = ""
+    for row in rows:
+        cells = "".join(
+            f'<td class="{"l8-number" if index > 1 else ""}" data-title="{html.escape(titles[index])}">'
+            f"{escaped(cell)}</td>"
+            for index, cell in enumerate(row)
+        )
+        lines += f'<tr class="{"" if any(row[3:]) else "l8-failed"}">{cells}</tr>'
+    return f'<table class="l8-table l8-rows"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
 
 
-def page(title: str, purpose: str, tabs: dict[str, Callable[[], None]]) -> gr.Blocks:
-    """An app's page: its purpose in a sentence, a tab for each function that builds one, the models, the notice."""
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, housekeeping.KEEP_SECONDS)) as demo:
-        gr.Markdown(f"# {title}\n{purpose}")
-        for name, build in tabs.items():
-            with gr.Tab(name):
-                build()
-        with gr.Accordion("Models", open=False):
-            gr.HTML(_models_table())
-        gr.Markdown(NOTICE, elem_classes="notice")
-    return demo
+def figures_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A first column of names, then columns of figures, as HTML; texts are escaped here."""
+    first, *others = (html.escape(title) for title in titles)
+    head = f"<td>{first}</td>" + "".join(f'<th scope="col" class="l8-number">{title}</th>' for title in others)
+    lines = ""
+    for name, *figures in rows:
+        cells = "".join(f'<td class="l8-number">{html.escape(figure)}</td>' for figure in figures)
+        lines += f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>'
+    return f'<table class="l8-table"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+
+
+def latents_html(folder: Path, source: Encoded | Latents, bar: Bar) -> str:
+    """Pictures of latents, with captions."""
+    bar(0)
+    return pictures_html(save_latent_views(folder, source))
+
+
+def pictures_html(found: Sequence[tuple[str, str]]) -> str:
+    """(file, caption) of each -> HTML."""
+    figures = "".join(
+        f'<figure><a href="{html.escape(file_url(path))}" target="_blank"><img src="{html.escape(file_url(path))}" '
+        f'alt="{html.escape(caption)}"></a><figcaption>{html.escape(caption)}</figcaption></figure>'
+        for path, caption in found
+    )
+    return f'<div class="l8-views">{figures}</div>'

@@ -11,9 +11,10 @@ from pathlib import Path
 import gradio as gr
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
 
-from latent8.apps import budget, housekeeping
-from latent8.apps.parts import CSS
+from latent8.apps import budget, housekeeping, look
+from latent8.apps.own_head import OwnHead
 from latent8.apps.work import codec
 from latent8.errors import ModelError
 from latent8.zoo.own_models import offer_models
@@ -36,10 +37,10 @@ def offer_own_models() -> None:
         sys.exit(f"LATENT8_MODELS: {error}")
 
 
-def launch(demo: gr.Blocks, served: Path | None = None) -> None:
+def launch(demo: gr.Blocks, head: str, served: Path | None = None) -> None:
     """Load the bundled model, then start; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
-    `served` is a folder whose files the page shows, wherever the app is started from.
+    `head` goes into the page's head. `served` is a folder whose files the page shows, wherever the app is started from.
     """
     housekeeping.keep_heap_small()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: requests, then the server
@@ -50,9 +51,10 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
             event.fn = budget.bounded(event.fn)
     demo.queue(api_open=False, max_size=32, default_concurrency_limit=4)
     demo.launch(
-        theme=gr.themes.Soft(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"]),
-        css=CSS,
-        allowed_paths=[str(served)] if served else None,
+        theme=look.THEME,
+        css=look.CSS,
+        favicon_path=str(look.FAVICON),
+        allowed_paths=[str(look.CARD), *([str(served)] if served else [])],
         max_file_size=MAX_UPLOAD,
         mcp_server=True,
         ssr_mode=False,
@@ -60,7 +62,10 @@ def launch(demo: gr.Blocks, served: Path | None = None) -> None:
         run_history=False,
         enable_monitoring=False,
         footer_links=["api"],
-        app_kwargs={"exception_handlers": {OSError: storage_error}},
+        app_kwargs={
+            "exception_handlers": {OSError: storage_error},
+            "middleware": [Middleware(OwnHead, head=head)],
+        },
     )
     if not demo.is_running or demo.server.should_exit:  # stopped, and not in an interactive session
         os._exit(0)  # to take apart what is loaded would last seconds more, over what a container is given

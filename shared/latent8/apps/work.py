@@ -76,7 +76,7 @@ class Bar:
         return self.begin + share * (self.end - self.begin)
 
 
-def one_by_one(paths: list[str], noun: str, folder: Path) -> Iterator[tuple[str, Bar]]:
+def one_by_one(paths: list[str], noun: str, folder: Path, job: jobs.Job | None = None) -> Iterator[tuple[str, Bar]]:
     """Each file of a batch, with its stretch of the progress bar, whose text counts them.
 
     `folder`, of the request, and the files to come are kept for as long as it lasts. When the time of the request is
@@ -84,7 +84,7 @@ def one_by_one(paths: list[str], noun: str, folder: Path) -> Iterator[tuple[str,
     """
     for index, path in enumerate(paths):
         housekeeping.keep(folder, *paths[index:])
-        bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths))
+        bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths), job)
         with suppress(budget.OutOfTime):
             bar(0)
         yield path, bar

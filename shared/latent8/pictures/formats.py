@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+from functools import cache
+
 from PIL import Image
 
+HEIC = "a HEIC picture"
+HEIC_IS_READ = importlib.util.find_spec("pi_heif") is not None  # an extra; it decodes only
 ACCEPTED = "JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF"
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"}
+SUFFIXES |= {".heic", ".heif"} if HEIC_IS_READ else set()
 
 # Those that Pillow gives to programs (Ghostscript runs whatever is in a file, for ever), and those it cannot load.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
@@ -14,10 +20,7 @@ _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 _NAMES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
     (0, b"\xff\x0a", "a JPEG XL picture"),
-    *(
-        (8, brand, "a HEIC picture")
-        for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-    ),
+    *((8, brand, HEIC) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")),
     (8, b"crx ", "a camera raw file (CR3)"),
     *((8, brand, "a video") for brand in (b"isom", b"iso2", b"mp41", b"mp42", b"qt  ", b"M4V ", b"avc1", b"3gp")),
     (4, b"ftyp", "a video, or a picture of a kind like HEIC"),
@@ -62,7 +65,16 @@ def readable() -> list[str]:
     """All that Pillow reads without other programs, in the order in which it tries them. Plugins that were registered
     a moment ago are among them."""
     Image.init()
+    _register_heic()
     return [name for name in Image.ID if name not in _NOT_READ]
+
+
+@cache
+def _register_heic() -> None:
+    if HEIC_IS_READ:
+        import pi_heif
+
+        pi_heif.register_heif_opener(thumbnails=False)
 
 
 def name_of(start: bytes) -> str | None:

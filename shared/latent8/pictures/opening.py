@@ -111,6 +111,10 @@ def _what_it_is(file: BinaryIO) -> str:
     name = formats.name_of(start)
     if name == "a PostScript program":  # Pillow would have it run
         return f"This is not a picture that can be read: it is {name}. Save it as PNG."
+    if name == formats.HEIC:
+        if formats.HEIC_IS_READ:
+            return "The file is a HEIC picture that is damaged."
+        return "This is a HEIC picture, which the package pi-heif reads: install it, or save the picture as JPEG."
     if name:
         return f"This is {name}, which cannot be read: {formats.ACCEPTED} files can."
     samples = tiff_samples.described(file)

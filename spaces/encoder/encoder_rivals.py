@@ -1,0 +1,97 @@
+"""What other codecs, and ours at other qualities, make of the encoder's photo: made when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from latent8.apps import work
+from latent8.errors import Latent8Error
+from latent8.evaluation import baselines, perceptual
+from latent8.evaluation.comparison import MAX_PSNR
+from latent8.evaluation.metrics import psnr
+from latent8.pictures.intake import Picture
+from latent8.zoo.registry import model_named
+from latent8.zoo.settings import Settings
+
+NAMES = baselines.names()
+OURS = "ours"
+MEASURES = ["PSNR in dB", *(["SSIMULACRA2"] if perceptual.has_ssimulacra2() else [])]
+CURVE_SIDE = 768  # pixels: larger pictures are shrunk to it for the curves, so that they take some seconds
+CURVE_QUALITIES = (1, 15, 30, 45, 60, 75, 90)
+CURVE_LEVELS = (16, 64, 256)
+MAX_COMPARED = 8_000_000  # pixels: AVIF takes half a minute for so many
+
+
+@dataclass(frozen=True)
+class Rival:
+    """name: for its file."""
+
+    name: str
+    label: str
+    n_bytes: int
+    picture: Picture
+
+
+def label_of(key: str) -> str:
+    return "latent8" if key == OURS else key
+
+
+def search(name: str, rgb: np.ndarray, n_bytes: int) -> baselines.Search:
+    """Raises Latent8Error for what is not compared."""
+    if name not in NAMES:
+        raise Latent8Error(f"There is no codec {name} to compare with.")
+    if rgb[..., 0].size > MAX_COMPARED:
+        raise Latent8Error(f"{name}: pictures over {MAX_COMPARED // 10**6} megapixels are not tried.")
+    return baselines.Search(name, rgb, n_bytes)
+
+
+def rival(found: baselines.Search) -> Rival:
+    """Of a search that has ended. Raises Latent8Error where nothing fits."""
+    name = found.name
+    if not found.file:
+        least = f"its smallest is {found.smallest:,} bytes" if found.smallest else "the photo is too large for it"
+        raise Latent8Error(f"{name} cannot make this photo as small as the blob is ({least}).")
+    label = f"{name}, quality {found.quality}"
+    return Rival(f"{name}-{found.quality}", label, len(found.file), Picture(baselines.pixels(found.file)))
+
+
+def ours(picture: Picture, model: str, quality: int, check: Callable[[float], None]) -> Rival:
+    codec = work.codec(model)
+    encoded = codec.analyse(picture, Settings(quality=quality), progress=check)
+    back = codec.synthesise(encoded, progress=check)
+    return Rival(f"{model}-quality-{quality}", f"{model}, quality {quality}", encoded.n_bytes, back)
+
+
+def curves(picture: Picture, model: str, measure: str, bar: work.Bar) -> dict[str, list[tuple[float, float, str]]]:
+    """By codec its points: size in KB, what was measured, and the setting in words."""
+    measured = _measure(measure)
+    found: dict[str, list[tuple[float, float, str]]] = {}
+    kind = model_named(model).kind
+    if kind.app_pixels is None:  # the others are slow
+        codec = work.codec(model)
+        for value in CURVE_QUALITIES if kind.option == "quality" else CURVE_LEVELS:
+            settings = Settings(quality=value) if kind.option == "quality" else Settings(levels=value)
+            encoded = codec.analyse(picture, settings, progress=bar)
+            back = codec.synthesise(encoded, progress=bar)
+            point = encoded.n_bytes / 1000, measured(picture.rgb, back.rgb), f"{kind.option} {value}"
+            found.setdefault(model, []).append(point)
+    image = Image.fromarray(picture.rgb)
+    for name in NAMES:
+        for quality in baselines.CURVE_QUALITIES[name]:
+            bar(0.5)
+            data = baselines.saved(image, name, quality)
+            if data:
+                pixels = baselines.pixels(data)
+                point = len(data) / 1000, measured(picture.rgb, pixels), f"quality {quality}"
+                found.setdefault(name, []).append(point)
+    return found
+
+
+def _measure(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    if name == MEASURES[0]:
+        return lambda a, b: min(psnr(a, b), MAX_PSNR)
+    return perceptual.ssimulacra2

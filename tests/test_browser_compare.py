@@ -1,0 +1,135 @@
+"""Comparing two pictures: what is chosen, where it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pages import EXAMPLES, bring, bring_photo, open_part, open_tab, set_quality, settle
+from PIL import Image
+
+import latent8
+
+if TYPE_CHECKING:
+    from app_servers import AppServer
+    from playwright.sync_api import Locator, Page
+
+pytest_plugins = ["app_servers", "page_fixtures"]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def photo_of_something(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The blob of a gradient is smaller than any AVIF file."""
+    path = tmp_path_factory.mktemp("photo") / "life.png"
+    with Image.open(EXAMPLES / "life.jpg") as image:
+        image.resize((320, 240)).save(path)
+    return path
+
+
+def place(page: Page) -> Any:
+    return page.locator("#compare .l8-left img").evaluate("node => node.style.transform")
+
+
+def left_tag(page: Page) -> Locator:
+    return page.locator("#compare .l8-tag-left")
+
+
+def test_zoom_and_place_stay_when_a_side_changes(
+    open_page: Callable[..., Page], encoder: AppServer, photo_of_something: Path
+) -> None:
+    page = open_page(encoder)
+    bring_photo(page, photo_of_something)
+    size = photo_of_something.stat().st_size
+    assert left_tag(page).inner_text() == f"Original, {size / 1000:,.1f} KB"
+    for _ in range(3):
+        page.get_by_role("button", name="Zoom in").click()
+    page.locator("#compare .l8-stage").focus()
+    page.keyboard.press("ArrowRight")
+    before = place(page)
+    assert "scale(3.375)" in before
+    page.locator("#compare .l8-against").select_option("AVIF")
+    page.locator("#compare .l8-waiting").get_by_text("AVIF is being made").wait_for()
+    left_tag(page).get_by_text("AVIF, quality").wait_for()
+    assert place(page) == before and page.locator("#compare .l8-waiting").is_hidden()
+    n_bytes = float(left_tag(page).inner_text().split()[-2]) * 1000
+    assert 0.5 * len(latent8.encode(photo_of_something)) < n_bytes <= len(latent8.encode(photo_of_something)) + 50
+
+    set_quality(page, 90)  # another result: what was compared with goes on being compared with
+    page.locator("#compare .l8-tag-right").get_by_text("quality 90").wait_for()
+    page.wait_for_function(
+        "old => { const tag = document.querySelector('#compare .l8-tag-left').innerText; "
+        "return tag.startsWith('AVIF, quality') && !tag.endsWith(old); }",
+        arg=left_tag(page).inner_text()[-8:],
+    )
+    assert place(page) == before
+
+
+def test_our_other_qualities_are_compared_and_full_screen_switches(
+    open_page: Callable[..., Page], encoder: AppServer, photo_of_something: Path
+) -> None:
+    page = open_page(encoder)
+    bring_photo(page, photo_of_something)
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement?.classList.contains('l8-viewer')")
+    page.get_by_label("Left side").select_option("latent8, another quality")
+    left_tag(page).get_by_text("l8-photo, quality 30").wait_for()
+    quality = page.locator("#compare .l8-other-quality input")
+    quality.fill("10")
+    quality.press("Enter")
+    left_tag(page).get_by_text("l8-photo, quality 10").wait_for()
+    stem = photo_of_something.stem
+    expected = len(latent8.encode(photo_of_something, quality=10, stem=stem)) / 1000
+    assert left_tag(page).inner_text().endswith(f"{expected:,.1f} KB")
+
+
+def test_a_codec_that_cannot_says_why(open_page: Callable[..., Page], encoder: AppServer, gradient_photo: Path) -> None:
+    page = open_page(encoder)
+    bring_photo(page, gradient_photo)  # a gradient
+    page.locator("#compare .l8-against").select_option("AVIF")
+    page.locator("#compare .l8-waiting").get_by_text("AVIF cannot make this photo as small").wait_for()
+    assert left_tag(page).inner_text().startswith("Original")
+
+
+def test_the_divider_moves_by_keyboard_and_by_pointer(
+    open_page: Callable[..., Page], encoder: AppServer, gradient_photo: Path
+) -> None:
+    page = open_page(encoder)
+    bring_photo(page, gradient_photo)
+    divider = page.get_by_role("slider", name="Divider between left and right side")
+    divider.focus()
+    page.keyboard.press("ArrowRight")
+    assert divider.get_attribute("aria-valuenow") == "52"
+    page.keyboard.press("Home")
+    assert divider.get_attribute("aria-valuenow") == "0"
+    box = page.locator("#compare .l8-stage").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 50)
+    assert divider.get_attribute("aria-valuenow") == "25"
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_picture_is_compared_with_its_original(
+    open_page: Callable[..., Page], decoder: AppServer, photo: Path, blob: Path, junk: Path, width: int
+) -> None:
+    page = open_page(decoder, width)
+    open_tab(page, "Compare")
+    bring(page, "#compared", junk)
+    page.locator("#figures .l8-error").wait_for()
+    bring(page, "#compared", blob)
+    page.locator("#figures").get_by_text("Add the photo that the file was made from").wait_for()
+    settle(page)
+    assert page.locator("#left").is_hidden() and page.locator("#sides .l8-handle").is_hidden()
+    bring(page, "#original", photo)
+    page.locator("#figures").get_by_text("PSNR").wait_for()
+    row = latent8.compare(blob.read_bytes(), original=photo).rows()[0]
+    texts = page.locator("#figures tr").all_inner_texts()
+    assert any(text.split() == ["PSNR", "dB", f"{row['psnr_db']:.2f}"] for text in texts)
+    settle(page)
+    assert page.locator("#sides .l8-tag-left").inner_text().startswith("Original, ")
+    assert page.locator("#sides .l8-tag-right").inner_text().startswith("l8-photo, ")
+    open_part(page, "Where they differ")
+    page.locator("#differences img").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

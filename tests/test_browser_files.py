@@ -1,0 +1,163 @@
+"""Files come in the way people bring them, one or many."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import build_blob
+from pages import (
+    bring,
+    bring_blob,
+    downloaded,
+    drop,
+    open_part,
+    open_tab,
+    run_batch,
+    settle,
+    wait_for_photo,
+)
+from PIL import Image
+
+import latent8
+
+if TYPE_CHECKING:
+    from app_servers import AppServer
+    from playwright.sync_api import Page
+
+pytest_plugins = ["app_servers", "page_fixtures"]
+pytestmark = pytest.mark.browser
+
+
+def test_a_photo_is_dropped_anywhere_pasted_and_replaced(
+    open_page: Callable[..., Page], encoder: AppServer, gradient_photo: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jpg"
+    other.write_bytes(gradient_photo.read_bytes())
+    page = open_page(encoder)
+    drop(page, "h1", gradient_photo)  # far from the box
+    wait_for_photo(page)
+    assert page.url.rstrip("/") == encoder.url.rstrip("/")  # it was not opened by the browser
+    drop(page, "#photo .l8-drop-label", other)  # on a box that is full
+    page.locator("#facts .l8-download", has_text="other.l8").wait_for()
+    settle(page)
+    assert page.locator("#photo .l8-file-name").all_inner_texts() == ["other.jpg"]
+    drop(page, "body", gradient_photo, "paste")
+    page.locator("#facts .l8-download", has_text="photo é #1.l8").wait_for()
+    assert page.locator("#photo input").get_attribute("accept").startswith("image/*,")
+
+
+def test_the_wrong_app_says_which_is_the_right_one(
+    open_page: Callable[..., Page], app_server: type[AppServer], blob: Path, gradient_photo: Path, tmp_path: Path
+) -> None:
+    urls = {"LATENT8_DECODER_URL": "http://127.0.0.1:1/decoder", "LATENT8_ENCODER_URL": "http://127.0.0.1:1/encoder"}
+    with app_server("encoder", tmp_path / "encoder", **urls) as server:
+        page = open_page(server)
+        assert (
+            page.locator("header").get_by_role("link", name="decoder").get_attribute("href")
+            == urls["LATENT8_DECODER_URL"]
+        )
+        bring(page, "#photo", blob)
+        page.locator("#facts").get_by_text("This is a .l8 file, not a photo: the decoder opens it.").wait_for()
+        page.locator("#facts").get_by_role("link", name="Open the decoder").wait_for()
+        page.close()
+    with app_server("decoder", tmp_path / "decoder", **urls) as server:
+        page = open_page(server)
+        bring(page, "#blob", gradient_photo)
+        page.locator("#facts").get_by_text("This is a photo, not a .l8 file").wait_for()
+        link = page.locator("#facts").get_by_role("link", name="Open the encoder")
+        assert link.get_attribute("href") == urls["LATENT8_ENCODER_URL"]
+        page.close()
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(
+    open_page: Callable[..., Page], encoder: AppServer, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.png"
+    with open(large, "wb") as file:
+        file.truncate((64 << 20) + 1)
+    page = open_page(encoder)
+    sent = []
+    page.on("request", lambda request: sent.append(request.url) if "/upload" in request.url else None)
+    bring(page, "#photo", large)
+    page.get_by_text("large.png is larger than 67.1 MB, the most that is taken.").wait_for()
+    settle(page)
+    assert sent == []
+
+
+def test_decoders_that_fit_are_offered_and_latents_converted(
+    open_page: Callable[..., Page], decoder: AppServer, gradient_photo: Path, tmp_path: Path
+) -> None:
+    tiny, sd1 = tmp_path / "tiny.l8", tmp_path / "sd1.l8"
+    tiny.write_bytes(latent8.encode(gradient_photo, "l8-tiny"))
+    sd1.write_bytes(build_blob(model_id=2))
+    page = open_page(decoder)
+    bring_blob(page, tiny)
+    assert page.locator("#decoder").is_hidden()  # there is no choice
+    open_part(page, "Latents of other tools")
+    page.locator("#convert-to").get_by_label(".npy").check()
+    page.locator("#convert").click()
+    got = downloaded(page, page.locator("#converted .l8-download"))
+    assert got.suggested_filename == "tiny.npy"
+    assert Path(got.path()).read_bytes() == latent8.convert(tiny.read_bytes(), "npy")
+    bring(page, "#blob", sd1)
+    page.locator("#facts").get_by_text("madebyollin/taesd is not on this machine").wait_for()
+    assert page.locator("#converted .l8-download").count() == 0
+    page.locator("#decoder input").click()
+    names = [name.strip().removeprefix("✓").strip() for name in page.get_by_role("option").all_inner_texts()]
+    assert names[:3] == ["taesd (10 MB download)", "sd-vae-ft-mse (335 MB download)", "consistency (1,310 MB download)"]
+
+
+def test_many_photos_to_many_blobs_to_many_pictures(
+    open_page: Callable[..., Page],
+    encoder: AppServer,
+    decoder: AppServer,
+    gradient_photo: Path,
+    junk: Path,
+    tmp_path: Path,
+) -> None:
+    page = open_page(encoder)
+    run_batch(page, encoder, [gradient_photo, junk, gradient_photo])
+    blob = latent8.encode(gradient_photo)
+    before, after = 2 * gradient_photo.stat().st_size / 1000, 2 * len(blob) / 1000
+    page.locator("#results").get_by_text(f"2 done, 1 failed, {before:,.1f} KB to {after:,.1f} KB").wait_for()
+    failed = page.locator("#results tr.l8-failed")
+    assert failed.count() == 1 and "This is not a picture that can be read" in failed.inner_text()
+    row = page.locator("#results tbody tr").last
+    assert f"{gradient_photo.stat().st_size / len(blob):.1f} times" in row.inner_text()
+    got = downloaded(page, row.get_by_role("link"))
+    assert got.suggested_filename == "photo é #1-2.l8" and Path(got.path()).read_bytes() == blob
+    zipped = downloaded(page, page.get_by_role("link", name="Download all as ZIP"))
+    with zipfile.ZipFile(zipped.path()) as content:
+        assert content.namelist() == ["photo é #1.l8", "photo é #1-2.l8"]
+        content.extractall(tmp_path)
+    set_again = page.locator("#photos-quality input[type=range]")
+    set_again.fill("20")
+    set_again.dispatch_event("change")
+    page.locator("#results[inert]").wait_for()  # they are of another quality
+
+    page = open_page(decoder)
+    run_batch(page, decoder, [tmp_path / "photo é #1.l8", tmp_path / "photo é #1-2.l8"])
+    zipped = downloaded(page, page.get_by_role("link", name="Download all as ZIP"))
+    with zipfile.ZipFile(zipped.path()) as content:
+        assert content.namelist() == ["photo é #1.png", "photo é #1-2.png"]
+        picture = Image.open(io.BytesIO(content.read("photo é #1-2.png")))
+    assert np.array_equal(np.asarray(picture), np.asarray(latent8.decode(blob)))
+
+
+def test_a_batch_is_stopped(open_page: Callable[..., Page], decoder: AppServer, large_blob: Path) -> None:
+    page = open_page(decoder)
+    open_tab(page, "Many files")
+    bring(page, "#blobs", large_blob, large_blob)
+    page.get_by_role("button", name="Remove").nth(1).wait_for()
+    page.locator("#decode-all").click()
+    page.get_by_text("Blob 1 of 2").first.wait_for()
+    page.locator("#blobs-stop").click()
+    page.locator("#results").get_by_text("Stopped.").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.locator("#results").inner_text() == "Stopped."
