@@ -1,8 +1,8 @@
-"""Everything that can go wrong with what a user brings, in one family: each message is one clear sentence."""
+"""Errors about what a user brings, in one family; each message is one clear sentence."""
 
 
 class Latent8Error(ValueError):
-    """Base of the errors below: bad input, with a message made to be shown to a person."""
+    """Base of the errors below: bad input, with a message that can be shown to a user as it is."""
 
 
 class BlobError(Latent8Error):

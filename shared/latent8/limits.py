@@ -10,11 +10,11 @@ MAX_CHANNELS, MAX_STRIDE = 255, 64
 
 DEFAULT_MAX_PIXELS = 100_000_000  # tiles keep this within 8 GB of memory; measured by benchmarks/memory.py
 
-MIN_LATENTS = 1_000_000  # that are taken under any limit of pixels
+MIN_LATENTS = 1_000_000  # number of latents that is allowed under any limit of pixels
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises PictureError for a size over the limit, or over what a blob can hold."""
+    """Raise PictureError for a size over the limit of `max_pixels`, or over the sides that a blob can hold."""
     if max(width, height) > MAX_SIDE:
         raise PictureError(f"The picture has a side of {max(width, height)} pixels, over {MAX_SIDE}: cut it up.")
     if width * height > max_pixels:

@@ -1,4 +1,4 @@
-"""Files written all or nothing, and what stands where one is to be written."""
+"""Files: written all or nothing, told apart, and cleaned up after runs that were killed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import stat
 import time
 from pathlib import Path
 
-_PARTIAL, _PARTIAL_SECONDS = re.compile(r"\.[0-9a-f]{16}\.partial"), 60  # of a file that is being written
-_DESCRIPTORS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # what was opened there is to be written into
+_PARTIAL, _PARTIAL_SECONDS = re.compile(r"\.[0-9a-f]{16}\.partial"), 60  # name and least age of a leftover
+_DESCRIPTORS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # open files, which are written into
 
 
 def write_file(target: str | os.PathLike, data: bytes) -> None:
-    """Write all or nothing: into a temporary name, then renamed. OSError names the target.
+    """Write a file all or nothing: under a temporary name, then renamed. Raises OSError, which names the target.
 
     A file that is replaced keeps its mode and its owner; a link is followed and stays. Devices and pipes are written
-    into. The temporary name is another each time: two runs that write the same file must not write into each other's.
+    into. Temporary names are random, so that two runs that write the same file do not write into each other's.
     """
     try:
         if is_special(target):
@@ -32,7 +32,7 @@ def write_file(target: str | os.PathLike, data: bytes) -> None:
 
 
 def is_special(target: str | os.PathLike) -> bool:
-    """Whether something stands there that is no regular file and no folder: a device, a pipe, an open descriptor."""
+    """Whether the target is there and neither a regular file nor a folder: a device, a pipe, an open descriptor."""
     try:
         mode = os.stat(target).st_mode
     except OSError:
@@ -41,7 +41,7 @@ def is_special(target: str | os.PathLike) -> bool:
 
 
 def identity(path: str | os.PathLike) -> tuple[int, int] | None:
-    """What two names of one regular file have in common, links among them; None where there is no such file."""
+    """Device and inode of a regular file, equal for all its names and links; None where there is no such file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):  # ValueError: a name that holds a zero byte
@@ -50,7 +50,7 @@ def identity(path: str | os.PathLike) -> tuple[int, int] | None:
 
 
 def delete_partial_files(folder: Path) -> None:
-    """Delete what runs that were killed left of files that they were writing, a minute ago or earlier."""
+    """Delete temporary files, at least a minute old, that runs left in the folder when they were killed."""
     for path in folder.glob(".*.partial"):
         with contextlib.suppress(OSError):  # renamed or deleted since it was listed
             if _PARTIAL.fullmatch(path.name) and time.time() - path.stat().st_mtime > _PARTIAL_SECONDS:

@@ -1,4 +1,4 @@
-"""Children that are forked after a codec has run here, as multiprocessing and `datasets.map(num_proc=)` make them."""
+"""Processes forked after a codec has run, as multiprocessing and `datasets.map(num_proc=)` make them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache
 
 @cache
 def survive_forks() -> None:
-    """From here on, forked children run torch on one thread each.
+    """Let processes that are forked from now on run torch on one thread each.
 
-    OpenMP's other threads are not forked with their parent: the first operation that is given out to them would wait
-    for ever. One thread is also the right number for a child beside others; with more it would hang again.
+    OpenMP's other threads are not forked with their parent: an operation that is shared out to them would wait for
+    ever. One thread is also the right number for a process beside others.
     """
     if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
         os.register_at_fork(after_in_child=_use_one_thread)

@@ -1,10 +1,10 @@
-"""Many pictures: a call for each item, several at a time, results in order.
+"""Parallel work on many pictures: a call for each item, several at a time, results in order.
 
 On a CPU, pictures of usual size are best spread over the cores one by one, each run whole on one thread: reading,
-network and entropy coding of different pictures then overlap by themselves, and no thread waits for another layer by
-layer. A shared batch was no faster there. A large picture fills the machine on its own, and would take its memory once
-per worker: such are run one at a time, on all threads, when it is their turn to be given out. So are those of which one
-for each core would not fit into the memory, as of the full autoencoders.
+network and entropy coding of different pictures then overlap by themselves, and no thread waits for another after each
+layer. Batches were no faster there. A large picture uses the whole machine on its own, and several at once could take
+too much memory: large pictures are run one at a time, on all threads, when their result is asked for. So are pictures
+that would not fit into memory once per core, as with the full autoencoders.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from latent8.errors import Latent8Error, ModelError
 
-LARGE_PIXELS, LARGE_BYTES = 2_000_000, 512 << 20  # of a picture and its activations, from here on
+LARGE_PIXELS, LARGE_BYTES = 2_000_000, 512 << 20  # least size of a large picture, and of its activations
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Key = TypeVar("Key")
@@ -33,12 +33,12 @@ def map_in_order(
     is_large: Callable[[Item], bool],
     workers: int | None = None,
 ) -> Iterator[Result | Latent8Error]:
-    """call(item) of each item, in order; in place of a result, the Latent8Error that the call raised.
+    """Give call(item) for each item, in order, or the Latent8Error that the call raised.
 
-    is_large: whether an item is run alone, found without decoding it. workers: items at a time, by default as many as
-    torch has threads. At most twice as many items are taken ahead of the results that were asked for. `items` is read
-    in the caller's thread; what it raises comes after the results of what it gave.
-    Any other exception of a call is raised where its result would be.
+    is_large: whether an item is run alone, told without decoding it. workers: items at a time, by default as many as
+    torch has threads. At most twice as many items are read ahead of the results that were asked for. `items` is read in
+    the caller's thread; an exception that it raises comes after the results of the items before. Any other exception of
+    a call is raised in place of its result.
     """
     import torch
 
@@ -62,13 +62,13 @@ def map_in_order(
 
 
 def large(n_pixels: int, bytes_per_pixel: int, free_bytes: int) -> bool:
-    """Whether a picture of this size, of whose pixels each takes so many bytes in a network, is run alone."""
+    """Whether a picture is run alone. bytes_per_pixel: of its activations. free_bytes: memory that is free."""
     share = free_bytes // (2 * (os.cpu_count() or 1))
     return n_pixels >= LARGE_PIXELS or n_pixels * bytes_per_pixel > min(LARGE_BYTES, share)
 
 
 def failing_once(load: Callable[[Key], Loaded]) -> Callable[[Key], Loaded]:
-    """`load`, but what raised a ModelError raises the same at once from then on: for many blobs of one model."""
+    """`load`, but a key that raised a ModelError raises it again at once: for many blobs of one missing model."""
     failed: dict[Key, ModelError] = {}
 
     def loaded(key: Key) -> Loaded:
@@ -84,7 +84,7 @@ def failing_once(load: Callable[[Key], Loaded]) -> Callable[[Key], Loaded]:
 
 
 def _unless_large(call: Callable[[Any], Any], item: Any, is_large: Callable[[Any], bool]) -> tuple[bool, Any]:
-    """-> whether it was run, and what came of it."""
+    """Run the call unless the item is large -> whether it was run, and its result."""
     return (False, None) if is_large(item) else (True, _attempt(call, item))
 
 
@@ -97,7 +97,7 @@ def _attempt(call: Callable[[Item], Result], item: Item) -> Result | Latent8Erro
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads in which torch runs each operation on one thread; that of the caller keeps its number."""
+    """A pool of threads in which torch runs each operation on one thread; the caller's thread keeps its number."""
     import torch
 
     n_threads = torch.get_num_threads()

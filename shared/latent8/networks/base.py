@@ -16,15 +16,15 @@ from latent8.machine.memory import free_bytes
 from latent8.networks.tiling import Demand, Tile, scaled, tiles
 from latent8.zoo.registry import Model
 
-MAX_ACTIVATION_BYTES = 2 << 30  # pictures that take more, or more than half of what is free, are run in tiles
-Progress = Callable[[float], object]  # told the share that is done, 0 ... 1, after each tile
+MAX_ACTIVATION_BYTES = 2 << 30  # pictures that take more, or more than half of the free memory, are run in tiles
+Progress = Callable[[float], object]  # called after each tile with the share that is done, 0 ... 1
 
 
 class Half:
-    """One half of a network on a device: its layers, and what they demand of surroundings and memory.
+    """One half of a network on a device, analysis or synthesis: its layers, and their demand of halo and memory.
 
-    On a device with fast half precision the layers run in it; where that gives anything but finite numbers, the call
-    is repeated in float32, and raises ModelError if that does not help.
+    The layers run in `dtype`. Where half precision gives numbers that are not finite, the call is repeated in float32;
+    ModelError is raised if that does not help, and where the device's memory is full.
     """
 
     def __init__(self, layers: nn.Module, demand: Demand, device: torch.device, dtype: torch.dtype, model: str):
@@ -34,12 +34,12 @@ class Half:
         self.layers = self._prepared(dtype)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the layers give for tensors of any float type: the first, or the one, in float32."""
+        """Run the layers on tensors of any float type -> their output, or the first of several, in float32."""
         return self.run(nn.Module.__call__, *inputs)[0]
 
     @torch.inference_mode()
     def run(self, call: Callable[..., Any], *inputs: Tensor) -> tuple[Tensor, ...]:
-        """call(layers, *inputs), where `call` is a method of the layers' class; what it gives, in float32."""
+        """Run call(layers, *inputs), where `call` is a method of the layers' class -> its outputs, in float32."""
         try:
             inputs = tuple(x.to(self._device) for x in inputs)
             outputs = _outputs(call, self.layers, inputs, self.dtype)
@@ -64,11 +64,12 @@ class Half:
 class Network:
     """The two halves of a model, run whole or in tiles.
 
-    analysis: RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w]; synthesis: latents, and
-    what else it takes -> RGB [B, 3, H, W] in about [0, 1]. Both are given as layers with what they demand.
+    analysis: RGB [B, 3, H, W] in [0, 1], sides multiples of the stride -> latents [B, C, h, w]. synthesis: latents, and
+    for some networks conditions -> RGB [B, 3, H, W] in about [0, 1]. Both are given as (layers, demand). dtype: of the
+    layers; None for the fastest of the device. weights_hash: 4 bytes that blobs state.
     """
 
-    default_realism: float | None = None  # None: there is one reading only
+    default_realism: float | None = None  # None for a synthesis with one reading
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class Network:
         self.weights_hash = weights_hash
         self.analysis, self.synthesis = (Half(*h, device, self.dtype, model.name) for h in (analysis, synthesis))
         halves = self.analysis, self.synthesis
-        self.bytes_per_pixel = max(half.demand.bytes_per_pixel for half in halves)  # of a picture that is run whole
+        self.bytes_per_pixel = max(half.demand.bytes_per_pixel for half in halves)  # for a picture that is run whole
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
         """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
@@ -136,30 +137,30 @@ class Network:
         return rgb
 
     def _conditions(self, quality: int | None, realism: float | None) -> tuple[Tensor, ...]:
-        """What the synthesis takes beside latents."""
+        """Inputs of the synthesis beside the latents."""
         return ()
 
     def _synthesised(
         self, latents: np.ndarray, conditions: Sequence[Tensor], progress: Progress | None
     ) -> Iterator[tuple[Tile, Tensor]]:
-        """Each tile, and the pixels that it is run on: [3, h, w] in [0, 1]."""
+        """Give each tile with its output, halo included: [3, h, w] in [0, 1]."""
         for tile in reported(progress, self._tiles(self.synthesis.demand, *latents.shape[1:])):
             output = self.synthesis(torch.tensor(latents[None, :, *tile.outer]), *conditions)
             yield tile, output[0].clamp_(0, 1)
 
     def _tiles(self, wanted: Demand, rows: int, columns: int, most: int | None = None) -> list[Tile]:
-        """Tiles that are run in at most so many bytes, `max_bytes` by default, or half of what is free."""
+        """Tiles that take at most `most` bytes each, by default `max_bytes`, and at most half of the free memory."""
         max_bytes = min(most or self.max_bytes, free_bytes(self.device) // 2)
         return tiles(rows, columns, wanted, self.model.stride, max_bytes)
 
     def _pixels(self, rgb: np.ndarray, tile: Tile) -> Tensor:
-        """uint8 [H, W, 3] -> what a tile is run on, [1, 3, h, w] in [0, 1]."""
+        """Pixels of a tile, halo included: uint8 [H, W, 3] -> [1, 3, h, w] in [0, 1]."""
         pixels = torch.tensor(rgb[scaled(tile.outer, self.model.stride)], device=self.device)
         return pixels.permute(2, 0, 1)[None].float().div_(255)
 
 
 def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile]:
-    """The tiles of all parts, one after another; `progress` is told when the caller is done with each."""
+    """Give the tiles of all parts, one after another; call `progress` when the caller is done with each."""
     found = list(chain(*parts))
     for number, tile in enumerate(found, 1):
         yield tile
@@ -170,18 +171,19 @@ def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile
 def _outputs(
     call: Callable[..., Any], layers: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """Pictures and latents are given in this type; other inputs, of fewer dimensions, as they are."""
+    """Run `call` with pictures and latents in `dtype`; inputs of fewer than four dimensions stay as they are."""
     given = [x.to(dtype, memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs]
     found = call(layers, *given)
     return tuple(y.float() for y in (found if isinstance(found, tuple) else (found,)))
 
 
 def _all_finite(outputs: Sequence[Tensor]) -> bool:
-    """By the extremes, which NaN makes NaN: one pass in place of several."""
+    """Whether all numbers are finite; seen from the extremes, which are NaN if any is: one pass over each tensor."""
     return all(bool(torch.isfinite(torch.stack(y.aminmax())).all()) for y in outputs)
 
 
 def best_device() -> torch.device:
+    """The first of CUDA, MPS and CPU that there is."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -190,7 +192,7 @@ def best_device() -> torch.device:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Half precision where the device multiplies faster in it, else float32."""
+    """Type in which the device multiplies fastest: half precision, or float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16"):

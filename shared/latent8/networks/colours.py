@@ -1,4 +1,4 @@
-"""Pictures as networks see them: in [-1, 1], in colour or grey."""
+"""Pictures as networks take and give them: in [-1, 1], in colour or grey."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def as_seen(rgb: Tensor, n_colours: int) -> Tensor:
 
 
 def as_rgb(pictures: Tensor) -> Tensor:
-    """[B, 3, H, W] or grey [B, 1, H, W], in about [-1, 1] -> [B, 3, H, W] in about [0, 1]."""
+    """Colour [B, 3, H, W] or grey [B, 1, H, W], in about [-1, 1] -> RGB [B, 3, H, W] in about [0, 1]."""
     pictures = pictures / 2 + 0.5
     return pictures.repeat(1, 3, 1, 1) if pictures.shape[1] == 1 else pictures

@@ -1,4 +1,4 @@
-"""Work at full size, done at half size: exact algebra on the two ends of an AutoencoderTiny without blocks there.
+"""Folding of the two ends of an AutoencoderTiny: convolutions at full size become one at half size, by exact algebra.
 
 Where an AutoencoderTiny has no block at full size, its first two convolutions (3x3, then 3x3 with stride 2)
 follow each other without an activation, and so do its last three layers (nearest upsampling by 2, 3x3, 3x3).
@@ -24,9 +24,9 @@ _UPSAMPLED_TAPS = torch.tensor(
 
 
 def fold_strided_pair(first: nn.Conv2d, strided: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """3x3 [m, i], then 3x3 with stride 2 and no bias [o, m] -> kernel [o, 4 i, 3, 3] and bias [o].
+    """Fold a 3x3 [m, i] and a 3x3 with stride 2 and no bias [o, m] -> kernel [o, 4 i, 3, 3] and bias [o].
 
-    Apply them with padding 1 after ``pixel_unshuffle(2)``.
+    They are applied with padding 1 after ``pixel_unshuffle(2)``.
     """
     kernel = F.pad(_chained(first, strided), (0, 1, 0, 1))  # 6 taps: three pairs of (even, odd) pixels
     outputs, inputs = kernel.shape[:2]
@@ -36,9 +36,9 @@ def fold_strided_pair(first: nn.Conv2d, strided: nn.Conv2d) -> tuple[Tensor, Ten
 
 
 def fold_upsampled_pair(inner: nn.Conv2d, last: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Nearest upsampling by 2, 3x3 without bias [m, i], then 3x3 [o, m] -> kernel [4 o, i, 3, 3] and bias [4 o].
+    """Fold nearest upsampling by 2, a 3x3 without bias [m, i] and a 3x3 [o, m] -> kernel [4 o, i, 3, 3], bias [4 o].
 
-    Apply them with padding 1, then ``pixel_shuffle(2)``.
+    They are applied with padding 1 before ``pixel_shuffle(2)``.
     """
     taps = _UPSAMPLED_TAPS.to(inner.weight)
     kernel = torch.einsum("oiyx,ajy,bkx->oabijk", _chained(inner, last), taps, taps)
@@ -46,9 +46,9 @@ def fold_upsampled_pair(inner: nn.Conv2d, last: nn.Conv2d) -> tuple[Tensor, Tens
 
 
 def folded_encoder(layers: nn.Sequential) -> nn.Sequential:
-    """diffusers' EncoderTiny.layers, folded where it has no block at full size. Takes pictures in [0, 1].
+    """The layers of diffusers' EncoderTiny, folded where it has no block at full size: pictures in [0, 1] -> latents.
 
-    EncoderTiny itself takes [-1, 1] and begins by undoing that.
+    EncoderTiny itself takes pictures in [-1, 1], and first maps them to [0, 1].
     """
     first, strided, *rest = layers
     if not (isinstance(first, nn.Conv2d) and isinstance(strided, nn.Conv2d)):
@@ -57,9 +57,10 @@ def folded_encoder(layers: nn.Sequential) -> nn.Sequential:
 
 
 def folded_decoder(layers: nn.Sequential) -> nn.Sequential:
-    """diffusers' DecoderTiny.layers, folded where it has no block at full size. Gives pictures in about [0, 1].
+    """The layers of diffusers' DecoderTiny, folded where it has no block at full size.
 
-    DecoderTiny itself begins with the soft limit, and ends by mapping [0, 1] to [-1, 1].
+    They map latents to pictures in about [0, 1]. DecoderTiny itself begins with the soft limit, and maps its output
+    from [0, 1] to [-1, 1].
     """
     *rest, _upsample, inner, last = layers
     if not (isinstance(inner, nn.Conv2d) and isinstance(last, nn.Conv2d)):
@@ -68,14 +69,14 @@ def folded_decoder(layers: nn.Sequential) -> nn.Sequential:
 
 
 class LatentClamp(nn.Module):
-    """A soft limit: latents -> 3 tanh(latents / 3), as taesd's decoder begins."""
+    """Soft limit at the start of taesd's decoder: latents -> 3 tanh(latents / 3), in (-3, 3)."""
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.tanh(z / 3) * 3
 
 
 def _chained(first: nn.Conv2d, second: nn.Conv2d) -> Tensor:
-    """The one kernel [o, i, 5, 5] that does both, as with stride 1."""
+    """Kernel [o, i, 5, 5] equal to two 3x3 convolutions one after another, both with stride 1."""
     return F.conv2d(second.weight, first.weight.transpose(0, 1).flip(2, 3), padding=2)
 
 

@@ -1,11 +1,11 @@
-"""Large pictures in tiles, with the same result as in one piece.
+"""Tiling of large pictures, with the same result as in one piece.
 
-A convolutional network sees only so far. A tile that is run with that much of its surroundings (the halo), and
-cropped, gives what the whole picture would give there, but for rounding. Nothing is blended. Tiles lie on the
-grid of latents, so that both halves of the network divide the picture alike.
+The receptive field of a convolutional network is bounded. A tile that is run with so much of its surroundings (the
+halo), and then cropped, gives the same as the whole picture there, but for rounding. Nothing is blended. Tiles lie
+on the grid of latents, so that both halves of the network divide the picture alike.
 
-A network with attention or group norms sees everything, so its tiles only come near the whole; they are faded into
-each other over their halos.
+The receptive field of a network with attention or group normalisation is the whole picture, so its tiles are only
+nearly the same; they are faded into each other over their halos.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Demand:
-    """What a network asks of its surroundings and of memory, read off its layers."""
+    """Demand of one half of a network: how large a halo its results depend on, and how much memory it takes."""
 
-    halo: int  # latents that a result depends on, beyond its own, on each side
-    bytes_per_pixel: int  # of the largest activation, with the few others that live at the same time
+    halo: int  # latents, on each side
+    bytes_per_pixel: int  # for the largest activation and the few others that live at the same time
     faded: bool = False  # whether results depend on more than the halo
 
 
 def demand(layers: nn.Module, stride: int, n_bytes: int, cell: float) -> Demand:
-    """Walk the layers of a transform, or a part of one, of `n_bytes` bytes per number.
+    """Demand of a transform, or of a part of one, found by walking its layers.
 
-    cell: pixels between two neighbours in what goes in, 1 for a picture and `stride` for latents.
+    stride: pixels per latent. n_bytes: bytes per number of an activation. cell: pixels between two neighbours in the
+    input, 1 for a picture and `stride` for latents.
     """
     reach, largest = 0.0, 0.0
     for layer in layers.modules():
@@ -49,21 +50,21 @@ def demand(layers: nn.Module, stride: int, n_bytes: int, cell: float) -> Demand:
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns of latents: `inner` is what the tile gives, `outer` what it is run on."""
+    """A tile, in rows and columns of latents: it is run on `outer`, which has the halo, and gives `inner`."""
 
     inner: tuple[slice, slice]
     outer: tuple[slice, slice]
 
     def crop(self, scale: int) -> tuple[slice, slice]:
-        """Where the inner part lies within a result of `scale` values per latent."""
+        """Place of the inner part within a result that has `scale` values per latent, both ways."""
         starts = [(i.start - o.start) * scale for i, o in zip(self.inner, self.outer, strict=True)]
         sizes = [(i.stop - i.start) * scale for i in self.inner]
         return slice(starts[0], starts[0] + sizes[0]), slice(starts[1], starts[1] + sizes[1])
 
     def fade(self, scale: int) -> np.ndarray:
-        """How much the tile counts over the tiles above and to the left, which went before: [rows, columns] of 0 ... 1.
+        """Weight of the tile against the tiles above and to the left, which went before: [rows, columns] in (0, 1].
 
-        It rises along those two sides through both halos, its own and the neighbour's.
+        It rises along those two sides through both halos, the tile's own and the neighbour's.
         """
         ramps = []
         for inner, outer in zip(self.inner, self.outer, strict=True):
@@ -73,9 +74,9 @@ class Tile:
 
 
 def tiles(rows: int, columns: int, wanted: Demand, stride: int, max_bytes: int) -> list[Tile]:
-    """Tiles that cover [rows, columns] of latents, each run in about `max_bytes`; one where that is enough.
+    """Tiles that cover [rows, columns] of latents, each run in about `max_bytes`; one tile where that is enough.
 
-    Of the grids whose tiles fit, the one with the least work: halos are run for more than one tile.
+    They form the grid with the least work, halos included, among those whose tiles fit. stride: pixels per latent.
     """
     halo, area = wanted.halo, max_bytes // (wanted.bytes_per_pixel * stride**2)
     most = math.ceil(rows / max(halo, 1)), math.ceil(columns / max(halo, 1))  # never mostly halo
@@ -93,24 +94,24 @@ def tiles(rows: int, columns: int, wanted: Demand, stride: int, max_bytes: int) 
 
 
 def scaled(where: tuple[slice, slice], scale: int) -> tuple[slice, slice]:
-    """From latents to pixels."""
+    """Place in latents -> the same place where there are `scale` values per latent, as in pixels."""
     rows, columns = where
     return slice(rows.start * scale, rows.stop * scale), slice(columns.start * scale, columns.stop * scale)
 
 
 def _ranges(size: int, count: int) -> list[slice]:
-    """Parts of nearly equal length."""
+    """Divide 0 ... size into `count` parts of nearly equal length."""
     edges = [size * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _longest(size: int, count: int, halo: int) -> int:
-    """No part is longer, with its halo on one side of the first and last and on both of the others."""
+    """Bound of the length of the longest of `count` parts, halos included; there are none at the two ends."""
     return min(size, math.ceil(size / count) + min(count - 1, 2) * halo)
 
 
 def _least_parts(size: int, limit: int, halo: int) -> int:
-    """The least number of parts of which none is longer; more than `size` where there is none."""
+    """Least number of parts that are no longer than `limit`, halos included; more than `size` if there is none."""
     for count in (1, 2):
         if _longest(size, count, halo) <= limit:
             return count

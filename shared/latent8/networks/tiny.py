@@ -12,7 +12,7 @@ from latent8.zoo.weights import load_autoencoder, require_factors, weights_hash
 
 
 class TinyNetwork(Network):
-    """An AutoencoderTiny, its ends folded; its latents are quantised evenly."""
+    """An AutoencoderTiny, its two ends folded. Its latents z, in about [-3, 3], are quantised uniformly."""
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
         autoencoder = load_autoencoder(model)

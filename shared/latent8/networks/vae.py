@@ -19,9 +19,10 @@ CONSISTENCY_STEPS, SEED = 2, 0
 
 
 class KLNetwork(Network):
-    """An AutoencoderKL; its latents are the mode of what the encoder gives, never a sample.
+    """An AutoencoderKL. Its latents are the mean of the encoder's distribution, never a sample.
 
-    It runs in float32 unless another type is asked for: half precision costs what sets it above a tiny autoencoder.
+    It runs in float32 unless another type is asked for: half precision would cost the quality that it has over a tiny
+    autoencoder.
     """
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
@@ -38,7 +39,7 @@ class KLNetwork(Network):
 
 
 class ConsistencyNetwork(Network):
-    """A ConsistencyDecoderVAE, which only decodes: from noise, always the same for the same blob."""
+    """A ConsistencyDecoderVAE, which only decodes. Its noise is seeded, so a blob always gives the same picture."""
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
         autoencoder = load_autoencoder(model)
@@ -100,7 +101,7 @@ class _NoEncoder(nn.Module):
 
 
 def _factors(model: Model, config) -> tuple[float, float]:
-    """Scale and shift: those of config.json where it has them, else those of the latent space."""
+    """Scale and shift of the latents: those of the latent space; without one, those that config.json states."""
     space = SPACES.get(model.space)
     if space is None:
         return stated_factor(model, config, "scaling_factor", 1.0), stated_factor(model, config, "shift_factor", 0.0)

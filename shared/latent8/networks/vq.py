@@ -1,4 +1,4 @@
-"""VQModel of diffusers as a network between pictures and indices into its codebook."""
+"""VQModel of diffusers as a network between pictures and indices of codes in its codebook."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from latent8.networks.vae import HALO
 from latent8.zoo.registry import Model
 from latent8.zoo.weights import load_autoencoder, weights_hash
 
-AT_A_TIME = 1 << 15  # vectors whose distances to all codes are in memory
-FIXED_POINT = 1 << 12  # of codes when their order is worked out; their largest number counts as 1
+AT_A_TIME = 1 << 15  # vectors whose distances to all codes are in memory at once
+FIXED_POINT = 1 << 12  # what the largest number of the codebook becomes when codes are ordered in whole numbers
 
 
 class VQNetwork(Network):
-    """A VQModel, whose latents [1, h, w] say for each place which code is there.
+    """A VQModel. Its latents, [1, h, w], are numbers of codes.
 
-    A code is named by its place in `code_order`, so that codes that look alike have numbers that are near each other:
-    the coding of payloads predicts numbers from their neighbours. Between the halves there are the codes themselves,
-    [channels, h, w]. It runs in float32 unless another type is asked for.
+    The number of a code is its place in `code_order`, so that similar codes have numbers near each other: payload
+    coding predicts numbers from their neighbours. Between the two halves there are the codes themselves,
+    [latent_channels, h, w]. The network runs in float32 unless another type is asked for.
     """
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype | None = None):
@@ -95,15 +95,15 @@ class VQDecoder(nn.Module):
 
 @torch.inference_mode()
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """[n, C], [codes, C] -> the index of the nearest code of each, [n]."""
+    """Index of the code nearest to each vector: vectors [n, C], codebook [codes, C] -> [n]."""
     return torch.cdist(vectors, codebook).argmin(dim=1)
 
 
 def code_order(codebook: np.ndarray) -> np.ndarray:
-    """Codebook [codes, C] -> indices of its codes along their widest direction, int64 [codes].
+    """Codebook [codes, C] -> indices of its codes, sorted along their first principal axis, int64 [codes].
 
-    Every machine must find the same order, so all is done in whole numbers that int64 holds. The direction is that of
-    the largest variance, by power iteration on the covariance.
+    Every machine must find the same order, so all is done in whole numbers that int64 holds. The axis is found by power
+    iteration on the covariance.
     """
     largest = float(np.abs(codebook).max()) or 1.0
     codes = np.rint(codebook.astype(np.float64) * (FIXED_POINT / largest)).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Kinds of model: all that differs between them, in one table, without torch.
+"""Kinds of model: all that differs between them, in one table. Needs no torch.
 
 A new kind is one row here, or a call of `register` from outside, and the class that it names as its network. That
-class is called with a `Model`, a device and a type or None, and gives what `latent8.networks.base.Network` gives.
+class is called with a `Model`, a device and a dtype or None, and has the methods of `latent8.networks.base.Network`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from latent8.file_format.codings import load
 class Kind:
     """What all models of a kind have in common.
 
-    name: as `_class_name` in config.json has it. network, autoencoder: classes as "module:Class"; the second has
-    `from_pretrained`. stages: entries of config.json with a value for each stage, of which each but one halves the
-    picture. codings: ids of payload codings that its blobs may have; the first is used for encoding.
+    name: `_class_name` in config.json. network, autoencoder: classes as "module:Class"; the second has
+    `from_pretrained`. stages: entries of config.json that hold a value for each stage; each stage but one halves the
+    picture. codings: ids of the payload codings that its blobs may have; the first is used for encoding.
     """
 
     name: str
@@ -28,16 +28,16 @@ class Kind:
     autoencoder: str
     stages: tuple[str, ...] = ()
     codings: tuple[int, ...] = (codings.NEIGHBOURS, codings.RAW)
-    option: str = "levels"  # or "quality", or "": what decides on size, if anything does
-    levels: int = 256  # of the quantiser, where no option says otherwise
-    bounded: bool = True  # whether latents keep to the model's range, or the quantiser is widened to what they reach
-    encodes: bool = True
-    exchanged: bool = True  # whether its latents may leave and come back in other tools' files
-    codebook: str | None = None  # entry of config.json: how many codes there are, of which a latent is one's number
-    colours: tuple[int, ...] = (3,)  # channels of pictures that a user's own may have
-    default_stages: int | None = None  # where config.json leaves them out; None for a kind that users cannot bring
+    option: str = "levels"  # the option that decides on size: "levels", "quality", or "" for none
+    levels: int = 256  # quantiser levels, unless the option says otherwise
+    bounded: bool = True  # whether latents keep to the model's range; if not, the quantiser's range is widened to them
+    encodes: bool = True  # False for a kind that only decodes
+    exchanged: bool = True  # whether its latents may be written into and read from files of other tools
+    codebook: str | None = None  # entry of config.json with the number of codes, where latents are numbers of codes
+    colours: tuple[int, ...] = (3,)  # numbers of colour channels that a user's own model may have
+    default_stages: int | None = None  # stages where config.json has none; None for a kind that users cannot bring
     app_pixels: int | None = None  # limit in the apps, where a large picture would keep everyone waiting
-    pixels_per_gpu_second: int = 4_000_000  # cautious
+    pixels_per_gpu_second: int = 4_000_000  # a cautious estimate
     channel_names: tuple[tuple[str, int], ...] = ()  # channels that mean something; the first three are colours
 
     def load_network(self) -> Any:
@@ -108,7 +108,7 @@ def kinds() -> tuple[Kind, ...]:
 
 
 def kind_named(name: str) -> Kind:
-    """Raises ModelError for a name that is not in the table."""
+    """The kind of this name. Raises ModelError for a name that is not in the table."""
     if name not in _KINDS:
         raise ModelError(f"There is no kind of model {name!r}: known are {', '.join(_KINDS)}.")
     return _KINDS[name]

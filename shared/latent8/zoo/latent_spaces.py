@@ -1,7 +1,7 @@
-"""Latent spaces that several models and tools share, and the factors between their two scales.
+"""Latent spaces that several models and tools share, with the scale factor and shift of each.
 
-Autoencoders give raw latents; diffusion pipelines, TAESD and blobs hold z = (raw - shift) * scale, which has about
-unit variance. The factors are those of each family's `vae/config.json` on the Hugging Face Hub (`scaling_factor`,
+Autoencoders give raw latents; diffusion pipelines, TAESD and blobs hold z = (raw - shift) * scale, whose variance is
+about 1. The factors are those of each family's `vae/config.json` on the Hugging Face Hub (`scaling_factor`,
 `shift_factor`), which ComfyUI repeats in `comfy/latent_formats.py`.
 """
 
@@ -16,7 +16,11 @@ from latent8.errors import ModelError
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """`default_model` decodes latents in this space of which nothing more is known."""
+    """A latent space. scale, shift: its factors, z = (raw - shift) * scale. stride: pixels per latent, both ways.
+
+    default_model: the model that latents are said to be of where only their space is known. source: where the factors
+    come from.
+    """
 
     name: str
     channels: int
@@ -27,11 +31,11 @@ class LatentSpace:
     stride: int = 8
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
-        """Raw latents as the autoencoder gives them -> z, float32."""
+        """Raw latents, any shape, as the autoencoder gives them -> z, float32, same shape."""
         return ((raw.astype(np.float64) - self.shift) * self.scale).astype(np.float32)
 
     def raw(self, z: np.ndarray) -> np.ndarray:
-        """z -> raw latents, float32; the inverse of `scaled`."""
+        """Latents z, any shape -> raw latents, float32, same shape; the inverse of `scaled`."""
         return (z.astype(np.float64) / self.scale + self.shift).astype(np.float32)
 
 
@@ -47,7 +51,7 @@ SPACES = {
 
 
 def space_named(name: str) -> LatentSpace:
-    """Raises ModelError for a name that is not in the table."""
+    """The latent space of this name. Raises ModelError for a name that is not in the table."""
     if name not in SPACES:
         raise ModelError(f"There is no latent space {name!r}: choose {' or '.join(SPACES)}.")
     return SPACES[name]

@@ -14,7 +14,7 @@ from latent8.zoo.kinds import kind_named, kinds
 from latent8.zoo.latent_spaces import space_named
 from latent8.zoo.registry import OWN, Model, model_named, models, offer
 
-MAX_CODES = 256  # of a codebook, so that a number is one byte
+MAX_CODES = 256  # in a codebook, so that the number of a code is one byte
 
 
 def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
@@ -59,10 +59,10 @@ def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
 
 
 def offer_models(folders: str) -> list[Model]:
-    """Folders of autoencoders, parted by commas, come into the lists under the folders' names -> the models.
+    """Add autoencoders in folders, separated by commas, to the registry under the folders' names -> the models.
 
-    For a program that offers models to others, such as the apps: theirs is the choice among what is offered here at its
-    start, and never more. Loads the weights, for their hash. Raises ModelError, and then offers none.
+    For a program that others use, such as the apps: its users choose among the models that it offers at its start.
+    Loads the weights, for their hash. Raises ModelError, and then offers none.
     """
     from latent8.zoo.weights import load_autoencoder, weights_hash
 
@@ -82,7 +82,7 @@ def offer_models(folders: str) -> list[Model]:
 
 
 def chosen_model(text: str, space: str | None = None) -> Model:
-    """A name from the registry, else the location of a user's own model. Raises ModelError."""
+    """The model that a name in the registry, or else the location of a user's own, stands for. Raises ModelError."""
     registered = text in {model.name for model in models()}
     if not registered and (os.path.isdir(text) or text.count("/") == 1):
         return own_model(text, space)

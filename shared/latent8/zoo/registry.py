@@ -19,9 +19,10 @@ OWN_SPACE, OWN_ID = "own", 65535  # of an autoencoder that a user brings, in a l
 
 @dataclass(frozen=True)
 class Model:
-    """Pictures [3, H, W] -> latents [channels, H / stride, W / stride] in a latent space.
+    """A model: pictures [3, H, W] -> latents [channels, H / stride, W / stride] in a latent space.
 
-    [low, high] is the quantiser's range; see `Kind` for what it means to each kind.
+    low, high: range of the quantiser; where the kind is not `bounded`, it is widened as needed. size_mb: of the
+    download, in megabytes; 0 where not known. needs: the machine that it runs well on.
     """
 
     id: int
@@ -38,7 +39,7 @@ class Model:
     licence: str
     summary: str
     needs: str = "any CPU"
-    own: bool = False  # brought by the user, not from the registry
+    own: bool = False  # whether a user brought it
     weights_hash: bytes = b""  # of a user's own, where it is known before the model is loaded for work
 
     @property
@@ -47,12 +48,12 @@ class Model:
 
     @property
     def from_elsewhere(self) -> bool:
-        """Whether it is a user's own in a shared latent space: its blobs then name that space's default model."""
+        """Whether it is a user's own in a shared latent space, so that its blobs name that space's default model."""
         return self.own and self.space != OWN_SPACE
 
     @property
     def location(self) -> str:
-        """What `from_pretrained` takes: a folder or the name of a Hub repository."""
+        """Argument of `from_pretrained`: a folder, or the name of a Hub repository."""
         return str(WEIGHTS_FOLDER / self.source) if self.bundled else self.source
 
 
@@ -196,9 +197,9 @@ def register(model: Model) -> None:
 
 
 def offer(model: Model) -> None:
-    """Add a user's own model to the lists for as long as the program runs; its weights' hash must be known.
+    """Add a user's own model to the registry for as long as the program runs; its weights' hash must be known.
 
-    Blobs of it then need no word on who decodes them. Raises ModelError for a name that is taken.
+    Its blobs are then decoded without naming the model. Raises ModelError for a name that is taken.
     """
     global _OFFERED
     if any(model.name == other.name for other in (*models(), OWN)):
@@ -207,18 +208,18 @@ def offer(model: Model) -> None:
 
 
 def withdraw_all() -> None:
-    """Take back all that was offered."""
+    """Remove all models that were offered."""
     global _OFFERED
     _OFFERED = ()
 
 
 def models() -> tuple[Model, ...]:
-    """All models, in order of their ids; then a user's own that are offered."""
+    """All models, in order of their ids; then the user's own that were offered."""
     return (*_MODELS, *_OFFERED)
 
 
 def model_named(name: str) -> Model:
-    """Raises ModelError for a name that is not in the registry."""
+    """The model of this name. Raises ModelError for a name that is not in the registry."""
     for model in models():
         if model.name == name:
             return model
@@ -231,7 +232,7 @@ def decoders_of(space: str) -> tuple[Model, ...]:
 
 
 def model_with_id(model_id: int, weights: bytes = b"") -> Model:
-    """The model of a blob. weights: the hash that it states, which tells models apart that a user brought.
+    """The model that a blob names. weights: the hash that the blob states, which tells a user's own models apart.
 
     Raises BlobError for an id that is not in the registry: only a blob can bring one.
     """

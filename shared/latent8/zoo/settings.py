@@ -1,4 +1,4 @@
-"""How large a blob may be, or how good."""
+"""Settings of an encoding: how good, or how large, a blob is to be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ DEFAULT_QUALITY, DEFAULT_LEVELS = 50, 256
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of `Codec.encode` that decide on the size; None where nothing is asked."""
+    """The options of `Codec.encode` that decide on the size; None where the caller asks for nothing.
+
+    quality: 1 ... 100. target_bytes, target_bpp: limit of the whole blob, in bytes or bits per pixel. levels: quantiser
+    levels, 16 ... 256.
+    """
 
     quality: int | None = None
     target_bytes: int | None = None
@@ -21,7 +25,7 @@ class Settings:
     levels: int | None = None
 
     def check(self, model: Model) -> None:
-        """Raises ValueError for what is out of range, or not for this model."""
+        """Raise ValueError for a setting that is out of range, or that this model does not have."""
         sizes = [name for name in ("quality", "target_bytes", "target_bpp") if getattr(self, name) is not None]
         asked = [*sizes, *(["levels"] if self.levels is not None else [])]
         if not model.kind.option and asked:
@@ -40,7 +44,7 @@ class Settings:
             raise ValueError(f"target_bpp must be a number above 0, not {self.target_bpp}")
 
     def most_bytes(self, n_pixels: int) -> int | None:
-        """The limit for the whole blob of a picture of so many pixels, in bytes; None where there is none."""
+        """Limit of the whole blob of a picture of `n_pixels` pixels, in bytes; None where there is none."""
         if self.target_bpp is not None:
             return int(self.target_bpp * n_pixels / 8)
         return self.target_bytes

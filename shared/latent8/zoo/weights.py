@@ -1,4 +1,4 @@
-"""Models from the bundled folder, the local cache of the Hugging Face Hub, or the Hub itself."""
+"""Loading of models: from the bundled folder, the local cache of the Hugging Face Hub, or the Hub itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("latent8")
 
 
 def weights_hash(module: nn.Module) -> bytes:
-    """Four bytes that tell weights apart, whatever file or precision they were kept in: [4]."""
+    """First four bytes of a SHA-256 over all weights, whose file format and precision do not matter."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
@@ -31,11 +31,10 @@ def weights_hash(module: nn.Module) -> bytes:
 
 
 def load_autoencoder(model: Model):
-    """The model's autoencoder, of the class that its kind names, in float32.
+    """Load the model's autoencoder, of the class that its kind names, in float32.
 
-    It comes from the bundled folder, the Hub's local cache, or the Hub; or from a folder of the user's own.
-
-    Raises ModelError with one sentence where it cannot be had.
+    It comes from the bundled folder, the Hub's local cache or the Hub, or from a folder of the user's own. Raises
+    ModelError where it cannot be loaded.
     """
     if model.bundled:
         return _bundled(model)
@@ -68,9 +67,9 @@ def load_autoencoder(model: Model):
 
 
 def require_factors(model: Model, config: Mapping[str, Any], scale: float, shift: float) -> None:
-    """Raises ModelError where the model's config.json states other factors than its latent space has.
+    """Raise ModelError where the model's config.json states other factors of the latents than these.
 
-    What config.json leaves out, diffusers fills with a default that means nothing.
+    Factors that config.json leaves out are not compared: diffusers fills them with defaults that mean nothing.
     """
     if config.get("latents_mean") is not None:
         raise ModelError(f"{model.source} normalises its latents channel by channel, which latent8 does not know.")
@@ -86,7 +85,7 @@ def require_factors(model: Model, config: Mapping[str, Any], scale: float, shift
 
 
 def stated_factor(model: Model, config: Mapping[str, Any], name: str, otherwise: float) -> float:
-    """A factor of the latents in config.json, or what holds where it has none. Raises ModelError for no number."""
+    """A factor of the latents in config.json, or `otherwise`. Raises ModelError where it is no usable number."""
     stated = config.get(name)
     if stated is None:
         return otherwise
@@ -107,7 +106,7 @@ def _bundled(model: Model):
 
 
 def _require_hub(model: Model) -> None:
-    """Fail in seconds when there is no network; diffusers would retry for half a minute first."""
+    """Raise OSError within seconds where the Hub cannot be reached; diffusers would retry for half a minute."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -120,7 +119,7 @@ def _require_hub(model: Model) -> None:
 
 
 def _from_pretrained(model: Model, local_files_only: bool):
-    """Raises OSError where files are missing or unreadable, ModelError where they are of another network."""
+    """Load weights. Raises OSError for files that cannot be read, ModelError for those of another network."""
     network = model.kind.load_autoencoder()
     try:
         with _quiet_diffusers():
@@ -150,7 +149,7 @@ def _from_pretrained(model: Model, local_files_only: bool):
 
 @contextlib.contextmanager
 def _quiet_diffusers() -> Iterator[None]:
-    """Silence what diffusers and the Hub's client print beside their errors; all that matters is raised."""
+    """Silence what diffusers and the Hub's client print; what matters is raised as an error."""
     from diffusers.utils import logging as diffusers_logging
 
     verbosity = diffusers_logging.get_verbosity()
