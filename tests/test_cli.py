@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from conftest import Run, build_blob, gradient, names_in
 from PIL import Image
 
 from latent8 import __version__, inspect
+from latent8.cli import console
 from latent8.cli.commands import main
 from latent8.cli.console import size_change
 from latent8.codec import Codec
@@ -70,6 +72,29 @@ def test_a_bar_shows_the_tiles(small_photo: Path, monkeypatch, terminal: bool) -
         shares = [int(share) for share in re.findall(rf"{name}: +(\d+) %", shown)]
         assert shares == sorted(shares) and (len(set(shares)) >= 3) == terminal, shown
         assert terminal or not shown
+
+
+def test_a_bar_shows_that_time_goes_by(monkeypatch) -> None:
+    errors = Terminal()
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr(console, "BAR_DELAY", 0.1)
+    monkeypatch.setattr(console, "BAR_TICK", 0.05)
+    with console.waiting("loading the model"):
+        time.sleep(0.4)
+    assert errors.getvalue().count("loading the model") >= 3
+    errors.truncate(0)
+    with console.tile_bar("a.jpg") as progress:  # who reports nothing for long
+        time.sleep(0.3)
+        assert errors.getvalue().count("a.jpg:   0 %") >= 2
+        progress(1.0)
+    assert "a.jpg, finishing: 100 %" in errors.getvalue()
+    errors.truncate(0)
+    with console.tile_bar("a.jpg", quiet=True) as progress:
+        time.sleep(0.2)
+        progress(0.5)
+    with console.tile_bar("b.jpg"):  # quick
+        pass
+    assert errors.getvalue().strip("\0") == ""
 
 
 def test_options_of_encode(run: Run, small_photo: Path) -> None:

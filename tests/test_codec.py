@@ -5,6 +5,7 @@ Nothing here depends on what the weights are, only on their being of some use.
 
 from __future__ import annotations
 
+import inspect as signatures
 import json
 import subprocess
 import sys
@@ -212,6 +213,22 @@ def test_import_and_inspect_load_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_help_shows_real_options() -> None:
+    """Also to editors and other tools: no function of the library takes `**options`."""
+    functions = [getattr(latent8, name) for name in latent8.__all__] + list(vars(Codec).values())
+    for function in filter(signatures.isfunction, functions):
+        parameters = signatures.signature(function).parameters.values()
+        assert not any(one.kind is one.VAR_KEYWORD for one in parameters), function
+    of_codec = signatures.signature(Codec.encode).parameters
+    for function in (latent8.encode, latent8.encode_file):
+        shown = signatures.signature(function).parameters
+        wanted = [name for name, one in of_codec.items() if one.kind is one.KEYWORD_ONLY]
+        assert [name for name, one in shown.items() if one.kind is one.KEYWORD_ONLY] == [*wanted, "device"]
+        assert all(shown[name].default == of_codec[name].default for name in wanted)
+    for name in [*wanted, "device"]:
+        assert name in latent8.encode.__doc__
 
 
 def test_describe_is_ready_for_json(codec: Codec) -> None:

@@ -6,9 +6,12 @@ import struct
 import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, refusal
 from conftest import allocating_at_most, build_blob
+from metadata_files import XMP as METADATA_XMP
+from metadata_files import exif_block
 
 from latent8 import BlobError, decode, inspect
 from latent8.file_format import extension
@@ -29,7 +32,7 @@ GOLDEN_CHUNKS = (
 )
 GOLDEN_CHUNKS += zlib.crc32(GOLDEN_CHUNKS).to_bytes(4, "little")
 CHUNKS = ((b"aBCD", b"xyz"), (b"exif", b"any!"))
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:title="t"/>'
 
 
 def chunk(tag: bytes, content: bytes = b"", n_bytes: int | None = None) -> bytes:
@@ -42,6 +45,7 @@ def tiff(*entries: bytes) -> bytes:
 
 
 MAKE = struct.pack("<HHI4s", 0x010F, 2, 4, b"Cam\0")
+THUMBNAIL = struct.pack("<HHII", 0x0201, 4, 1, 8)
 GPS_POINTER = struct.pack("<HHI4s", 0x8825, 4, 1, b"\x08\0\0\0")
 
 
@@ -110,6 +114,9 @@ def test_chunks_of_metadata() -> None:
     assert [tag for tag, _ in metadata.chunks()] == [b"exif", b"xmpp"]
     assert zlib.decompress(metadata.chunks()[0][1]) == tiff(MAKE)
     assert Metadata.of_chunks([(b"aaaa", b"other"), *metadata.chunks()]) == metadata
+    dirty = Metadata(tiff(MAKE, THUMBNAIL), XMP.replace(b"/>", b">  <!-- why --></x:xmpmeta>"))
+    assert Metadata.of_chunks(dirty.chunks()).exif == tiff(MAKE)  # whatever a blob brings is cleaned
+    assert b"why" not in Metadata.of_chunks(dirty.chunks()).xmp
     assert metadata.describe() == f"EXIF, 26 bytes; XMP, {len(XMP)} bytes"
     assert Metadata(tiff(MAKE, GPS_POINTER)).describe() == "EXIF, 38 bytes, with GPS"
     assert Metadata().chunks() == () and not Metadata() and metadata
@@ -146,6 +153,31 @@ def test_hostile_metadata(tag: bytes, content: bytes, wanted: str) -> None:
             assert str(found.value) == f"The blob is not valid: {wanted}"
     with pytest.raises(BlobError):
         decode(blob, device="cpu")
+
+
+def test_damaged_blocks_raise_one_kind_of_error() -> None:
+    block, rng = exif_block(), np.random.default_rng(0)
+    for _ in range(3000):
+        damaged = bytearray(block)
+        for place in rng.integers(0, len(block), rng.integers(1, 6)):
+            damaged[place] = rng.integers(0, 256)
+        for without_gps in (False, True):
+            try:
+                again = exif.cleaned(
+                    bytes(damaged[: rng.integers(0, len(block) + 1)] if rng.random() < 0.2 else damaged)
+                )
+            except ValueError:
+                continue
+            assert not again or exif.cleaned(again, without_gps) is not None
+    for _ in range(1000):
+        damaged = bytearray(METADATA_XMP)
+        for place in rng.integers(0, len(damaged), rng.integers(1, 6)):
+            damaged[place] = rng.integers(0, 256)
+        try:
+            again = xmp.cleaned(bytes(damaged))
+        except ValueError:
+            continue
+        assert not again or xmp.cleaned(again) == again
 
 
 def test_values_of_an_exif_block_that_overlap_are_bounded() -> None:

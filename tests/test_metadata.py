@@ -18,9 +18,11 @@ import latent8.pillow
 from latent8 import Codec, PictureError, inspect
 from latent8.file_format.blob import Encoded
 from latent8.latents import describe
+from latent8.machine.disk import write_file
 from latent8.metadata import exif, xmp
 from latent8.metadata.kept import Metadata, check_keep
-from latent8.pictures.intake import open_picture
+from latent8.pictures.intake import Picture, open_picture
+from latent8.pictures.output import picture_bytes
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 
@@ -165,9 +167,6 @@ def test_there_and_back_in_every_format(codec: Codec, tmp_path: Path, name: str,
     source, target = tmp_path / f"photo.{name.lower()}", tmp_path / f"back.{name.lower()}"
     source.write_bytes(picture_file(name, exif_block(orientation=1), XMP))
     blob = codec.encode(source, keep_metadata=choice)
-    from latent8.machine.disk import write_file
-    from latent8.pictures.output import picture_bytes
-
     write_file(target, picture_bytes(codec.decode(blob), target.suffix))
     assert kept(target, choice) == kept(source, choice) and kept(source, choice).exif and kept(source, choice).xmp
     with Image.open(target) as image:
@@ -211,10 +210,16 @@ def test_jpeg_on_white_keeps_them_too(codec: Codec, tmp_path: Path) -> None:
     source, target = tmp_path / "a.png", tmp_path / "a.jpg"
     rgba = Image.fromarray(np.dstack([gradient(20, 20), np.full((20, 20), 99, np.uint8)]))
     rgba.save(source, exif=b"Exif\0\0" + exif_block())
-    from latent8.pictures.output import picture_bytes
-
     target.write_bytes(picture_bytes(codec.decode(codec.encode(source, keep_metadata="all")), ".jpg"))
     assert kept(target, "all").exif == kept(source, "all").exif
+
+
+def test_metadata_that_jpeg_has_no_room_for_is_told() -> None:
+    metadata = Metadata(xmp=XMP.replace(b"Camera Works", b"c" * 70_000))
+    picture = Picture(gradient(8, 8), metadata=metadata)
+    assert b"c" * 70_000 in picture_bytes(picture.image(), ".png")
+    with pytest.raises(PictureError, match=r"cannot be written as .jpg \(XMP data is too long\): use .png"):
+        picture_bytes(picture.image(), ".jpg")
 
 
 # ---- blobs, and the ways in

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tqdm import tqdm
+
     from latent8.networks.base import Progress
 
-BAR_DELAY = 1.0  # seconds until a bar appears
+BAR_DELAY, BAR_TICK = 1.0, 0.5  # seconds until a bar appears, and between its changes
 
 
 def say(line: str, quiet: bool, output_is_data: bool = False) -> None:
@@ -46,10 +50,67 @@ def size_change(before: int, after: int) -> str:
 
 @contextmanager
 def tile_bar(name: str, quiet: bool = False) -> Iterator[Progress]:
-    """A bar for the tiles of a large picture, on a terminal."""
-    from tqdm import tqdm
+    """A bar for what takes longer than BAR_DELAY, on a terminal: how much of a large picture is done, and for how long.
 
-    form = "{desc}: {percentage:3.0f} %|{bar}| {elapsed}"
-    options = {"delay": BAR_DELAY, "mininterval": 0, "leave": False, "disable": quiet or None}
-    with tqdm(total=1.0, desc=name, bar_format=form, **options) as bar:
-        yield lambda share: bar.update(share - bar.n)
+    What comes after the tiles, entropy coding or writing a file, is told as such.
+    """
+    with _shown(name, "{desc}: {percentage:3.0f} %|{bar}| {elapsed}", quiet) as bar:
+
+        def progress(share: float) -> None:
+            bar.desc, bar.share = name if share < 1 else f"{name}, finishing", share
+            bar.draw()
+
+        yield progress
+
+
+@contextmanager
+def waiting(what: str, quiet: bool = False) -> Iterator[None]:
+    """A line that says what is waited for, on a terminal, once that takes longer than BAR_DELAY."""
+    with _shown(what, "{desc} {elapsed}", quiet):
+        yield
+
+
+@contextmanager
+def _shown(desc: str, form: str, quiet: bool) -> Iterator[_Bar]:
+    bar, ended = _Bar(desc, form, quiet), Event()
+
+    def tick() -> None:
+        while not ended.wait(BAR_TICK):
+            bar.draw()
+
+    ticking = Thread(target=tick, daemon=True)
+    ticking.start()
+    try:
+        yield bar
+    finally:
+        ended.set()
+        ticking.join()
+        bar.close()
+
+
+class _Bar:
+    """Drawn from the thread that works and from one that ticks."""
+
+    def __init__(self, desc: str, form: str, quiet: bool):
+        self.desc, self.share = desc, 0.0
+        self._form, self._shows, self._started = form, not quiet and sys.stderr.isatty(), time.time()
+        self._lock = Lock()
+        self._bar: tqdm | None = None
+
+    def draw(self) -> None:
+        with self._lock:
+            if not self._shows or time.time() < self._started + BAR_DELAY:
+                return
+            if self._bar is None:
+                from tqdm import tqdm
+
+                self._bar = tqdm(total=1.0, desc=self.desc, bar_format=self._form, leave=False)
+                self._bar.start_t = self._started
+            self._bar.n = self.share
+            self._bar.set_description_str(self.desc, refresh=False)
+            self._bar.refresh()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()

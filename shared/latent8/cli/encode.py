@@ -62,7 +62,8 @@ def add_to(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     folder = folder_of(args)
-    codec, options = _codec_and_options(args)
+    with console.waiting("loading the model", args.quiet):
+        codec, options = _codec_and_options(args)
     encode = codec.encode_rgba_png if args.png else codec.encode
     ending = LATENTS_PNG if args.png else ".l8"
     ours, called = (_is_latents_file, "PNG of latents") if args.png else (_is_blob_file, "latent8 blob")

@@ -54,9 +54,19 @@ def latent_pictures(
     return found
 
 
-def latent_sheet(blob: Blob | Encoded | Latents, title: str = "", **options) -> Image.Image:
-    """All that `latent_pictures` gives as one RGB picture, 1600 pixels wide; it has the same options."""
-    return drawing.sheet(title, latent_pictures(blob, **options))
+def latent_sheet(
+    blob: Blob | Encoded | Latents,
+    title: str = "",
+    *,
+    device: str | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    pool: CodecPool | None = None,
+) -> Image.Image:
+    """All that `latent_pictures` gives as one RGB picture, 1600 pixels wide; options and errors as there.
+
+    title: a line of text on top of it.
+    """
+    return drawing.sheet(title, latent_pictures(blob, device=device, max_pixels=max_pixels, pool=pool))
 
 
 def code_pictures(numbers: np.ndarray, n_coded: int | None) -> list[View]:

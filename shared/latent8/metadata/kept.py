@@ -48,21 +48,25 @@ class Metadata:
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[Chunk]) -> Metadata:
-        """Chunks of a blob, those of other tags among them. Raises BlobError."""
+        """Chunks of a blob, those of other tags among them. Raises BlobError.
+
+        What a blob brings is cleaned as what a picture brings is: others' readers of EXIF trust in it.
+        """
         found = {tag: _inflated(tag, data) for tag, data in chunks if tag in _MOST_BYTES}
-        metadata = cls(found.get(extension.EXIF, b""), found.get(extension.XMP, b""))
-        metadata.describe()
-        return metadata
+        name = "EXIF"
+        try:
+            block = exif.cleaned(found[extension.EXIF]) if extension.EXIF in found else b""
+            name = "XMP"
+            return cls(block, xmp.cleaned(found[extension.XMP]) if extension.XMP in found else b"")
+        except ValueError as error:
+            raise BlobError(f"The blob is not valid: its {name} metadata cannot be read ({error}).") from None
 
     def describe(self) -> str:
-        """In words: "EXIF, 312 bytes, with GPS; XMP, 1,020 bytes"; "none". Raises BlobError for what cannot be read."""
+        """In words: "EXIF, 312 bytes, with GPS; XMP, 1,020 bytes"; "none"."""
         parts = []
         for name, data, has_gps in (("EXIF", self.exif, exif.has_gps), ("XMP", self.xmp, xmp.has_gps)):
             if data:
-                try:
-                    parts.append(f"{name}, {len(data):,} bytes{', with GPS' if has_gps(data) else ''}")
-                except ValueError as error:
-                    raise BlobError(f"The blob is not valid: its {name} metadata cannot be read ({error}).") from None
+                parts.append(f"{name}, {len(data):,} bytes{', with GPS' if has_gps(data) else ''}")
         return "; ".join(parts) or "none"
 
     def info(self) -> dict[str, bytes]:
