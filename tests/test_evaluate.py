@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 
+import diffusers
 import numpy as np
 import pytest
 import torch
 from drawn_photos import photo, rows_of
+from PIL import Image, ImageOps
 from small_networks import busy_network, save_checkpoint
 
+import latent8
 from training import evaluate as ev
+from training import export, train
 from training.photo import PhotoTask
 
 pytest_plugins = ["drawn_photos"]
@@ -97,3 +101,71 @@ def test_means_and_tables():
     lines = ev.markdown([*rows, {"codec": "c", "bpp": 2.0}]).splitlines()
     assert lines[1] == "| --- | ---: | ---: |"
     assert lines[2] == "| a | 0.500 | 0.9000 |" and lines[4] == "| c | 2.000 |  |"
+
+
+# Runs and folders of one's own
+
+
+@pytest.mark.parametrize("model", ["vae", "vq"])
+def test_evaluate_measures_a_run_and_its_export_alike(photos, tmp_path, capsys, model):
+    torch.manual_seed(0)
+    options = ["--model", model, "--stages", "3", "--width", "8", "--crop", "32", "--device", "cpu"]
+    run = train.Trainer(train.parse_args([str(photos), "--out", str(tmp_path / "run"), *options]))
+    run.train_step(torch.rand(2, 3, 32, 32))
+    run.save()
+    export.main([str(tmp_path / "run"), str(tmp_path / "weights")])
+    found = []
+    for place in ("run", "weights"):
+        csv = tmp_path / f"{place}.csv"
+        ev.main([str(photos), "--model", str(tmp_path / place), "--size", "64", "--csv", str(csv), "--device", "cpu"])
+        told = capsys.readouterr().out
+        found.append(rows_of(csv))
+    assert found[0] == found[1] and len(found[0]) == 3
+    codec = latent8.Codec(latent8.own_model(tmp_path / "weights"), "cpu")
+    for row in found[0]:
+        figures = {name: float(value) for name, value in row.items() if name != "picture"}
+        picture = np.asarray(ImageOps.fit(Image.open(photos / row["picture"]), (64, 64), Image.Resampling.LANCZOS))
+        blob = codec.encode(picture)
+        decoded = np.asarray(codec.decode(blob), np.float64)
+        signed = 2 * (decoded - picture) / 255  # both in [-1, 1]
+        assert figures["bytes"] == len(blob)
+        assert figures["mae_signed"] == pytest.approx(np.abs(signed).mean(), rel=1e-4)
+        assert figures["mse_signed"] == pytest.approx(np.square(signed).mean(), rel=1e-4)
+        assert figures["mse_signed"] == pytest.approx(4 * figures["mse_unit"], rel=1e-4)
+        assert figures["mae_unit"] == pytest.approx(figures["mae"] / 255, rel=1e-4)
+        assert figures["payload_bpp"] < figures["bpp"]
+        if model == "vae":
+            theirs = diffusers.AutoencoderKL.from_pretrained(tmp_path / "weights", low_cpu_mem_usage=False).float()
+            with torch.inference_mode():
+                z = theirs.encode(torch.tensor(picture).permute(2, 0, 1)[None] / 127.5 - 1).latent_dist
+            assert figures["kl_nats"] == pytest.approx((z.kl().sum() / z.mean.numel()).item(), rel=1e-3)
+        else:
+            assert figures["codes_used"] == len(np.unique(codec.latents(latent8.inspect(blob))))
+    assert ("perplexity of the codes of all: " in told) == (model == "vq")
+
+
+@pytest.mark.parametrize("model", ["l8-tiny", "l8-photo"])
+def test_evaluate_shows_one_picture_in_three_stages(photos, tmp_path, model):
+    out = tmp_path / "stages.png"
+    ev.main([str(photos / "photo0.png"), "--model", model, "--out", str(out), "--device", "cpu"])
+    with Image.open(out) as image, Image.open(photos / "photo0.png") as original:
+        stages = np.asarray(image.convert("RGB"), int)
+        first = np.asarray(original.convert("RGB"), int)
+    height, width = first.shape[:2]
+    assert stages.shape == (height, 3 * width + 16, 3)
+    assert np.array_equal(stages[:, :width], first)
+    assert 0 < np.abs(stages[:, -width:] - first).mean() < 20
+    latents = stages[:, width + 8 : 2 * width + 8]
+    assert latents.std() > 10 and np.abs(latents - first).mean() > 5
+
+
+def test_evaluate_says_what_is_wrong_with_a_run(photos, tmp_path, capsys):
+    def said(*arguments: str) -> str:
+        with pytest.raises(SystemExit):
+            ev.main([str(photos), *arguments])
+        return capsys.readouterr().err
+
+    assert "There is no model 'nothing-there'" in said("--model", "nothing-there")
+    assert f"There is no checkpoint {tmp_path / 'checkpoint.pt'}" in said("--model", str(tmp_path))
+    assert "--size must be from 1 to 4096, not 0" in said("--size", "0")
+    assert "--out is for one picture" in said("--out", "x.png")

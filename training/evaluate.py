@@ -1,9 +1,15 @@
-"""What a model reaches on a folder of pictures, through real .l8 files: bytes, quality, the latents as RGBA PNG.
+"""What a model reaches on a folder of pictures, or one, through real .l8 files: bytes, quality, what latents are like.
 
     python -m training.evaluate PICTURES --lpips alexnet.npz vgg16.npz
     python -m training.evaluate PICTURES --model l8-photo --quality 30 --checkpoint runs/photo/checkpoint.pt
+    python -m training.evaluate PICTURES --model runs/vae --size 128
+    python -m training.evaluate PICTURE.jpg --model runs/vq --out stages.png
 
-A .l8 counts whole, its header, file name and checksum included. Means are means of each picture's own figure.
+The model is one of latent8's, the folder of a training, or a folder that was exported. With --size pictures are cut to
+their middle square and shrunk to it. A .l8 counts whole, its header, file name and checksum included; payload_bpp is
+that of the latents alone. mae and mse are in units of 1/255, those of `unit` for pictures in [0, 1], those of `signed`
+for pictures in [-1, 1]; kl_nats is that of an AutoencoderKL for each latent. Means are means of each picture's own
+figure; the perplexity below the table is that of the codes of all pictures.
 """
 
 from __future__ import annotations
@@ -12,22 +18,27 @@ import argparse
 import csv
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from latent8 import Codec, Latent8Error
 from latent8.evaluation.metrics import mae, mse, psnr, ssim
 from latent8.exchange import convert
-from latent8.pictures.intake import open_picture
+from latent8.file_format.blob import Encoded
+from latent8.zoo.own_models import own_model
 from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import Settings
-from training.export import TRAINED, export_as
+from training import views
+from training.export import TRAINED, checkpoint_in, export_as, model_in
 from training.lpips import LPIPS
 from training.photos import photo_files
+from training.task import TrainingError
+from training.vq import perplexity
 
 Row = dict[str, str | float]
 
@@ -42,11 +53,19 @@ DECIMALS = {
     "ms_ssim": 4,
     "mae": 2,
     "mse": 1,
+    "payload_bpp": 3,
+    "mae_unit": 4,
+    "mse_unit": 5,
+    "mae_signed": 4,
+    "mse_signed": 5,
+    "kl_nats": 3,
+    "codes_used": 0,
     "ssimulacra2": 1,
     "encode_s": 3,
     "decode_s": 3,
 }
 LPIPS_DECIMALS = 4
+MOST_ROWS = 60  # of a table; of more pictures the means are shown, and --csv has each
 
 
 def checkpoint_codec(checkpoint: Path, model: str, device: str | None = None, photos: Path | None = None) -> Codec:
@@ -57,6 +76,24 @@ def checkpoint_codec(checkpoint: Path, model: str, device: str | None = None, ph
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps loaded files open
         export_as(model, checkpoint, Path(folder), photos)
         return Codec(replace(model_named(model), source=str(Path(folder).resolve())), device)
+
+
+def chosen_codec(args: argparse.Namespace) -> Codec:
+    """Of a name in the registry, the folder of a training, or one that was exported. Raises Latent8Error and so on."""
+    if args.checkpoint:
+        return checkpoint_codec(args.checkpoint, args.model, args.device, args.photos)
+    place = Path(args.model)
+    if args.model in {model.name for model in models()} or not place.exists():
+        return Codec(args.model, args.device)
+    if (place / "config.json").is_file():
+        return Codec(own_model(place), args.device)
+    checkpoint = checkpoint_in(place)
+    trained = model_in(checkpoint) or "l8-tiny"
+    if trained in TRAINED:
+        return checkpoint_codec(checkpoint, trained, args.device, args.photos)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        export_as(trained, checkpoint, Path(folder))
+        return Codec(replace(own_model(folder), name=place.name), args.device)
 
 
 def load_lpips(weights: Iterable[Path], device: torch.device | str = "cpu") -> dict[str, LPIPS]:
@@ -84,23 +121,49 @@ def unit(picture: np.ndarray, network: LPIPS) -> torch.Tensor:
     return pixels.permute(2, 0, 1)[None].float() / 255
 
 
-def evaluate_picture(codec: Codec, path: Path, settings: Settings, lpips: dict[str, LPIPS]) -> Row:
+@dataclass
+class Found:
+    """Figures of one picture; what they are of; how often each code is used, [256], where there are codes."""
+
+    row: Row
+    strip: Callable[[], Image.Image]
+    codes: np.ndarray | None
+
+
+def evaluate_picture(
+    codec: Codec, path: Path, settings: Settings, lpips: dict[str, LPIPS], size: int | None = None
+) -> Found:
     """One picture to a blob and back. Raises Latent8Error for one that cannot be read or is too large."""
-    original = open_picture(path, codec.max_pixels).rgb
-    blob = codec.encode(path, quality=settings.quality, levels=settings.levels)
+    original = views.fitted(path, size, codec.max_pixels)
+    source = path if size is None else original  # a path leaves its name in the blob
+    blob = codec.encode(source, quality=settings.quality, levels=settings.levels)
+    encoded = Encoded.parse(blob)
     row: Row = {"picture": path.name, "bytes": len(blob), "bpp": bits_per_pixel(len(blob), original)}
-    if codec.model.channels == 4:  # latents of other numbers do not fit into a picture
+    row["payload_bpp"] = bits_per_pixel(len(encoded.payload), original)
+    if codec.model.channels == 4 and not codec.model.own:  # others do not fit into a picture, or it cannot name them
         png_bytes = len(convert(blob, "png"))
         row |= {"png_bytes": png_bytes, "l8_to_png": len(blob) / png_bytes}
-    return row | distances(original, np.asarray(codec.decode(blob).convert("RGB")), lpips)
+    decoded = np.asarray(codec.decode(encoded).convert("RGB"))
+    row |= distances(original, decoded, lpips)
+    absolute, squared = float(row["mae"]) / 255, float(row["mse"]) / 255**2
+    row |= {"mae_unit": absolute, "mse_unit": squared, "mae_signed": 2 * absolute, "mse_signed": 4 * squared}
+    divergence = views.kl_nats(codec, original)
+    if divergence is not None:
+        row["kl_nats"] = divergence
+    codes = views.code_counts(codec, encoded)
+    if codes is not None:
+        row["codes_used"] = int((codes > 0).sum())
+    return Found(row, lambda: views.strip(codec, original, encoded, decoded), codes)
 
 
-def evaluate(codec: Codec, files: Iterable[Path], settings: Settings, lpips: dict[str, LPIPS]) -> list[Row]:
-    """One row for each picture; what cannot be read is named on standard error and left out."""
+def evaluate(
+    codec: Codec, files: Iterable[Path], settings: Settings, lpips: dict[str, LPIPS], size: int | None = None
+) -> list[Found]:
+    """What is found of each picture; what cannot be read is named on standard error and left out."""
     rows = []
     for path in files:
         try:
-            rows.append(evaluate_picture(codec, path, settings, lpips))
+            rows.append(evaluate_picture(codec, path, settings, lpips, size))
         except Latent8Error as error:
             print(f"left out {path.name}: {error}", file=sys.stderr)
     return rows
@@ -156,8 +219,10 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path, help="folder of pictures, searched with its subfolders")
-    parser.add_argument("--model", choices=[m.name for m in models()], default=DEFAULT_MODEL)
+    parser.add_argument("pictures", type=Path, help="folder of pictures, searched with its subfolders; or one picture")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a name, a run's folder, or an exported folder")
+    parser.add_argument("--size", type=int, help="pixels: take the middle square of each picture, shrunk to this")
+    parser.add_argument("--out", type=Path, help="of one picture: original, latents and reconstruction as a picture")
     parser.add_argument("--checkpoint", type=Path, help="of training the --model: measure it in place of the release")
     parser.add_argument("--quality", type=int, help="1 to 100, for l8-photo (default: 50)")
     parser.add_argument("--levels", type=int, help="of the quantiser, 16 to 256, for the others (default: 256)")
@@ -167,25 +232,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.checkpoint and args.model not in TRAINED:
         parser.error(f"--checkpoint is for {' or '.join(TRAINED)}, not {args.model}")
     settings = Settings(quality=args.quality, levels=args.levels)
+    if args.size is not None and not 1 <= args.size <= 4096:
+        parser.error(f"--size must be from 1 to 4096, not {args.size}")
+    if args.out and not args.pictures.is_file():
+        parser.error(f"--out is for one picture, and {args.pictures} is none: give its file")
+    known = {model.name: model for model in models()}
     try:
-        settings.check(model_named(args.model))
-    except ValueError as error:
-        parser.error(f"--{error}")  # which begins with the name of the option
-    try:
-        files = photo_files(args.pictures)
-        codec = (
-            checkpoint_codec(args.checkpoint, args.model, args.device, args.photos)
-            if args.checkpoint
-            else Codec(args.model, args.device)
-        )
-        rows = evaluate(codec, files, settings, load_lpips(args.lpips, codec.network.device))
-    except (OSError, Latent8Error) as error:
+        if args.model in known:  # before anything is loaded
+            settings.check(known[args.model])
+        files = [args.pictures] if args.pictures.is_file() else photo_files(args.pictures)
+        codec = chosen_codec(args)
+        settings.check(codec.model)
+        found = evaluate(codec, files, settings, load_lpips(args.lpips, codec.network.device), args.size)
+        if found and args.out:
+            found[0].strip().save(args.out)
+    except (OSError, Latent8Error, TrainingError) as error:
         parser.error(str(error))
-    if not rows:
+    except ValueError as error:
+        parser.error(f"--{error}")  # of the settings, which begins with the name of the option
+    if not found:
         parser.error("none of the pictures could be read")
+    rows = [one.row for one in found]
     if args.csv:
         write_csv(args.csv, rows)
-    print(markdown([*rows, {"picture": f"mean of {len(rows)}", **means(rows)}]))
+    shown = rows if len(rows) <= MOST_ROWS else []
+    print(markdown([*shown, {"picture": f"mean of {len(rows)}", **means(rows)}]))
+    counts = [one.codes for one in found if one.codes is not None]
+    if counts:
+        print(f"perplexity of the codes of all: {perplexity(torch.from_numpy(np.sum(counts, axis=0))):.1f}")
 
 
 if __name__ == "__main__":
