@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 class Codec:
     """A model loaded on a device, for many calls.
 
-    model: a name from `models()`, or what `own_model` gives. device: "cpu", "cuda", "mps"; by default the best there
-    is. dtype: of the layers; by default the fastest that the device is good at, and float32 for an AutoencoderKL.
-    max_pixels: limit for pictures in and out. Raises ModelError when the model cannot be loaded.
+    model: a name from `models()`, or what `own_model` gives. device: "cpu", "cuda" or "mps"; by default the best that
+    there is. dtype: of the layers; by default the type in which the device is fastest, and float32 for an
+    AutoencoderKL. max_pixels: limit for pictures in and out. Raises ModelError where the model cannot be loaded.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Codec:
         try:
             network = self.model.kind.load_network()
             self.network = network(self.model, torch.device(device) if device else best_device(), dtype)
-        except (RuntimeError, AssertionError) as error:  # torch, of a device that it does not know or have
+        except (RuntimeError, AssertionError) as error:  # from torch, for a device that it does not know or have
             reason = str(error).splitlines()[0]
             where = f" on the device {device}" if device else ""
             raise ModelError(f"{self.model.name} cannot be loaded{where}: {reason}.") from None
@@ -91,17 +91,19 @@ class Codec:
         keep_metadata: Keep = None,
         progress: Progress | None = None,
     ) -> bytes:
-        """Picture (path, bytes, open file, PIL image or uint8 array) -> blob.
+        """Picture (path, bytes, open file, PIL image, or uint8 array [H, W], [H, W, 3], [H, W, 4]) -> blob.
 
-        For models with a hyperprior: quality 1 to 100, 50 by default; or target_bytes or target_bpp, the size of the
-        whole blob in bytes or bits per pixel, which is then the largest blob found that is not above it. For the
-        others: levels of the quantiser, 16 to 256, 256 by default; fewer make smaller files and coarser pictures.
-        longest_side: shrink larger pictures to it, in pixels. stem: file name kept in the blob, by default that of a
-        path. keep_metadata: "all" keeps EXIF and XMP data in the blob, "no-gps" the same without positions (see
-        latent8/metadata/kept.py); by default nothing is kept. progress: called after each tile of a large picture, with
-        the share that is done, 0 ... 1. The same picture, model and machine give the same bytes, but for a rare
-        rounding where so little memory is free that tiles get smaller. Raises PictureError, also for a target that
-        cannot be met, or ValueError for options that the model does not have.
+        quality: 1 to 100, by default 50, for models with a hyperprior. target_bytes, target_bpp: in place of quality,
+        the size that the whole blob may have, in bytes or bits per pixel; the largest blob found within it is taken.
+        levels: quantiser levels, 16 to 256, by default 256, for other models; fewer make smaller files and coarser
+        pictures. longest_side: in pixels; larger pictures are shrunk to it. stem: file name to keep in the blob, by
+        default that of a path. keep_metadata: "all" keeps EXIF and XMP data in the blob, "no-gps" keeps them without
+        positions (see latent8/metadata/kept.py); by default nothing is kept. progress: called after each tile of a
+        large picture, with the share that is done, 0 ... 1.
+
+        The same picture, model and machine give the same bytes, but for a rare rounding where so little memory is free
+        that tiles get smaller. Raises PictureError for a picture that cannot be read or a size that cannot be met, and
+        ValueError for options that the model does not have.
         """
         settings = self._checked(Settings(quality, target_bytes, target_bpp, levels))
         picture = open_picture(image, self.max_pixels, longest_side, keep_metadata)
@@ -118,12 +120,12 @@ class Codec:
         longest_side: int | None = None,
         keep_metadata: Keep = None,
     ) -> Iterator[bytes | Latent8Error]:
-        """Pictures -> blobs, in order, several at a time; the same bytes as `encode` gives each on its own.
+        """Pictures -> blobs, in order, several at a time; each has the same bytes as from `encode`.
 
-        Options are those of `encode`; each path's own name is kept. For a picture that cannot be encoded, the
-        PictureError comes in place of its blob, and the others go on. `images` is read as results are asked for, a few
-        ahead, in the caller's thread; give paths, so that reading overlaps too. Raises ValueError as `encode` does, and
-        ModelError for a model that only decodes, at once.
+        The options are those of `encode`; each path's own name is kept. A picture that cannot be encoded gives a
+        PictureError in place of its blob, and the others go on. `images` is read in the caller's thread, a few ahead of
+        the results that are asked for; paths are best, since reading then overlaps too. Raises ValueError as `encode`
+        does, and ModelError for a model that only decodes, at once.
         """
         settings = self._checked(Settings(quality, target_bytes, target_bpp, levels))
         check_keep(keep_metadata)
@@ -137,7 +139,10 @@ class Codec:
     def encode_rgba_png(
         self, image: Source, *, levels: int = 256, longest_side: int | None = None, progress: Progress | None = None
     ) -> bytes:
-        """Picture -> the ancestors' 8-bit RGBA PNG of its latents; transparency of the picture is not kept."""
+        """Picture -> its latents as an 8-bit RGBA PNG, as taesd's example writes them; its transparency is not kept.
+
+        The options are those of `encode`. Raises as `encode`, and ModelError for a model without 4 latent channels.
+        """
         settings = self._checked(Settings(levels=levels))
         require_four_channels(self.model.name, self.model.channels)
         picture = open_picture(image, self.max_pixels, longest_side)
@@ -152,14 +157,14 @@ class Codec:
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> Image.Image:
-        """Blob or latents as RGBA PNG, as bytes or the path of a file -> PIL image, RGB or RGBA.
+        """Blob, or latents as RGBA PNG -> PIL image, RGB or RGBA.
 
-        Also takes what `Encoded.parse` or `read_latents` gives. By this codec's model, or by `decoder`, another model,
-        which is loaded on the same device and kept; it has to be of the blob's latent space. realism: from 0, faithful,
-        to 1, vivid, for models that have more than one reading of a blob; by default the model's own choice.
-        legacy_range: of PNGs that were encoded from pixels in [0, 1] where the model takes [-1, 1], as early Spaces
-        did: gives the contrast that such a picture had. progress: as in `encode`. Raises BlobError, ModelError where a
-        decoder cannot be loaded or has one reading only, and ValueError for another realism.
+        blob: bytes, the path of a file, or what `Encoded.parse` or `read_latents` gives. decoder: another model than
+        this codec's, of the blob's latent space; it is loaded on the same device and kept. realism: from 0, faithful,
+        to 1, vivid, for models with more than one reading of a blob; by default the model's own. legacy_range: for PNGs
+        that early Spaces encoded from pixels in [0, 1] where the model takes [-1, 1]; it restores their contrast.
+        progress: as in `encode`. Raises BlobError for a blob that cannot be decoded, ModelError for a decoder that
+        cannot be loaded or has only one reading, and ValueError for a realism out of range.
         """
         source = blob if isinstance(blob, (Encoded, Latents)) else read(blob, self.max_pixels)
         codec = self
@@ -169,15 +174,15 @@ class Codec:
         return codec.synthesise(source, realism=realism, legacy_range=legacy_range, progress=progress).image()
 
     def decode_many(self, blobs: Iterable[Blob]) -> Iterator[Image.Image | Latent8Error]:
-        """Blobs, as bytes or paths -> PIL images, in order, several at a time, as `decode` gives each.
+        """Blobs, as bytes or paths -> PIL images, in order, several at a time; each is the same as from `decode`.
 
-        For a blob that cannot be read or decoded, the BlobError comes in place of its picture, and the others go on.
-        `blobs` is read as in `encode_many`.
+        A blob that cannot be decoded gives a BlobError in place of its picture, and the others go on. `blobs` is read
+        as in `encode_many`.
         """
         return map_in_order(self.decode, blobs, lambda blob: self.is_large(blob_pixels(blob)))
 
     def is_large(self, n_pixels: int) -> bool:
-        """Whether a picture of this size is run alone where many are encoded or decoded."""
+        """Whether a picture of `n_pixels` pixels is run alone where many are encoded or decoded."""
         return large(n_pixels, self.network.bytes_per_pixel, free_bytes(self.network.device))
 
     def analyse(
@@ -188,10 +193,11 @@ class Codec:
         progress: Progress | None = None,
         coding: type[Coding] | None = None,
     ) -> Encoded:
-        """Picture -> encoded picture. settings: those that `Settings.check` lets pass for this model.
+        """Picture -> encoded picture.
 
-        stem: file name to keep, by default the picture's. coding: by default that of the model's kind. Raises
-        PictureError for a size that cannot be met, and ModelError for latents beyond any range.
+        settings: must pass `Settings.check` for this model. stem: file name to keep, by default the picture's. coding:
+        payload coding, by default that of the model's kind. Raises PictureError for a size that cannot be met, and
+        ModelError for latents beyond any range.
         """
         model, kind = self.model, self.model.kind
         latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, model.stride), progress)
@@ -223,7 +229,7 @@ class Codec:
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> Picture:
-        """What `analyse` gave, or latents -> Picture.
+        """Encoded picture, or latents -> picture.
 
         realism, legacy_range: as in `decode`. Raises BlobError where the source is not for this model, damaged or too
         large; otherwise as `decode`.

@@ -1,6 +1,6 @@
-"""Latents that other tools write and read, told apart by content.
+"""Formats of latents that other tools write and read, told apart by content.
 
-Beside .l8 and RGBA PNG (latent8/file_format/rgba_png.py) these are
+Beside .l8 and RGBA PNG (latent8/file_format/rgba_png.py) they are
 
     ComfyUI .latent   safetensors with `latent_tensor` [1, C, h, w], float32, and the empty marker
                       `latent_format_version_0`. Values are raw latents; without the marker, those times 0.18215
@@ -8,9 +8,9 @@ Beside .l8 and RGBA PNG (latent8/file_format/rgba_png.py) these are
     .npy              one floating-point array of those shapes
 
 The last two hold z = (raw - shift) * scale, as diffusers' pipelines give them (`output_type="latent"`), or raw latents
-where the user says so. Of which latent space they are, the user says; safetensors that were written here say it
-themselves, in their metadata under "latent8", with the size of the picture. What is read from outside is checked
-before anything is made of it: shape, type, size, values. Nothing is ever unpickled.
+where the user says so. The user also names their latent space; safetensors that latent8 wrote state it themselves, in
+their metadata under "latent8", with the size of the picture. Shape, type, size and values are checked before anything
+is made of them. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from latent8.zoo.registry import OWN_SPACE, models
 
 SUFFIXES = {"l8": ".l8", "png": ".encoded.png", "comfy": ".latent", "safetensors": ".safetensors", "npy": ".npy"}
 COMFY_TENSOR, COMFY_MARKER = "latent_tensor", "latent_format_version_0"
-COMFY_OLD_SCALE = 0.18215  # of files without the marker, whatever the model (ComfyUI's LoadLatent)
+COMFY_OLD_SCALE = 0.18215  # factor in files without the marker, whatever the model (ComfyUI's LoadLatent)
 OUR_TENSOR, OUR_METADATA = "latents", "latent8"
 _NPY_MAGIC = b"\x93NUMPY"
 _FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}  # safetensors' names; bfloat16 is widened by hand
@@ -45,10 +45,11 @@ _FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}  # safetenso
 def open_latents(
     data: Blob, space: str | None = None, *, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Encoded | Latents:
-    """A file in any of the formats above, as bytes or its path: what `Codec.decode` takes. No model is loaded.
+    """Open a file in any of the formats above, given as bytes or its path, for `Codec.decode`. Loads no model.
 
-    space: needed where the file does not say it. raw: what a .npy or foreign .safetensors holds are raw latents.
-    Raises BlobError, and ModelError for a space that is not one of SPACE_NAMES.
+    space: name of the latent space, needed where the file does not state it. raw: whether a .npy or foreign
+    .safetensors holds raw latents. Raises BlobError for a file that cannot be used, and ModelError for a space that is
+    not one of SPACE_NAMES.
     """
     data = blob_bytes(data)
     if data[: len(_NPY_MAGIC)] == _NPY_MAGIC:
@@ -69,10 +70,10 @@ def read_latents(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     pool: CodecPool | None = None,
 ) -> Latents:
-    """As `open_latents`, but symbols are decoded to numbers; also takes what that gives.
+    """Read latents as floating-point numbers: as `open_latents`, but symbols are decoded. Also takes what that gives.
 
-    pool: where the model comes from if decoding needs it, as for l8-photo; by default that of `latent8.decode`.
-    Raises BlobError; ModelError also where that model cannot be had.
+    pool: source of the model if decoding needs it, as for l8-photo; by default the pool of `latent8.decode`. Raises as
+    `open_latents`, and ModelError where that model cannot be loaded.
     """
     found = data if isinstance(data, (Encoded, Latents)) else open_latents(data, space, raw=raw, max_pixels=max_pixels)
     if isinstance(found, Encoded):
@@ -84,10 +85,10 @@ def read_latents(
 
 
 def write_latents(latents: Latents, to: str, *, raw: bool = False) -> bytes:
-    """Latents -> bytes of a file in a format of SUFFIXES. raw: write raw latents into .npy or .safetensors.
+    """Latents -> bytes of a file. to: a key of SUFFIXES. raw: whether .npy and .safetensors hold raw latents, not z.
 
-    .l8 and png hold 8 bits for each latent; transparency has no place in any but .l8. Raises ModelError where the
-    format has no place for such latents.
+    .l8 and png hold 8 bits for each latent; only .l8 keeps transparency. Raises ModelError where the format cannot hold
+    such latents.
     """
     if to == "l8" or to == "png":
         return latents.encoded(codings.NEIGHBOURS if to == "l8" else codings.RGBA_PNG).to_bytes()
@@ -113,7 +114,7 @@ def convert(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     pool: CodecPool | None = None,
 ) -> bytes:
-    """Latents in one format -> the same in another; see `read_latents` and `write_latents`."""
+    """Convert a file of latents to another format, see `read_latents` and `write_latents`."""
     data = blob_bytes(data)
     if to == "l8" and is_blob(data):
         read(data, max_pixels)
@@ -122,7 +123,7 @@ def convert(
 
 
 def _with_space(data: bytes, space: str | None) -> bytes:
-    """An RGBA PNG that does not name its model names that of this space; all else is as it was."""
+    """Add the default model of a latent space to an RGBA PNG that names no model; other files stay as they are."""
     if space is None or not is_png(data):
         return data
     model = default_model(space)
@@ -142,7 +143,7 @@ def is_safetensors(data: bytes) -> bool:
 
 
 def _read_npy(data: bytes) -> np.ndarray:
-    """As np.load, which would allocate what the header asks for before it looks for the data."""
+    """Read an array as np.load does, which would allocate what the header asks for before it looks for the data."""
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
@@ -201,7 +202,7 @@ def _tensor(found: dict[str, Any]) -> np.ndarray:
 
 
 def _facts(text: str) -> dict[str, Any]:
-    """Our metadata, checked."""
+    """The metadata that latent8 writes, checked. Raises BlobError."""
     try:
         facts = json.loads(text)
         space, width, height, raw, name = (facts[key] for key in ("space", "width", "height", "raw", "name"))

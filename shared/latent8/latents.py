@@ -1,4 +1,4 @@
-"""Latents outside of a blob: an array, and what has to be known to make a picture of it."""
+"""Latents outside of a blob: an array, and the facts that decoding it takes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from latent8.zoo.latent_spaces import SPACES, LatentSpace
 from latent8.zoo.registry import OWN_SPACE, Model, model_named, model_with_id, models
 from latent8.zoo.settings import DEFAULTS
 
-SPACE_NAMES = tuple(  # that can be named
+SPACE_NAMES = tuple(  # latent spaces that a user can name
     dict.fromkeys([*SPACES, *(m.space for m in models() if m.kind.exchanged and not m.own)])
 )
-LARGEST_VALUE = 100.0  # of z, which has about unit variance: beyond it the space or the scale is wrong
+LARGEST_VALUE = 100.0  # bound of z, whose variance is about 1: beyond it the latent space or its scale factor is wrong
 
 
 @dataclass(frozen=True)
 class Latents:
     """Latents of a picture as floating-point numbers.
 
-    values: z, float32 [C, h, w]. width, height: of the picture, in pixels. quantiser: that of the 8-bit symbols that
-    they come from, where they do. quality: that of the blob they come from, where its coding has one.
+    values: z, float32 [C, h, w]. space: name of their latent space. width, height: of the picture, in pixels. stride:
+    pixels per latent, both ways. quantiser: of the 8-bit symbols that they were, if any. quality: of the blob that they
+    come from, if its coding has one.
     """
 
     values: np.ndarray
@@ -46,8 +47,11 @@ class Latents:
     def from_array(
         cls, array: np.ndarray, space: str, *, raw: bool = False, max_pixels: int = DEFAULT_MAX_PIXELS
     ) -> Latents:
-        """float [C, h, w] or [1, C, h, w], z or raw latents of that space. Raises BlobError, and ModelError for a space
-        that is not one of SPACE_NAMES."""
+        """Latents of a float array [C, h, w] or [1, C, h, w].
+
+        raw: whether the array holds raw latents, not z. Raises BlobError for an array that cannot be latents of this
+        space, and ModelError for a space that is not one of SPACE_NAMES.
+        """
         model = default_model(space)
         shape = shape_of_one(array.shape)
         if array.dtype.kind != "f":
@@ -72,7 +76,7 @@ class Latents:
 
     @classmethod
     def of_encoded(cls, encoded: Encoded, values: np.ndarray) -> Latents:
-        """values: what the coding of the encoded picture decodes."""
+        """Latents of an encoded picture. values: float32 [C, h, w], as its coding decodes them."""
         header, model = encoded.header, model_of(encoded)
         return cls(
             values=values,
@@ -89,7 +93,7 @@ class Latents:
 
     @property
     def header(self) -> Header:
-        """That of a blob of them; where they had no quantiser, one whose range has room for them all."""
+        """Header of a blob of these latents; without a quantiser of their own, its range is widened to hold them."""
         model = model_with_id(self.model_id, self.weights)
         return Header(
             model_id=self.model_id,
@@ -107,14 +111,14 @@ class Latents:
         return space_with_factors(self.space).raw(self.values)
 
     def encoded(self, coding: int = NEIGHBOURS) -> Encoded:
-        """As 8-bit symbols. Raises ModelError for latents that only their own model codes."""
+        """Quantise to 8-bit symbols and code them. Raises ModelError for latents that only a model codes."""
         if self.space not in (*SPACE_NAMES, OWN_SPACE):
             raise ModelError(f"{self.space} latents are kept in .l8 files alone, as they are when encoded.")
         return coding_with_id(coding)().encode(self.values, DEFAULTS, self.header)
 
 
 def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str, str | int | float]:
-    """What a file says, in words and numbers, ready for JSON or a table. n_bytes: its size where it is no blob's.
+    """Describe a file in words and numbers, ready for JSON or a table. n_bytes: size of a file that is no blob.
 
     Raises BlobError for metadata that cannot be read.
     """
@@ -148,7 +152,7 @@ def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str,
 
 
 def shape_of_one(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Shape with or without a leading 1 -> [C, h, w]."""
+    """Shape with or without a leading 1 -> [C, h, w]. Raises BlobError for any other shape."""
     if len(shape) == 4 and shape[0] > 1:
         raise BlobError(f"The file holds a batch of {shape[0]}: save one picture's latents at a time.")
     one = shape[1:] if len(shape) == 4 else shape
@@ -158,12 +162,14 @@ def shape_of_one(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def default_model(space: str) -> Model:
+    """The model that stands for a latent space. Raises ModelError for a name that is not one of SPACE_NAMES."""
     if space not in SPACE_NAMES:
         raise ModelError(f"There is no latent space {space!r} to read: choose {' or '.join(SPACE_NAMES)}.")
     return model_named(SPACES[space].default_model if space in SPACES else space)
 
 
 def space_with_factors(name: str) -> LatentSpace:
+    """The latent space of this name. Raises ModelError for one that has no raw latents."""
     if name in SPACES:
         return SPACES[name]
     others = " or ".join(space.default_model for space in SPACES.values())

@@ -1,4 +1,4 @@
-"""Loaded codecs, each once for all callers; and what stands in a blob, by the codec that it needs, if any."""
+"""The pool of loaded codecs, shared by all callers; symbols and latents of a blob, by the codec that they need."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 class CodecPool:
-    """Loaded codecs, one for each model and device, shared by all callers; what was not used for longest goes.
+    """A pool of loaded codecs, one for each model and device; the one unused for longest is dropped first.
 
-    max_pixels: limit for pictures in and out, the same for all or a function of the model. most: codecs that are kept.
+    max_pixels: limit for pictures in and out, for all models or as a function of the model. most: number of codecs that
+    are kept.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class CodecPool:
         self._lock, self._loading = Lock(), dict[tuple[Model, object], Lock]()
 
     def codec(self, model: str | Model, device: str | torch.device | None = None) -> Codec:
-        """Raises ModelError where the model cannot be loaded."""
+        """The codec of a model, loaded if it is not in the pool. Raises ModelError where it cannot be loaded."""
         chosen, (default_device, dtype) = as_model(model), self._options
         key = chosen, device or default_device
         with self._lock:
@@ -66,23 +67,26 @@ class CodecPool:
         device: str | torch.device | None = None,
         **options: Any,
     ) -> Image.Image:
-        """`Codec.decode` with the model that the blob names, or another of its latent space."""
+        """Decode with the model that the blob names, or with another of its latent space; else as `Codec.decode`."""
         source = blob if isinstance(blob, (Encoded, Latents)) else read(blob)
         model = model_of(source) if decoder is None else as_model(decoder)
         require_decoder(source.header, model)  # before it is loaded
         return self.codec(model, device).decode(source, **options)
 
 
-POOL = CodecPool()  # of the functions at the top of the package
+POOL = CodecPool()  # used by the functions at the top of the package
 
 
 def symbols_of(encoded: Encoded, pool: CodecPool | None = None) -> Symbols:
-    """What stands in the payload; a model is loaded only for codings that need it. Raises BlobError, ModelError."""
+    """Symbols in the payload. A model is loaded only for codings that need it, from `pool`, by default POOL.
+
+    Raises BlobError for a payload that is damaged, ModelError for a model that cannot be loaded.
+    """
     return _coding_of(encoded, pool).symbols(encoded)
 
 
 def latents_of(encoded: Encoded, pool: CodecPool | None = None) -> np.ndarray:
-    """Encoded picture -> latents, float32 [C, h, w]; as `symbols_of`."""
+    """Encoded picture -> latents, float32 [C, h, w]. Loads and raises as `symbols_of`."""
     return _coding_of(encoded, pool).decode(encoded)
 
 

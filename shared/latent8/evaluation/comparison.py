@@ -1,4 +1,4 @@
-"""One blob, several decoders: how long each takes, how far it is from the original, and where they differ."""
+"""Comparison of several decoders on one blob: time, distance from the original, and maps of where they differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from latent8.zoo.registry import Model, model_named
 
 MAX_PSNR = 99.0  # dB: what is shown for equal pictures, whose PSNR is infinite
 ORIGINAL = "original"
-# of the table: title and format of each figure
+# Columns of the table: title and format of each figure.
 COLUMNS = {
     "seconds": ("Seconds", ".2f"),
     "psnr_db": ("PSNR dB", ".2f"),
@@ -32,8 +32,10 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Decoded:
-    """What one decoder made of the blob. seconds: without loading the model. Distances are None without an original:
-    psnr in dB, mae in units of 1/255, mse in units of 1/255 squared.
+    """The picture that one decoder made of the blob, with its figures.
+
+    seconds: of decoding, without loading the model. psnr (in dB), ssim, mae (in units of 1/255) and mse (in units of
+    1/255 squared) are None without an original.
     """
 
     decoder: str
@@ -47,7 +49,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Difference:
-    """A map of where two pictures differ; `greatest` is in units of 1/255."""
+    """A map of where two pictures differ. first, second: their names. greatest: difference, in units of 1/255."""
 
     first: str
     second: str
@@ -57,7 +59,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` gives; printed, it is a table."""
+    """The result of `compare`; printed, it is a table."""
 
     decoded: list[Decoded]
     original: Picture | None = None
@@ -77,10 +79,10 @@ class Comparison:
         ]
 
     def differences(self) -> list[Difference]:
-        """Between the first decoder and each other; then, where it is given, between the original and each decoder.
+        """Maps between the first decoder and each other; then, with an original, between it and each decoder.
 
-        From black at 0 to white at what one pixel in 200 reaches; those with the original share one scale, and so do
-        the others.
+        They go from black at 0 to white at the difference that one pixel in 200 reaches. Maps with the original share
+        one scale, and so do the others.
         """
         first, *others = self.decoded
         found = _maps(first.decoder, first.picture, others)
@@ -103,12 +105,12 @@ def compare(
     device: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Comparison:
-    """Decode a blob, or latents as RGBA PNG, as bytes or the path of a file, with several decoders.
+    """Decode a blob, or latents as RGBA PNG, with several decoders.
 
-    decoders: names of `models()`, or what `own_model` gives, of the blob's latent space; by default the model that it
-    was made with. original: the picture that it was made from, as `encode` takes it; a larger one is shrunk as
-    `longest_side` does. Raises BlobError, ModelError, or PictureError for an original of another shape; decoders are
-    checked before any is loaded.
+    blob: bytes, or the path of a file. decoders: names from `models()`, or what `own_model` gives, of the blob's latent
+    space; by default the model that it was made with. original: the picture that it was made from, as `encode` takes
+    it; a larger one is shrunk as by `longest_side`. Decoders are checked before any is loaded. Raises BlobError,
+    ModelError, or PictureError for an original of another shape.
     """
     encoded = reader.read(blob, max_pixels)
     header = encoded.header
@@ -142,7 +144,7 @@ def original_of(header: Header, source: Source, max_pixels: int) -> Picture:
 
 
 def measured(decoder: str, picture: Picture, seconds: float, original: Picture | None) -> Decoded:
-    """A picture with its distances from the original, which is of the same size."""
+    """A decoded picture with its distances from the original, which has the same size."""
     if original is None:
         return Decoded(decoder, picture, seconds)
     a, b = original.rgb, picture.rgb

@@ -1,4 +1,4 @@
-"""What a blob holds, in pictures: its latents channel by channel, how often each value occurs, where the bits go."""
+"""Pictures of what a blob holds: its latents channel by channel, how often each value occurs, where the bits go."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from latent8.pool import CodecPool, symbols_of
 if TYPE_CHECKING:
     from PIL import Image
 
-FEW_CHANNELS = 16  # of more, only a mosaic shows all
+FEW_CHANNELS = 16  # most channels of which each gets a heat map; more are shown in a mosaic
 
 
 def latent_pictures(
@@ -28,12 +28,13 @@ def latent_pictures(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     pool: CodecPool | None = None,
 ) -> list[View]:
-    """Blob, or latents as RGBA PNG, as bytes or the path of a file -> pictures with captions.
+    """Blob, or latents as RGBA PNG -> pictures with captions.
 
-    Also takes what `Encoded.parse` or `read_latents` gives. A thumbnail, a heat map of each channel with its range (of
-    the 240 of l8-photo: five, and a mosaic of all), a histogram of the 8-bit values with the bits each takes; for
-    l8-photo also the bits at each position. Latents are averaged down to drawing.MAX_SIDE pixels. Only for blobs of
-    l8-photo is a model loaded, on `device` or from `pool`. Raises BlobError.
+    blob: bytes, the path of a file, or what `Encoded.parse` or `read_latents` gives. The pictures are a thumbnail, a
+    heat map of each channel with its range (for l8-photo of five channels, and a mosaic of all 240), a histogram of the
+    8-bit values with the bits per value, and for l8-photo the bits at each position. Latents are averaged down to
+    drawing.MAX_SIDE pixels. A model is loaded only for blobs of l8-photo, on `device` or from `pool`. Raises BlobError
+    for a blob that cannot be decoded, ModelError for a model that cannot be loaded.
     """
     if isinstance(blob, Latents):
         header = blob.header
@@ -70,7 +71,7 @@ def latent_sheet(
 
 
 def code_pictures(numbers: np.ndarray, n_coded: int | None) -> list[View]:
-    """Numbers of codes, uint8 [h, w] -> a map of them by number and one by colour, and how often each is used.
+    """Numbers of codes, uint8 [h, w] -> maps of the numbers, in grey and in colours, and a histogram of their use.
 
     n_coded: bytes of the payload, None for codes that are not coded.
     """
@@ -89,7 +90,7 @@ def code_pictures(numbers: np.ndarray, n_coded: int | None) -> list[View]:
 
 
 def _channels(header: Header, symbols: Symbols, names: tuple[tuple[str, int], ...]) -> list[View]:
-    """A thumbnail and heat maps: of the channels that have names, or of all where they are few."""
+    """A thumbnail, and a heat map of each channel that has a name, or of all channels where they are few."""
     latents = symbols.latents
     if names:
         found = [View("means as RGB", drawing.thumbnail(np.stack([latents[channel] for _, channel in names[:3]])))]
@@ -119,7 +120,7 @@ def _bit_map(header: Header, bits: np.ndarray) -> View:
 
 
 def _histogram(header: Header, symbols: Symbols, n_coded: int | None) -> View:
-    """How often each 8-bit value occurs; with the bits that one takes as coded, and would by its frequency alone.
+    """Histogram of the 8-bit values, titled with the bits per value as coded and the entropy of the histogram.
 
     n_coded: bytes of the payload, None for latents that are not coded.
     """

@@ -1,4 +1,7 @@
-"""How far a reconstruction is from the original. Pictures are uint8 [H, W, 3], sRGB."""
+"""Distances of a reconstruction from the original. Pictures are uint8 [H, W, 3], sRGB, of the same shape.
+
+All functions raise ValueError for pictures of different shapes.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity of the luma, 1 for equal pictures.
 
-    The mean over all windows that lie inside, see `similarity`. Pictures with a side under 11 pixels are extended to it
-    by repeating their edge.
+    It is the mean over all windows that lie inside, see latent8/evaluation/ssim.py. Pictures with a side under 11
+    pixels are extended to it by repeating their edge.
     """
     import torch
 

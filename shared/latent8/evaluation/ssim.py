@@ -1,4 +1,4 @@
-"""What SSIM and MS-SSIM compare: pictures of one channel, window by window.
+"""Similarity of pictures of one channel, window by window, from which SSIM and MS-SSIM are made.
 
 Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: Gaussian windows of 11 x
 11 with sigma 1.5, K1 = 0.01, K2 = 0.03.
@@ -15,9 +15,9 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """[B, 1, H, W] in [0, 255] -> luminance, and contrast times structure, of each window that lies inside.
+    """Two terms of SSIM at each window that lies inside: luminance, and contrast times structure, [B, 1, H-10, W-10].
 
-    SSIM is their product.
+    x, y: [B, 1, H, W] in [0, 255]. SSIM is the product of the two.
     """
     mean_x, mean_y = _smooth(x), _smooth(y)
     variances = _smooth(x * x) - mean_x**2 + _smooth(y * y) - mean_y**2
