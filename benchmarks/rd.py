@@ -1,148 +1,81 @@
-"""Rate-distortion curves of l8-photo, l8-tiny, JPEG, WebP and AVIF on a folder of pictures.
+"""Rate-distortion curves of l8-photo, l8-tiny, JPEG, WebP, AVIF and JPEG XL on a folder of pictures.
 
-    python benchmarks/rd.py FOLDER --lpips alexnet.npz vgg16.npz
+    python benchmarks/rd.py FOLDER --lpips alexnet.npz vgg16.npz --dists vgg16.npz dists.npz --ssimulacra2
 
 All of it is measured in this run, from whole files with their headers: bits per pixel, PSNR, SSIM and MS-SSIM of the
-luma, LPIPS for each file of weights, SSIMULACRA2 where it is asked for, and seconds from pixels to file and back. A
-figure of a setting is the mean of each picture's own. Writes docs/rd.csv and docs/rd.png, and prints Markdown tables:
-the means, the Bjontegaard deltas of l8-photo, and what each codec reaches at a few rates, interpolated between its
-settings. Needs requirements-dev.txt.
+luma, LPIPS for each file of weights, DISTS and SSIMULACRA2 where they are asked for, and seconds from pixels to file
+and back. AVIF is there as Pillow writes it, and tuned for PSNR at full colour resolution; JPEG XL where
+pillow-jxl-plugin is installed. --realism adds readings of l8-photo beside the default one. A figure of a setting is the
+mean of each picture's own. Writes docs/rd.csv and docs/rd.png, and prints Markdown tables: the means, the Bjontegaard
+deltas of l8-photo, and what each codec reaches at a few rates, interpolated between its settings. Needs
+requirements-dev.txt.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
-from PIL import Image, features
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `benchmarks` and `training`, which are not installed
 
+from benchmarks.contenders import (  # noqa: E402
+    EFFORTS,
+    JPEG_XL,
+    OPTIONS,
+    PHOTO,
+    TINY,
+    VALUES,
+    Contender,
+    encoders_of,
+    has_jpeg_xl,
+    latent8_contender,
+    pillow_contender,
+)
 from benchmarks.curves import Curve, bd_rate, value_at  # noqa: E402
+from benchmarks.judges import LOWER_IS_BETTER, Judges, Original  # noqa: E402
 from latent8 import Codec, Latent8Error, PictureError  # noqa: E402
-from latent8.evaluation.metrics import psnr, ssim  # noqa: E402
 from latent8.pictures.intake import open_picture  # noqa: E402
 from latent8.zoo.registry import model_named  # noqa: E402
 from latent8.zoo.settings import Settings  # noqa: E402
 from training import evaluate as ev  # noqa: E402
-from training.lpips import LPIPS  # noqa: E402
-from training.ms_ssim import MIN_SIDE, decibels, ms_ssim  # noqa: E402
+from training.dists import DISTS  # noqa: E402
+from training.ms_ssim import MIN_SIDE, decibels  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
-PHOTO, TINY = "l8-photo", "l8-tiny"
-OPTIONS = {PHOTO: "quality", TINY: "levels", "JPEG": "quality", "WebP": "quality", "AVIF": "quality"}
-# From the smallest files to about 1.2 bits per pixel on photos, as far as a codec goes
-VALUES: dict[str, list[int]] = {
-    PHOTO: [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100],
-    TINY: [16, 64, 256],
-    "JPEG": [3, 5, 10, 20, 30, 40, 50, 70],
-    "WebP": [0, 1, 5, 15, 30, 50, 70, 80],
-    "AVIF": [5, 15, 25, 35, 45, 55, 65, 70],
-}
-EFFORTS: dict[str, dict[str, int]] = {"JPEG": {"optimize": True}, "WebP": {"method": 6}, "AVIF": {"speed": 4}}
-RIVALS = ("WebP", "AVIF")  # what l8-photo is compared with by BD-rate
+RIVALS = ("WebP", "AVIF", "AVIF psnr", JPEG_XL)  # what l8-photo is compared with by BD-rate
 RATES = (0.12, 0.25, 0.5)  # bits per pixel of the table of interpolated values
 
+READING = f"{PHOTO} realism"  # how the name of a reading of l8-photo begins that is not the default one
 STYLES: dict[str, dict[str, str | float]] = {  # colours of Okabe and Ito, told apart by colour-blind people too
     PHOTO: {"color": "#0072B2", "marker": "o", "linewidth": 2.2, "zorder": 3},
+    READING: {"color": "#0072B2", "marker": ".", "linestyle": "--", "zorder": 3},
     TINY: {"color": "#56B4E9", "marker": "s"},
     "JPEG": {"color": "#999999", "marker": "v"},
     "WebP": {"color": "#E69F00", "marker": "^"},
     "AVIF": {"color": "#D55E00", "marker": "D"},
+    "AVIF psnr": {"color": "#D55E00", "marker": "d", "linestyle": ":"},
+    JPEG_XL: {"color": "#CC79A7", "marker": "P"},
 }
 
 Measured = dict[str, list[ev.Row]]  # by codec: a row of means for each setting
 
 
-@dataclass(frozen=True)
-class Contender:
-    """encode: picture, uint8 [H, W, 3], name of its file and value of the option -> file. decode: file -> picture."""
-
-    name: str
-    option: str
-    values: Sequence[int]
-    encode: Callable[[np.ndarray, str, int], bytes]
-    decode: Callable[[bytes], np.ndarray]
-
-
-def latent8_contender(codec: Codec, values: Sequence[int]) -> Contender:
-    option = OPTIONS[codec.model.name]
-
-    def encode(rgb: np.ndarray, stem: str, value: int) -> bytes:
-        options: dict[str, Any] = {option: value}
-        return codec.encode(rgb, stem=stem, **options)
-
-    def decode(data: bytes) -> np.ndarray:
-        return np.asarray(codec.decode(data).convert("RGB"))
-
-    return Contender(codec.model.name, option, values, encode, decode)
-
-
-def pillow_contender(name: str, values: Sequence[int]) -> Contender:
-    def encode(rgb: np.ndarray, stem: str, value: int) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(rgb).save(buffer, name, quality=value, **EFFORTS[name])
-        return buffer.getvalue()
-
-    def decode(data: bytes) -> np.ndarray:
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-    return Contender(name, OPTIONS[name], values, encode, decode)
-
-
-class Original:
-    """A picture that many are compared with: LPIPS looks at it once."""
-
-    @torch.inference_mode()
-    def __init__(self, rgb: np.ndarray, lpips: Mapping[str, LPIPS], with_ssimulacra2: bool = False):
-        self.rgb, self.lpips, self.with_ssimulacra2 = rgb, lpips, with_ssimulacra2
-        self.features = {name: network.features(ev.unit(rgb, network)) for name, network in lpips.items()}
-
-    @torch.inference_mode()
-    def distances(self, decoded: np.ndarray) -> ev.Row:
-        row: ev.Row = {
-            "psnr_db": psnr(self.rgb, decoded),
-            "ssim": ssim(self.rgb, decoded),
-            "ms_ssim": ms_ssim(self.rgb, decoded),
-        }
-        for name, network in self.lpips.items():
-            seen = network.features(ev.unit(decoded, network))
-            row[name] = network.distance(self.features[name], seen).item()
-        if self.with_ssimulacra2:
-            row["ssimulacra2"] = ssimulacra2(self.rgb, decoded)
-        return row
-
-
-def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIMULACRA2 of two pictures, uint8 [H, W, 3]: 100 for equal ones, about 70 for high quality, below 0 for poor.
-
-    That of the package of this name, whose blur treats the edges of a picture otherwise than the reference does.
-    """
-    from ssimulacra2 import compute_ssimulacra2
-
-    files = io.BytesIO(), io.BytesIO()
-    for rgb, file in zip((a, b), files, strict=True):
-        Image.fromarray(rgb).save(file, "PPM")
-    return float(compute_ssimulacra2(*files))
-
-
 def measure(
     contenders: Sequence[Contender],
     files: Sequence[Path],
-    lpips: Mapping[str, LPIPS],
-    with_ssimulacra2: bool = False,
+    judges: Judges,
 ) -> tuple[Measured, int]:
     """Rows of means by codec, and of how many pictures; what cannot be read or is too small is named and left out."""
     rows: dict[tuple[str, int], list[ev.Row]] = {(c.name, value): [] for c in contenders for value in c.values}
@@ -153,7 +86,7 @@ def measure(
         except PictureError as error:
             print(f"left out {path.name}: {error}", file=sys.stderr, flush=True)
             continue
-        original = Original(rgb, lpips, with_ssimulacra2)
+        original = Original(rgb, judges)
         for contender in contenders:
             if not count:  # so that nothing is set up on the clock
                 contender.decode(contender.encode(rgb, path.stem, contender.values[0]))
@@ -200,32 +133,32 @@ def figures(rows: Sequence[ev.Row], column: str) -> list[float]:
 
 def judged_by(measured: Measured) -> list[str]:
     """The columns that codecs are compared by."""
-    perceptual = (name for name in measured[PHOTO][0] if name.startswith(("lpips", "ssimulacra2")))
+    perceptual = (name for name in measured[PHOTO][0] if name.startswith((*LOWER_IS_BETTER, "ssimulacra2")))
     return ["psnr_db", "ms_ssim", *perceptual]
 
 
 def quality_curve(rows: Sequence[ev.Row], column: str) -> Curve:
-    """For the BD-rate: MS-SSIM in dB, and LPIPS turned round, as more of it is worse."""
+    """For the BD-rate: MS-SSIM in dB; LPIPS and DISTS turned round, as more of them is worse."""
     values = figures(rows, column)
     if column == "ms_ssim":
         values = [decibels(value) for value in values]
-    elif column.startswith("lpips"):
+    elif column.startswith(LOWER_IS_BETTER):
         values = [-value for value in values]
     return figures(rows, "bpp"), values
 
 
 def bd_rates(measured: Measured) -> list[ev.Row]:
-    """l8-photo against each rival by each measure; a word in place of the number where there is none."""
+    """Each reading of l8-photo against each rival by each measure; a word where there is no number."""
     table: list[ev.Row] = []
-    for rival in RIVALS:
-        for column in judged_by(measured):
-            row: ev.Row = {"l8-photo against": rival, "by": column}
-            try:
-                delta = bd_rate(quality_curve(measured[rival], column), quality_curve(measured[PHOTO], column))
-                row |= {"BD-rate": f"{delta.percent:+.1f} %", "over": overlap(column, delta.low, delta.high)}
-            except ValueError as error:
-                row |= {"BD-rate": "none", "over": str(error)}
-            table.append(row)
+    ours = [name for name in measured if name.startswith(PHOTO)]
+    for name, rival, column in itertools.product(ours, [r for r in RIVALS if r in measured], judged_by(measured)):
+        row: ev.Row = {"codec": name, "against": rival, "by": column}
+        try:
+            delta = bd_rate(quality_curve(measured[rival], column), quality_curve(measured[name], column))
+            row |= {"BD-rate": f"{delta.percent:+.1f} %", "over": overlap(column, delta.low, delta.high)}
+        except ValueError as error:
+            row |= {"BD-rate": "none", "over": str(error)}
+        table.append(row)
     return table
 
 
@@ -233,7 +166,7 @@ def overlap(column: str, low: float, high: float) -> str:
     """The range that a BD-rate is a mean over, in the measure's own values."""
     if column == "ms_ssim":
         low, high = (1 - 10 ** (-value / 10) for value in (low, high))
-    elif column.startswith("lpips"):
+    elif column.startswith(LOWER_IS_BETTER):
         low, high = -low, -high
     return f"{ev.shown(column, low)} to {ev.shown(column, high)}"
 
@@ -264,7 +197,7 @@ def plot(measured: Measured, n_pictures: int, path: Path) -> None:
             values = figures(rows, column)
             if column == "ms_ssim":
                 values = [decibels(value) for value in values]
-            style: dict = {"markersize": 4.5, "linewidth": 1.4, **STYLES[name]}
+            style: dict = {"markersize": 4.5, "linewidth": 1.4, **STYLES[READING if name.startswith(READING) else name]}
             axes.plot(figures(rows, "bpp"), values, label=name, **style)
         axes.set(xscale="log", xlabel="bits per pixel", title=title(column))
         axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1, 2])
@@ -272,7 +205,7 @@ def plot(measured: Measured, n_pictures: int, path: Path) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
         rates = [float(row["bpp"]) for rows in measured.values() for row in rows]
         axes.set_xlim(min(rates) / 1.1, max(rates) * 1.1)
-        if column.startswith("lpips"):
+        if column.startswith(LOWER_IS_BETTER):
             axes.invert_yaxis()
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -286,21 +219,19 @@ def plot(measured: Measured, n_pictures: int, path: Path) -> None:
 def title(column: str) -> str:
     if column.startswith("lpips"):
         return f"LPIPS ({column.removeprefix('lpips_')}), axis turned round"
-    return {"psnr_db": "PSNR, dB", "ms_ssim": "MS-SSIM, dB: -10 log10(1 - MS-SSIM)", "ssimulacra2": "SSIMULACRA2"}[
-        column
-    ]
+    return {
+        "psnr_db": "PSNR, dB",
+        "ms_ssim": "MS-SSIM, dB: -10 log10(1 - MS-SSIM)",
+        "ssimulacra2": "SSIMULACRA2",
+        "dists": "DISTS, axis turned round",
+    }[column]
 
 
-def conditions(codec: Codec) -> str:
+def conditions(codec: Codec, rivals: Sequence[str]) -> str:
     """What the seconds, and the files of the others, hold for."""
-    versions = {"JPEG": features.version("jpg"), "WebP": features.version("webp"), "AVIF": features.version("avif")}
-    encoders = ", ".join(
-        f"{name} {versions[name]} ({', '.join(f'{k} {int(v)}' for k, v in effort.items())})"
-        for name, effort in EFFORTS.items()
-    )
     precision = str(codec.network.dtype).removeprefix("torch.")
     where = f"{codec.network.device}, {torch.get_num_threads()} threads, {precision}"
-    return f"Encoders of Pillow {Image.__version__}: {encoders}. latent8: {where}."
+    return f"Encoders of Pillow {Image.__version__}: {encoders_of(rivals)}. latent8: {where}."
 
 
 def median_seconds(measured: Measured) -> str:
@@ -312,6 +243,11 @@ def median_seconds(measured: Measured) -> str:
     return f"Seconds to encode and to decode, medians over the settings: {'; '.join(parts)}."
 
 
+def option_of(name: str) -> str:
+    """The option that sets the values of a codec."""
+    return name.lower().replace(" ", "-")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of pictures, searched with its subfolders")
@@ -320,11 +256,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of rd.csv and rd.png")
     for name, default in VALUES.items():
         text = f"each {OPTIONS[name]} (default: {' '.join(map(str, default))})"
-        parser.add_argument(f"--{name.lower()}", type=int, nargs="+", default=default, metavar="N", help=text)
+        parser.add_argument(
+            f"--{name.lower().replace(' ', '-')}", type=int, nargs="+", default=default, metavar="N", help=text
+        )
+    text = "readings of l8-photo to measure beside the default one, 0 to 1"
+    parser.add_argument("--realism", type=float, nargs="+", default=[], metavar="R", help=text)
+    text = "weights for DISTS: of VGG16 from training.lpips_weights, and its own from training.dists"
+    parser.add_argument("--dists", type=Path, nargs=2, metavar=("VGG16", "DISTS"), help=text)
     parser.add_argument("--ssimulacra2", action="store_true", help="measure it too: about a second for each file")
     ev.add_shared_arguments(parser)
     args = parser.parse_args(argv)
-    values: dict[str, list[int]] = {name: getattr(args, name.lower().replace("-", "_")) for name in VALUES}
+    values: dict[str, list[int]] = {
+        name: getattr(args, name.lower().replace("-", "_").replace(" ", "_")) for name in VALUES
+    }
 
     try:
         for name in (PHOTO, TINY):
@@ -337,14 +281,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             photo = Codec(PHOTO, args.device)
         codecs = [photo, Codec(TINY, args.device)]
         contenders = [latent8_contender(codec, values[codec.model.name]) for codec in codecs]
-        contenders += [pillow_contender(name, values[name]) for name in EFFORTS]
-        measured, count = measure(contenders, files, ev.load_lpips(args.lpips, photo.network.device), args.ssimulacra2)
+        contenders[1:1] = [latent8_contender(photo, values[PHOTO], realism) for realism in args.realism]
+        rivals = [name for name in EFFORTS if name != JPEG_XL or has_jpeg_xl()]
+        contenders += [pillow_contender(name, values[name]) for name in rivals]
+        device = photo.network.device
+        dists = DISTS(*args.dists).to(device) if args.dists else None
+        judges = Judges(ev.load_lpips(args.lpips, device), dists, args.ssimulacra2)
+        measured, count = measure(contenders, files, judges)
     except (OSError, Latent8Error, ValueError) as error:
         parser.error(str(error))
     rows = [row for rows in measured.values() for row in rows]
     ev.write_csv(args.output / "rd.csv", rows)
     plot(measured, count, args.output / "rd.png")
-    print(f"Means over {count} pictures. {conditions(photo)}\n\n{ev.markdown(rows)}\n\n{median_seconds(measured)}")
+    print(
+        f"Means over {count} pictures. {conditions(photo, rivals)}\n\n{ev.markdown(rows)}\n\n{median_seconds(measured)}"
+    )
     print(f"\nBits that l8-photo needs for the same quality:\n\n{ev.markdown(bd_rates(measured))}")
     print(f"\nInterpolated at the same size:\n\n{ev.markdown(at_rates(measured))}")
 

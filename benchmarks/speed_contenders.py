@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
 
-from benchmarks.rd import EFFORTS
+from benchmarks.contenders import EFFORTS
 from benchmarks.timing import Contender
 from latent8 import Codec
 from latent8.file_format.codings import coding_with_id

@@ -14,6 +14,7 @@ from PIL import Image
 from test_metrics import busy, distorted
 
 from benchmarks import rd
+from benchmarks.contenders import has_jpeg_xl
 from benchmarks.curves import bd_rate, pchip, value_at
 from latent8 import Codec
 from training import evaluate as ev
@@ -135,6 +136,7 @@ def test_benchmark_measures_whole_files(tmp_path: Path, lpips_file, capsys):
     torch.save({"ema": PhotoTask(None, 0).new_model().state_dict()}, checkpoint)
 
     settings = ["--l8-photo", "60", "20", "--l8-tiny", "64", "--jpeg", "30", "10", "--webp", "1", "30", "--avif", "50"]
+    settings += ["--avif-psnr", "40", "--jpeg-xl", "30"]
     options = ["--checkpoint", str(checkpoint), "--lpips", str(lpips_file("alexnet")), "--device", "cpu"]
     rd.main([str(folder), "--limit", "4", "--output", str(output), *settings, *options])
     told = capsys.readouterr()
@@ -143,7 +145,8 @@ def test_benchmark_measures_whole_files(tmp_path: Path, lpips_file, capsys):
     with open(output / "rd.csv", newline="") as file:
         rows = {(row["codec"], row["setting"]): row for row in csv.DictReader(file)}
     wanted = ["l8-photo quality 20", "l8-photo quality 60", "l8-tiny levels 64", "JPEG quality 10", "JPEG quality 30"]
-    wanted += ["WebP quality 1", "WebP quality 30", "AVIF quality 50"]
+    wanted += ["WebP quality 1", "WebP quality 30", "AVIF quality 50", "AVIF psnr quality 40"]
+    wanted += ["JPEG XL quality 30"] * has_jpeg_xl()
     assert [" ".join(key) for key in rows] == wanted  # by size, within each codec
 
     photo, tiny = ev.checkpoint_codec(checkpoint, "l8-photo", "cpu"), Codec("l8-tiny", "cpu")
@@ -180,7 +183,7 @@ def test_bd_rates_are_told_in_the_measures_own_values():
         ]
 
     measured = {"l8-photo": rows("l8-photo", 0.5), "WebP": rows("WebP", 1), "AVIF": rows("AVIF", 0.4)}
-    table = {(row["l8-photo against"], row["by"]): (row["BD-rate"], row["over"]) for row in rd.bd_rates(measured)}
+    table = {(row["against"], row["by"]): (row["BD-rate"], row["over"]) for row in rd.bd_rates(measured)}
     assert table["WebP", "psnr_db"] == ("-50.0 %", "28.00 to 32.00")
     assert table["WebP", "ms_ssim"] == ("-50.0 %", "0.9000 to 0.9800")
     assert table["AVIF", "lpips_vgg16"] == ("+25.0 %", "0.3000 to 0.1000")

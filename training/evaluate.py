@@ -61,6 +61,7 @@ DECIMALS = {
     "kl_nats": 3,
     "codes_used": 0,
     "ssimulacra2": 1,
+    "dists": 4,
     "encode_s": 3,
     "decode_s": 3,
 }
@@ -115,7 +116,7 @@ def distances(original: np.ndarray, decoded: np.ndarray, lpips: dict[str, LPIPS]
     return row
 
 
-def unit(picture: np.ndarray, network: LPIPS) -> torch.Tensor:
+def unit(picture: np.ndarray, network: torch.nn.Module) -> torch.Tensor:
     """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1], where the network is."""
     pixels = torch.tensor(picture, device=next(network.buffers()).device)  # a copy: NumPy's may be read-only
     return pixels.permute(2, 0, 1)[None].float() / 255

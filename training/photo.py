@@ -40,7 +40,7 @@ SHARES = {
     "hyper_scale.": 50.0,
     "scale.third.": 10.0,
     "scale_contexts.": 5.0,
-    "readings.": 10.0,
+    "readings.": 3.0,
     ".rows": 3.0,
     "reconstruction_shift": 3.0,
     "": 1.0,

@@ -1,9 +1,9 @@
 """What is particular to training the synthesis of l8-photo alone: one bitstream, read faithfully or vividly.
 
-All that decides on the bits stays as it is, so no blob changes. Each crop draws a level and a realism r. At r = 0 the
-loss is the squared error; up to r = 1 three quarters of it give way to LPIPS (AlexNet), the Wasserstein distortion, and
-the absolute error at 1/4, 1/8 and 1/16 size, which holds colours and brightness. Around r = 0.5 1 - MS-SSIM of the luma
-counts as well, as for a single reading. Levels are weighed as in `training.photo`. After Agustsson et al.,
+All that decides on the bits stays as it is, so no blob changes. Each crop draws a level and a realism, and the realism
+says what counts, see `WEIGHTS`: at 0 the squared error alone; at 1 a quarter of it, LPIPS (AlexNet), the Wasserstein
+distortion, and the absolute error at small sizes, which holds colours and brightness; at 0.5 the loss that a single
+reading is trained with, and some Wasserstein distortion. Levels are weighed as in `training.photo`. After Agustsson et al.,
 "Multi-realism image compression with a conditional generator" (2023), without its discriminator.
 """
 
@@ -19,14 +19,19 @@ from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import LOWEST_LEVEL, N_BANDS
 from training import ms_ssim
 from training.lpips import LPIPS
-from training.photo import MIDDLE_LAMBDA, enlarged, latents, photo_optimisers, shifted, trade
+from training.photo import COARSE_WEIGHT, MIDDLE_LAMBDA, enlarged, latents, photo_optimisers, shifted, trade
 from training.task import Architecture, Task
 from training.wasserstein import wasserstein_distortion
 from training.weights import bundled_tables
 
-FAITHFUL_SHARE = 0.25  # of the squared error's weight, that stays at realism 1
-LPIPS_WEIGHT, WASSERSTEIN_WEIGHT, COARSE_L1_WEIGHT, MS_SSIM_WEIGHT = 2.5, 1.0, 5.0, 3.0
-COARSE_SIZES = (4, 8, 16)
+WEIGHTS = {  # at the realisms that tables are learned at, 0, 0.5 and 1; between them they are interpolated
+    "squared error": (1.0, 1.0, 0.25),
+    "coarse squared error": (0.0, COARSE_WEIGHT, 0.0),
+    "coarse absolute error": (0.0, 0.0, 5.0),
+    "ms_ssim": (0.0, 3.0, 0.0),
+    "lpips": (0.0, 0.8, 2.5),
+    "wasserstein": (0.0, 0.3, 1.0),
+}
 WASSERSTEIN_EVERY, WASSERSTEIN_SIDE = 2, 128  # steps, pixels: VGG16 takes most of the time
 
 
@@ -72,7 +77,7 @@ class ReadingsTask(Task):
         error = output - photos
         mse = error.square().mean((1, 2, 3))
         relative = (trade(level) / MIDDLE_LAMBDA).sqrt()
-        loss = trade(level) * 255**2 * mse * (1 - (1 - FAITHFUL_SHARE) * realism)
+        loss = trade(level) * 255**2 * mse * weight("squared error", realism)
         vivid = realism > 0
         means = {"psnr_db": decibels(mse[~vivid]), "psnr_vivid_db": decibels(mse[realism == 1])}
         if vivid.any():
@@ -83,25 +88,27 @@ class ReadingsTask(Task):
     def perceptual_loss(
         self, output: Tensor, photos: Tensor, realism: Tensor, relative: Tensor, figures: dict[str, float]
     ) -> Tensor:
-        """What the squared error gives way to, [B]; adds to the figures."""
-        coarse = [nn.functional.avg_pool2d(output - photos, size).abs().mean((1, 2, 3)) for size in COARSE_SIZES]
-        loss = COARSE_L1_WEIGHT * realism * relative * torch.stack(coarse).sum(0)
-        middle = 1 - (2 * realism - 1).abs()
-        if middle.any():
-            some = middle > 0
+        """What counts beside the squared error, [B]; adds to the figures."""
+        quarter, eighth, sixteenth = (nn.functional.avg_pool2d(output - photos, size) for size in (4, 8, 16))
+        squared = sum(e.square().mean((1, 2, 3)) for e in (quarter, eighth))
+        absolute = sum(e.abs().mean((1, 2, 3)) for e in (quarter, eighth, sixteenth))
+        # a squared error counts in units of 255^2 lambda, see `trade`; lambda is relative^2 MIDDLE_LAMBDA
+        loss = weight("coarse squared error", realism) * MIDDLE_LAMBDA * (255 * relative) ** 2 * squared
+        loss = loss + weight("coarse absolute error", realism) * relative * absolute
+        some = weight("ms_ssim", realism) > 0
+        if some.any():
             ours, theirs = (255 * ms_ssim.luma(x[some]) for x in (output, photos))
             similarity = ms_ssim.similarity(ours, theirs, floor=0.01)
-            part = MS_SSIM_WEIGHT * (middle * relative)[some] * (1 - similarity)
+            part = (weight("ms_ssim", realism) * relative)[some] * (1 - similarity)
             loss = loss.index_add(0, some.nonzero().flatten(), part)
             figures["ms_ssim"] = similarity.mean().item()
-        weight = realism * relative.sqrt()
         if self.alexnet:
             distance = self.alexnet(*enlarged(*shifted(output, photos)))
-            loss = loss + LPIPS_WEIGHT * weight * distance
+            loss = loss + weight("lpips", realism) * relative.sqrt() * distance
             figures["lpips"] = distance.mean().item()
         if self.vgg16 and self._step % WASSERSTEIN_EVERY == 0:
             distance = wasserstein_distortion(self.vgg16, *patch(WASSERSTEIN_SIDE, output, photos))
-            loss = loss + WASSERSTEIN_EVERY * WASSERSTEIN_WEIGHT * weight * distance
+            loss = loss + WASSERSTEIN_EVERY * weight("wasserstein", realism) * relative.sqrt() * distance
             figures["wasserstein"] = distance.mean().item()
         return loss
 
@@ -126,6 +133,14 @@ class ReadingsTask(Task):
         return model.analysis(photos)
 
 
+def weight(part: str, realism: Tensor) -> Tensor:
+    """Of a part of the loss, at each realism [B]."""
+    values = torch.tensor(WEIGHTS[part], device=realism.device)
+    steps = realism * (len(values) - 1)
+    below = steps.long().clamp(0, len(values) - 2)
+    return values[below].lerp(values[below + 1], steps - below)
+
+
 def patch(side: int, *pictures: Tensor) -> list[Tensor]:
     """The same square of all, drawn anew each time."""
     limits = pictures[0].shape[-2] - side + 1, pictures[0].shape[-1] - side + 1
@@ -134,8 +149,8 @@ def patch(side: int, *pictures: Tensor) -> list[Tensor]:
 
 
 def drawn_realism(count: int) -> Tensor:
-    """[count]: both ends and the middle more often than what lies between them."""
-    places = torch.tensor(hp.REALISMS)[torch.multinomial(torch.tensor([0.35, 0.25, 0.4]), count, replacement=True)]
+    """[count]: the ends and the middle more often than what lies between them."""
+    places = torch.tensor(hp.REALISMS)[torch.randint(len(hp.REALISMS), (count,))]
     return torch.where(torch.rand(count) < 0.15, torch.rand(count), places)
 
 

@@ -1,0 +1,67 @@
+"""Judges of a decoded picture beside its original."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+
+from latent8.evaluation.metrics import psnr, ssim
+from training import evaluate as ev
+from training.dists import DISTS
+from training.lpips import LPIPS
+from training.ms_ssim import ms_ssim
+
+LOWER_IS_BETTER = ("lpips", "dists")  # beginnings of the names of such columns
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Beside PSNR, SSIM and MS-SSIM, which need nothing."""
+
+    lpips: Mapping[str, LPIPS] = field(default_factory=dict)
+    dists: DISTS | None = None
+    ssimulacra2: bool = False
+
+
+class Original:
+    """A picture that many are compared with: networks look at it once."""
+
+    @torch.inference_mode()
+    def __init__(self, rgb: np.ndarray, judges: Judges):
+        self.rgb, self.judges = rgb, judges
+        self.features = {name: network.features(ev.unit(rgb, network)) for name, network in judges.lpips.items()}
+        self.dists_features = judges.dists.features(ev.unit(rgb, judges.dists)) if judges.dists else []
+
+    @torch.inference_mode()
+    def distances(self, decoded: np.ndarray) -> ev.Row:
+        row: ev.Row = {
+            "psnr_db": psnr(self.rgb, decoded),
+            "ssim": ssim(self.rgb, decoded),
+            "ms_ssim": ms_ssim(self.rgb, decoded),
+        }
+        for name, network in self.judges.lpips.items():
+            seen = network.features(ev.unit(decoded, network))
+            row[name] = network.distance(self.features[name], seen).item()
+        if dists := self.judges.dists:
+            row["dists"] = dists.distance(dists.features(ev.unit(decoded, dists)), self.dists_features).item()
+        if self.judges.ssimulacra2:
+            row["ssimulacra2"] = ssimulacra2(self.rgb, decoded)
+        return row
+
+
+def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIMULACRA2 of two pictures, uint8 [H, W, 3]: 100 for equal ones, about 70 for high quality, below 0 for poor.
+
+    That of the package of this name, whose blur treats the edges of a picture otherwise than the reference does.
+    """
+    from ssimulacra2 import compute_ssimulacra2
+
+    files = io.BytesIO(), io.BytesIO()
+    for rgb, file in zip((a, b), files, strict=True):
+        Image.fromarray(rgb).save(file, "PPM")
+    return float(compute_ssimulacra2(*files))
