@@ -14,7 +14,8 @@ from conftest import GOLDEN, gradient
 from photo_symbols import MODEL, decoded
 from PIL import Image
 
-from latent8 import Codec
+from latent8 import Codec, ModelError
+from latent8.evaluation.comparison import compare
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import EARLIER_HASHES, L8Photo, bitstream_hash
 from training import train
@@ -244,3 +245,66 @@ def test_options_that_do_not_go_together(options: list[str], message: str, capsy
     with pytest.raises(SystemExit):
         train.parse_args(["photos", "--out", "run", *options])
     assert message in capsys.readouterr().err
+
+
+# ---- the product
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """The bundled weights, with readings that differ."""
+    folder = tmp_path_factory.mktemp("readings")
+    layers = photo_weights(BUNDLED)
+    layers.synthesis = busy_synthesis()
+    torch.save({"ema": layers.state_dict()}, folder / "checkpoint.pt")
+    export_synthesis(folder / "checkpoint.pt", folder / "weights", BUNDLED, realism=0.5)
+    return Codec(replace(MODEL, source=str(folder / "weights")), "cpu", torch.float32)
+
+
+def test_realism_is_chosen_when_decoding(reader: Codec, photo_codec: Codec) -> None:
+    blob = (GOLDEN / "photo.l8").read_bytes()
+    read = {realism: np.asarray(reader.decode(blob, realism=realism)) for realism in (None, 0, 0.5, 1)}
+    np.testing.assert_array_equal(read[None], read[0.5])
+    np.testing.assert_array_equal(read[0], decoded(photo_codec, blob))
+    assert len({picture.tobytes() for picture in read.values()}) == 3
+
+
+def test_every_reading_is_the_same_in_tiles(reader: Codec, monkeypatch) -> None:
+    picture = np.tile(gradient(96, 80), (3, 3, 1))
+    blob = reader.encode(picture)
+    whole = np.asarray(reader.decode(blob, realism=1.0)).astype(int)
+    monkeypatch.setattr(reader.network, "max_bytes", 1 << 20)
+    monkeypatch.setattr("latent8.l8_photo.network.QUARTER_BYTES", 1 << 20)
+    in_tiles = np.asarray(reader.decode(blob, realism=1.0)).astype(int)
+    assert np.abs(in_tiles - whole).max() <= 1
+
+
+@pytest.mark.parametrize("realism", [-0.01, 1.01, float("nan")])
+def test_realism_out_of_range(reader: Codec, realism: float) -> None:
+    with pytest.raises(ValueError, match=r"^realism must be from 0 to 1, not "):
+        reader.decode((GOLDEN / "photo.l8").read_bytes(), realism=realism)
+
+
+def test_a_model_of_one_reading_says_so(codec: Codec) -> None:
+    blob = codec.encode(gradient(20, 16))
+    with pytest.raises(ModelError, match="^l8-tiny has one reading of a blob: leave realism out.$"):
+        codec.decode(blob, realism=0.5)
+
+
+def test_realism_on_the_command_line(codec: Codec, run, tmp_path: Path) -> None:
+    source = tmp_path / "one.l8"
+    source.write_bytes(codec.encode(gradient(20, 16)))
+    for command in ("decode", "compare"):
+        code, _, errors = run(command, source, "--realism", "0.5")
+        assert code == 2 and errors[-1].endswith("l8-tiny has one reading of a blob: leave realism out.")
+        for wrong in ("1.5", "-1", "much", "nan"):
+            code, _, errors = run(command, source, f"--realism={wrong}")
+            assert code == 2 and "--realism: must be a number from 0 to 1" in errors[-1]
+
+
+def test_readings_beside_each_other(reader: Codec) -> None:
+    blob = reader.encode(gradient(64, 48))
+    found = compare(blob, [reader.model], gradient(64, 48), realisms=[0, 1, 0], device="cpu")
+    assert [one.decoder for one in found.decoded] == ["l8-photo realism 0", "l8-photo realism 1"]
+    assert found.decoded[0].psnr != found.decoded[1].psnr
+    assert next(iter(found.differences())).second == "l8-photo realism 1"

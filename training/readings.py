@@ -3,8 +3,8 @@
 All that decides on the bits stays as it is, so no blob changes. Each crop draws a level and a realism, and the realism
 says what counts, see `WEIGHTS`: at 0 the squared error alone; at 1 a quarter of it, LPIPS (AlexNet), the Wasserstein
 distortion, and the absolute error at small sizes, which holds colours and brightness; at 0.5 the loss that a single
-reading is trained with, and some Wasserstein distortion. Levels are weighed as in `training.photo`. After Agustsson et al.,
-"Multi-realism image compression with a conditional generator" (2023), without its discriminator.
+reading is trained with, and some Wasserstein distortion. Levels are weighed as in `training.photo`. After Agustsson et
+al., "Multi-realism image compression with a conditional generator" (2023), without its discriminator.
 """
 
 from __future__ import annotations

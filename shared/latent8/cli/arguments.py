@@ -165,6 +165,16 @@ def positive_number(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 1")
+    return value
+
+
 def n_bytes(text: str) -> int:
     """A size in bytes: 20000, 20k or 20kB (of 1,000), 1.5M, 64KiB (of 1,024)."""
     return _scaled(text, "must be a size above 0, such as 20000, 20k, 1.5M or 64KiB", "b?")

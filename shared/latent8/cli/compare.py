@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from latent8.cli.arguments import OWN_SPACE, Commands, add_command, add_device, add_max_pixels
+from latent8.cli.arguments import OWN_SPACE, Commands, add_command, add_device, add_max_pixels, share
 from latent8.cli.inputs import Input
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import compare
@@ -17,10 +17,12 @@ from latent8.zoo.latent_spaces import SPACES
 from latent8.zoo.own_models import chosen_model
 
 DESCRIPTION = """\
-One blob with several decoders: seconds, and with --original how far off each is: PSNR in dB, SSIM up to 1, mean
-absolute error (MAE, in 1/255) and mean squared error (MSE). FILE is a blob, or - for standard input."""
+One blob with several decoders, or several readings of it: seconds, and with --original how far off each is: PSNR in
+dB, SSIM up to 1, mean absolute error (MAE, in 1/255) and mean squared error (MSE). FILE is a blob, or - for standard
+input."""
 EXAMPLES = (
     "latent8 compare photo.l8 --original photo.jpg",
+    "latent8 compare photo.l8 --realism 0 --realism 1 -o pictures",
     "latent8 compare photo.l8 --decoder taesd --decoder sd-vae-ft-mse -o pictures",
 )
 
@@ -32,6 +34,8 @@ def add_to(commands: Commands) -> None:
     command.add_argument(
         "--decoder", action="append", default=[], metavar="MODEL", help="one for each decoder (default: the blob's own)"
     )
+    text = "0 faithful to 1 vivid; one for each reading of the blob, of decoders that have more than one"
+    command.add_argument("--realism", type=share, action="append", default=[], metavar="R", help=text)
     command.add_argument("--original", type=Path, metavar="PICTURE", help="adds PSNR, SSIM, MAE and MSE")
     command.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for the pictures and their differences")
     command.add_argument("--force", action="store_true", help="overwrite files that exist")
@@ -44,7 +48,8 @@ def add_to(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     source = Input(args.file)
     decoders = [chosen_model(name, args.space) for name in args.decoder]
-    found = compare(source.read(), decoders, args.original, device=args.device, max_pixels=args.max_pixels)
+    options = {"realisms": args.realism, "device": args.device, "max_pixels": args.max_pixels}
+    found = compare(source.read(), decoders, args.original, **options)
     print("\n".join(json.dumps(row) for row in found.rows()) if args.json else found)
     if args.output:
         pictures = {one.decoder: one.picture.image() for one in found.decoded}

@@ -18,6 +18,7 @@ from latent8.cli.arguments import (
     add_folder,
     add_max_pixels,
     add_output,
+    share,
 )
 from latent8.cli.inputs import LATENTS_PNG, Input, folder_of, stem_of
 from latent8.cli.targets import Targets, convert_each
@@ -57,6 +58,8 @@ def add_to(commands: Commands) -> None:
     overwriting = add_output(command, "file, folder (also new/), or - for standard output")
     command.add_argument("--to", choices=FORMATS, default="png", help="format where -o names no file (default: png)")
     command.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {OWN_MODEL}")
+    text = "0 faithful to 1 vivid, for models that read a blob in more than one way (default: the model's own choice)"
+    command.add_argument("--realism", type=share, metavar="R", help=text)
     command.add_argument("--space", choices=SPACE_NAMES, help=f"{FILE_SPACE}, and {OWN_SPACE}")
     command.add_argument("--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents")
     command.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
@@ -97,7 +100,7 @@ class _Decoding:
 
     def image_of(self, source: Path | bytes, progress: Progress | None = None) -> Image.Image:
         found, codec = self._opened(source)
-        return codec.decode(found, legacy_range=self._args.legacy_range, progress=progress)
+        return codec.decode(found, realism=self._args.realism, legacy_range=self._args.legacy_range, progress=progress)
 
     def is_large(self, source: Path) -> bool:
         try:

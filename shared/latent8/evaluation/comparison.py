@@ -102,13 +102,15 @@ def compare(
     decoders: Sequence[str | Model] = (),
     original: Source | None = None,
     *,
+    realisms: Sequence[float] = (),
     device: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Comparison:
-    """Decode a blob, or latents as RGBA PNG, with several decoders.
+    """Decode a blob, or latents as RGBA PNG, with several decoders, or as several readings.
 
     blob: bytes, or the path of a file. decoders: names from `models()`, or what `own_model` gives, of the blob's latent
-    space; by default the model that it was made with. original: the picture that it was made from, as `encode` takes
+    space; by default the model that it was made with. realisms: of the readings of each decoder, 0 to 1, see
+    `Codec.decode`; by default each decoder's own choice. original: the picture that it was made from, as `encode` takes
     it; a larger one is shrunk as by `longest_side`. Decoders are checked before any is loaded. Raises BlobError,
     ModelError, or PictureError for an original of another shape.
     """
@@ -126,9 +128,11 @@ def compare(
     decoded = []
     for model in models:
         loaded = Codec(model, device, max_pixels=max_pixels)
-        started = time.perf_counter()
-        picture = loaded.synthesise(encoded)
-        decoded.append(measured(model.name, picture, time.perf_counter() - started, truth))
+        for realism in dict.fromkeys(realisms) or [None]:
+            started = time.perf_counter()
+            picture = loaded.synthesise(encoded, realism=realism)
+            name = model.name if realism is None else f"{model.name} realism {realism:g}"
+            decoded.append(measured(name, picture, time.perf_counter() - started, truth))
     return Comparison(decoded, truth)
 
 

@@ -8,7 +8,9 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     5       1     flags      bits 0, 1 and 2       bit 0: file stem present; bit 1: alpha plane present;
                                                    bit 2: extension area present
     6       2     model      1 ... 65535           model id, see latent8/zoo/registry.py; never reused
-    8       4     weights    any                   first four bytes of the SHA-256 of the model's weights; zeros for
+    8       4     weights    any                   first four bytes of a SHA-256 of the model's weights; of l8-photo, of
+                                                   those alone that decide what a blob means, so that it can be read
+                                                   better later (bitstream_hash of latent8/l8_photo/model.py); zeros for
                                                    latents from elsewhere in the model's latent space
     12      4     width      1 ... 1048576         of the picture, in pixels
     16      4     height     1 ... 1048576         of the picture, in pixels; width x height at most 2^30

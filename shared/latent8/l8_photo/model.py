@@ -84,7 +84,9 @@ class L8Photo(ModelMixin, ConfigMixin):
 def bitstream_hash(model: L8Photo) -> bytes:
     """First four bytes of a SHA-256 over all weights that the symbols of a blob depend on; blobs state it.
 
+    Over the name of each, in ASCII, and its values, float32 or int32, little-endian, in the order of the names.
     Analysis, hyper-analysis and synthesis are left out: where only these are trained anew, earlier blobs stay valid.
+    See `EARLIER_HASHES` for the one exception.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
