@@ -73,6 +73,20 @@ def test_numbers_that_are_not_finite(value: float) -> None:
         assert refusal(file) == "The file holds numbers that are not finite: no latents can be made of them."
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bits", [0x7F800001, 0xFFC00000, 0x7F7FFFFF, 0x00000001])
+def test_odd_bits_of_numbers_warn_of_nothing(bits: int) -> None:
+    """A signalling NaN, a NaN, the greatest number, the least above 0; found by benchmarks/fuzz.py."""
+    data = struct.pack("<I", bits) * GOOD.size
+    tensor = {"latent_tensor": ("F32", [1, *GOOD.shape], data)}
+    for file in (npy(GOOD.shape, data), safetensors(tensor), safetensors({"x": ("F32", list(GOOD.shape), data)})):
+        for raw in (False, True):
+            if bits == 1:
+                assert read_latents(file, "sd1", raw=raw).values.max() < 1e-30
+            else:
+                refusal(file, raw=raw)
+
+
 def test_numbers_beyond_any_latents() -> None:
     for file in (npy(GOOD.shape, floats(with_value(-101))), comfy(raw_of("sd1", with_value(101))[None])):
         assert refusal(file).startswith("The file holds values up to 101 once scaled, which latents in sd1 never have")

@@ -181,7 +181,8 @@ def _read_safetensors(data: bytes, space: str | None, raw: bool, max_pixels: int
     if from_comfy:
         raw = True
         if COMFY_MARKER not in tensors:
-            array = array.astype(np.float64) / COMFY_OLD_SCALE
+            with np.errstate(all="ignore"):  # what is not finite is refused below
+                array = array.astype(np.float64) / COMFY_OLD_SCALE
     elif stated:
         raw = stated["raw"]
     latents = Latents.from_array(array, space, raw=raw, max_pixels=max_pixels)

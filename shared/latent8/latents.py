@@ -60,12 +60,13 @@ class Latents:
             raise BlobError(f"The file holds {shape[0]} latent channels, and latents in {space} have {model.channels}.")
         _, rows, columns = shape
         _check_size(columns * model.stride, rows * model.stride, max_pixels)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):  # what is not finite afterwards is refused
             values = array.reshape(shape).astype(np.float32)
         if not np.isfinite(values).all():
             raise BlobError("The file holds numbers that are not finite: no latents can be made of them.")
         if raw:
-            values = space_with_factors(space).scaled(values)
+            with np.errstate(all="ignore"):
+                values = space_with_factors(space).scaled(values)
         largest = float(np.abs(values).max())
         if largest > LARGEST_VALUE:
             raise BlobError(

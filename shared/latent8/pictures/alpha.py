@@ -70,7 +70,7 @@ def filled_under(rgb: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     halves = []
     for rows in strips:
         visible = ~hidden[rows, :, None]
-        halves.append((_halved(rgb[rows] * visible.astype(np.float32)), _halved(visible.astype(np.float32))))
+        halves.append((_halved(rgb[rows] * visible).astype(np.float32), _halved(visible).astype(np.float32)))
     levels = [tuple(np.concatenate(parts) for parts in zip(*halves, strict=True))]
     del halves
     while max(levels[-1][0].shape[:2]) > 1:
@@ -78,13 +78,13 @@ def filled_under(rgb: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     filled = np.zeros((1, 1, 3), np.float32)
     while levels:
         colour, weight = levels.pop()
-        above = _doubled(filled, colour.shape[0], colour.shape[1])
-        filled = np.where(weight > 0, colour / np.maximum(weight, 1e-6), above)
-    result = rgb.copy()
+        filled = _doubled(filled, colour.shape[0], colour.shape[1])
+        np.divide(colour, weight, out=filled, where=weight > 0)
+    result, fill = rgb.copy(), np.rint(filled).clip(0, 255).astype(np.uint8)
     for rows in strips:
         mask = hidden[rows]
-        near = _doubled(filled[rows.start // 2 : rows.stop // 2], *mask.shape)
-        result[rows][mask] = np.rint(near[mask]).clip(0, 255)
+        near = _doubled(fill[rows.start // 2 : rows.stop // 2], *mask.shape)
+        np.copyto(result[rows], near, where=mask[..., None])
     return result
 
 
@@ -94,7 +94,10 @@ def _doubled(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
-    """[H, W, n] -> [ceil(H / 2), ceil(W / 2), n], sums over 2x2 (edge cells hold fewer)."""
+    """[H, W, n] -> [ceil(H / 2), ceil(W / 2), n], sums over 2x2 (edge cells hold fewer); of bytes in 16 bits."""
     height, width = values.shape[:2]
-    padded = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
-    return padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]
+    kind = np.float32 if values.dtype == np.float32 else np.uint16
+    rows = np.zeros((-(-height // 2), width + width % 2, values.shape[2]), kind)
+    rows[:, :width] = values[::2]
+    rows[: height // 2, :width] += values[1::2]
+    return rows[:, ::2] + rows[:, 1::2]
