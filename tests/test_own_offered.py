@@ -64,13 +64,13 @@ def test_in_both_apps(offered, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     encoder, decoder = (importlib.import_module(f"{app}_api") for app in ("encoder", "decoder"))
     Image.fromarray(photo(64, 80)).save(tmp_path / "photo.png")
     for name in ("holiday-codes", "holiday-vae"):
-        settings = encoder.settings_of(name, 50, 0, 256)
-        done = encoder.encode_photo(str(tmp_path / "photo.png"), name, settings, 0, Bar("", 0, 1))
+        made = encoder.make_blob(str(tmp_path / "photo.png"), encoder.Wish(name), Bar("", 0, 1))
+        assert encoder.facts_of(made)["model"] == name
         path = tmp_path / f"{name}.l8"
-        path.write_bytes(done.encoded.to_bytes())
-        back = decoder.decode_blob(decoder.read_blob(str(path)), Bar("", 0, 1)).picture
-        np.testing.assert_array_equal(back.rgb, done.reconstruction.rgb)
-    assert encoder.settings_of("holiday-codes", 50, 0, 64) == Settings()
+        path.write_bytes(made.blob)
+        back = decoder.open_blob(str(path), Bar("", 0, 1)).picture
+        np.testing.assert_array_equal(back.rgb, encoder.give_back(made, Bar("", 0, 1))[0].rgb)
+    assert encoder.Wish("holiday-codes", levels=64).settings() == Settings()
 
 
 def test_a_blob_with_other_weights_finds_no_model(offered) -> None:

@@ -65,7 +65,7 @@ class Controls:
 def controls(prefix: str) -> Controls:
     """prefix: of the ids, for there is one set of them in each tab."""
     encoding = [m for m in parts.default_first(models()) if m.encodes]
-    with_quality = [m.name for m in encoding if m.kind.option == "quality"]
+    with_quality, with_levels = ([m.name for m in encoding if m.kind.option == o] for o in ("quality", "levels"))
     by_quality = model_named(DEFAULT_MODEL).kind.option == "quality"
     with gr.Group(elem_classes=["l8-settings"]):
         mode = gr.Radio([BY_QUALITY, BY_SIZE], value=BY_QUALITY, label="Choose by", visible=by_quality)
@@ -112,8 +112,9 @@ def controls(prefix: str) -> Controls:
         None,
         [model],
         [mode, quality, size, levels],
-        js=f"(model) => {{ const own = {json.dumps(with_quality)}.includes(model); "
-        f"return [{shown % 'own'}, {shown % 'own'}, {shown % 'own'}, {shown % '!own'}]; }}",
+        js=f"(model) => {{ const quality = {json.dumps(with_quality)}.includes(model); "
+        f"const levels = {json.dumps(with_levels)}.includes(model); "
+        f"return [{shown % 'quality'}, {shown % 'quality'}, {shown % 'quality'}, {shown % 'levels'}]; }}",
         **QUIET,
     )
     return Controls(mode, quality, size, levels, model, longest_side, keep_name)
