@@ -4,9 +4,8 @@
 
 Vectors are those of the photos, of crops and of edits of them, and mixtures of these with noise, up to the number that
 is asked for; queries are made likewise, and are not in the library. The search is measured in a process of its own, as
-a user's is, against comparing with each vector. CPU seconds stand beside the others. Where the folder holds a library of
-the benchmark already, adding goes on with it, so that a long run can be done in slices (--count 200000, then --count
-400000 and so on).
+a user's is, against comparing with each vector. CPU seconds stand beside the others. Where the folder holds a library
+of the benchmark already, adding goes on with it: a long run can be done in slices (--count 200000, --count 400000 ...).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from latent8.apps import files, jobs, visitors, work
+from latent8.apps import files, jobs, visitors, widgets, work
 from latent8.errors import BlobError, LibraryError
 from latent8.library.adding import FAILED
 from latent8.library.export import BLOBS, free_name, write_zip
@@ -20,12 +20,14 @@ from latent8.library.intake import uploaded
 from latent8.library.library import Hit, Library
 from latent8.library.records import Record
 from latent8.library.vectors.base import opaque
+from latent8.pictures.intake import SUFFIXES
 
 MOST_HITS = 50
 SIDE = 480  # longest side of a picture in the grid, in pixels
 HINT = (
     "Photos, .l8 files, or ZIPs of them, as the encoder app gives. They are deleted an hour after they were last used."
 )
+ACCEPT = ",".join(["image/*", *sorted(SUFFIXES), ".l8", ".zip"])
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
@@ -42,21 +44,11 @@ class Found:
 
 def build_library() -> None:
     """The tab, with its endpoints /search and /library_add."""
-    is_own = not visitors.has_app_library()
     with gr.Row(elem_classes=["l8-work", "l8-columns"]):
         with gr.Column(scale=2, min_width=280):
-            added = gr.File(
-                label="Add to my library",
-                file_count="multiple",
-                type="filepath",
-                visible=is_own,
-                elem_id="library-files",
-            )
-            gr.HTML(f'<p class="l8-notice">{HINT}</p>', visible=is_own, apply_default_css=False)
-            said = gr.HTML(elem_id="library-said", apply_default_css=False)
-            query = gr.File(
-                label="Find what looks like this photo or .l8 file", type="filepath", elem_id="library-query"
-            )
+            if not visitors.has_app_library():
+                build_own()
+            query = widgets.drop_box("file", "Drop a photo or .l8 file to look for", "", ACCEPT, "library-query")
             k = gr.Slider(1, MOST_HITS, 8, step=1, label="How many", elem_id="library-k")
             turned = gr.Checkbox(label="Also mirrored or turned", elem_id="library-turned")
             button = gr.Button("Search", variant="primary", elem_id="library-search")
@@ -64,6 +56,8 @@ def build_library() -> None:
             times = gr.HTML(elem_id="library-times", apply_default_css=False)
             grid = gr.Gallery(
                 label="Found, decoded from the latents",
+                show_label=False,
+                height="auto",
                 format="png",
                 columns=4,
                 object_fit="contain",
@@ -78,11 +72,18 @@ def build_library() -> None:
     records, chosen = gr.State([]), gr.State(None)  # kept on the server
     shown = [grid, times, archive, records, chosen, more, one]
 
-    added.upload(add_in_page, [added], [said, added], **PRIVATE, **work.TAKE_TURNS)
     gr.on([button.click, query.upload], search_in_page, [query, k, turned], shown, **PRIVATE, **work.TAKE_TURNS)
     grid.select(choose, [records], [chosen, more, one], show_progress="hidden", **PRIVATE)
     more.click(more_in_page, [chosen, k], shown, **PRIVATE, **work.TAKE_TURNS)
     endpoints()
+
+
+def build_own() -> None:
+    """Where visitors add to a library of their own."""
+    title = "Drop photos and .l8 files for your library"
+    added = widgets.drop_box("files", title, HINT, ACCEPT, "library-files", multiple=True)
+    said = gr.HTML(elem_id="library-said", apply_default_css=False)
+    added.upload(add_in_page, [added], [said, added], **PRIVATE, **work.TAKE_TURNS)
 
 
 def endpoints() -> None:
@@ -143,7 +144,9 @@ def search(
         return [_described(hit) for hit in hits], _archive(folder, hits)
 
 
-def add_in_page(paths: list[str] | None, request: gr.Request, progress=gr.Progress()) -> tuple[str, None]:
+def add_in_page(dropped: list[dict] | None, request: gr.Request, progress=gr.Progress()) -> tuple[str, None]:
+    with work.errors_in_the_page():
+        paths = widgets.paths_of(dropped)
     report = library_add(paths, request)
     known = report["known"] + report["updated"]
     text = f"{report['added']:,} added, {known:,} known; {report['in_all']:,} in your library."
@@ -151,9 +154,11 @@ def add_in_page(paths: list[str] | None, request: gr.Request, progress=gr.Progre
     return f'<p role="status">{text}</p><ul class="l8-notice">{reasons}</ul>', None
 
 
-def search_in_page(query: str | None, k: float, turned: bool, request: gr.Request, progress=gr.Progress()) -> tuple:
-    path = work.required(query, "Choose a photo or .l8 file first.")
+def search_in_page(
+    dropped: list[dict] | None, k: float, turned: bool, request: gr.Request, progress=gr.Progress()
+) -> tuple:
     with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
+        path = work.required(next(iter(widgets.paths_of(dropped)), None), "Choose a photo or .l8 file first.")
         return _shown(_found(library, Path(path), _count(k), turned))
 
 

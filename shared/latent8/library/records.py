@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latent8.errors import BlobError, LibraryError
-from latent8.file_format.reader import inspect
-from latent8.zoo.registry import model_with_id
+from latent8.file_format.reader import inspect, model_of
 
 MAX_NAME = 1000  # characters
 
@@ -78,7 +77,7 @@ def record_of(blob: bytes, name: str, **more: Any) -> Record:
         bytes=len(blob),
         width=header.width,
         height=header.height,
-        model=model_with_id(header.model_id).name,
+        model=model_of(header).name,
         quality=header.quality,
         stem=header.stem or "",
         added=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,10 +14,9 @@ import numpy as np
 from PIL import Image
 
 from latent8.exchange import read_latents
-from latent8.file_format.reader import inspect
+from latent8.file_format.reader import inspect, model_of
 from latent8.library.vectors.base import WEIGHTS, Projection, hash_of, opaque, unit
 from latent8.pool import CodecPool
-from latent8.zoo.registry import model_with_id
 
 SIDE = 256  # longest side of the picture that the features are of, in pixels
 STRIDE, N_LATENTS = 16, 240
@@ -40,7 +39,7 @@ class LatentsEmbedder:
 
     def view(self, blob: bytes, pool: CodecPool) -> Image.Image:
         found = inspect(blob)
-        if model_with_id(found.model_id).name != MODEL or found.width * found.height > LARGEST_BLOB:
+        if model_of(found).name != MODEL or found.width * found.height > LARGEST_BLOB:
             return opaque(pool.decode(blob))
         latents = read_latents(blob, pool=pool)
         return linear_picture(latents.values, latents.width, latents.height)
