@@ -236,7 +236,7 @@ def test_a_schedule_of_steps_ends_with_them_and_resumes(tmp_path: Path) -> None:
         ),
         (
             ["--model", "l8-photo", "--start-from-weights", "folder", "--start-from", "run"],
-            "give either --start-from or --start-from-weights",
+            "give either --start-from or --start-from-weights; with --only-synthesis both may be given",
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

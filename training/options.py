@@ -76,8 +76,8 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(f"--ms-ssim-weight is for l8-photo, with a --crop of at least {MIN_SIDE}")
     if args.start_from_weights and args.model != "l8-photo":
         parser.error("--start-from-weights is for l8-photo")
-    if args.start_from_weights and args.start_from:
-        parser.error("give either --start-from or --start-from-weights")
+    if args.start_from_weights and args.start_from and not args.only_synthesis:
+        parser.error("give either --start-from or --start-from-weights; with --only-synthesis both may be given")
     if args.only_synthesis and not args.start_from_weights:
         parser.error("--only-synthesis needs --start-from-weights: the weights whose bitstreams are to be read")
     if args.only_synthesis and args.crop < MIN_SIDE:

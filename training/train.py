@@ -155,9 +155,10 @@ class Trainer:
         return min(1.0, self.seconds / (60 * self.args.minutes))
 
     def learning_rate(self) -> float:
-        """Warm-up over 200 steps, then a cosine from --lr to 1 % of it over the budget."""
+        """Warm-up over 200 steps, or a tenth of --schedule-steps; then a cosine from --lr to 1 % over the budget."""
+        warm_up = max(1, min(200, (self.args.schedule_steps or 2000) // 10))
         cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress()))
-        return self.args.lr * cosine * min(1.0, (self.step + 1) / 200)
+        return self.args.lr * cosine * min(1.0, (self.step + 1) / warm_up)
 
     def train_step(self, photos: Tensor) -> dict[str, float]:
         """One step on [B, 3, S, S] in [0, 1]; returns the row of the log."""
