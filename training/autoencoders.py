@@ -1,4 +1,4 @@
-"""What `vae` and `vq` have in common: diffusers' layers, losses on pictures in [-1, 1], the options of both."""
+"""Common parts of `vae` and `vq`: diffusers' layers, losses on pictures in [-1, 1], options of the command line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from training.lpips import LPIPS
 from training.optimiser import make_optimisers
 from training.task import Architecture, Task, TrainingError
 
-GROUPS = 8  # of the group normalisation; a width must be a multiple of it
+GROUPS = 8  # groups of the group normalisation; a width must be a multiple of it
 MULTIPLES = (1, 2, 4, 4)  # channels of the stages, in widths; those after the last have as many as it
 MAX_STAGES, MAX_WIDTH, MAX_LATENT_CHANNELS, MAX_LAYERS = 7, 512, 64, 8
 SMALLEST_FOR_LPIPS = 32  # pixels: AlexNet has nothing left of smaller pictures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that `vae` and `vq` have beside those of every model."""
+    """Add the options that only `vae` and `vq` have."""
     shape = parser.add_argument_group("shape of vae and vq")
     shape.add_argument("--width", type=int, default=32, help=f"channels of the first stage, a multiple of {GROUPS}")
     shape.add_argument("--stages", type=int, help="each but the last halves the sides (default: 4 for vae, 3 for vq)")
@@ -81,7 +81,7 @@ class AutoencoderTask(Task):
 
     @classmethod
     def check(cls, args: argparse.Namespace) -> None:
-        """Raises TrainingError for options that make no model, or none for the crop."""
+        """Raise TrainingError for options that make no model, or none for crops of this size."""
         stages, channels = args.stages or cls.default_stages, args.latent_channels or cls.default_channels
         for name, value, low, high in (
             ("stages", stages, 1, MAX_STAGES),
@@ -112,7 +112,7 @@ class AutoencoderTask(Task):
             raise TrainingError(f"--lpips needs a --crop of at least {SMALLEST_FOR_LPIPS}, not {args.crop}.")
 
     def config(self) -> dict[str, Any]:
-        """What diffusers builds the autoencoder from: the arguments that its two classes share."""
+        """Arguments from which diffusers builds the autoencoder, those that its two classes share."""
         args = self.args
         n_colours = 1 if args.grey else 3
         widths = [args.width * MULTIPLES[min(stage, len(MULTIPLES) - 1)] for stage in range(self.stages)]
@@ -137,11 +137,11 @@ class AutoencoderTask(Task):
             kept.copy_(trained)  # they are running means already
 
     def seen(self, photos: Tensor) -> Tensor:
-        """[B, 3, S, S] in [0, 1] -> what the model sees, [B, 1 or 3, S, S] in [-1, 1]."""
+        """Pictures [B, 3, S, S] in [0, 1] -> input of the model, [B, 1 or 3, S, S] in [-1, 1]."""
         return as_seen(photos, 1 if self.args.grey else 3)
 
     def picture_losses(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Both [B, 1 or 3, S, S] in [-1, 1] -> their weighted sum, figures for the log."""
+        """Reconstruction, picture, [B, 1 or 3, S, S] in [-1, 1] -> weighted sum of losses, figures for the log."""
         error = output.float() - target
         mae, mse = error.abs().mean(), error.square().mean()
         loss = self.args.mae_weight * mae + self.args.mse_weight * mse

@@ -1,8 +1,8 @@
-"""Weights between those of two runs, the second of which began with the first's.
+"""Weighted mean of the weights of two runs, of which the second began with the weights of the first.
 
     python -m training.average runs/first/checkpoint.pt runs/second/checkpoint.pt 0.7 --out runs/between.pt
 
-The share is the second's. What lies between two such runs works too, and can keep most of what each is better at
+The share is that of the second run. A mean of two such runs works too, and can keep most of what each is better at
 (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022). Writes a checkpoint to export or start from.
 """
 

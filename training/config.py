@@ -1,4 +1,4 @@
-"""A training's options from a YAML file, and back into one."""
+"""Options of a training, read from a YAML file and written into one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def options_of(path: Path, parser: argparse.ArgumentParser) -> tuple[list[str], 
 
 
 def keep(path: Path, args: argparse.Namespace) -> None:
-    """Write all options that are in force, as a file that `options_of` reads."""
+    """Write all options of a run as a file that `options_of` reads."""
     values = {
         name.replace("_", "-"): _plain(v) for name, v in vars(args).items() if name not in NOT_KEPT and v is not None
     }

@@ -1,4 +1,4 @@
-"""Crops that no photo has: pages of text, line drawings and screenshots, drawn anew each time with free fonts.
+"""Drawn crops in place of photos: pages of text, line drawings and screenshots, new each time, with free fonts.
 
 Photos teach little about sharp edges on even ground, where errors show most.
 """
@@ -23,7 +23,7 @@ Rgb = tuple[int, int, int]
 
 
 def drawn_crop(random_: random.Random, size: int) -> Image.Image:
-    """A square RGB picture of that size."""
+    """Draw a square RGB picture, `size` pixels a side."""
     kinds: list[Callable[[random.Random, Image.Image], None]] = [text_page, text_page, line_drawing, screenshot]
     paper, ink = colours(random_)
     zoom = random_.choice([1, 1, 1, 2])  # a page is often scaled down, which makes its edges softer
@@ -33,7 +33,7 @@ def drawn_crop(random_: random.Random, size: int) -> Image.Image:
 
 
 def colours(random_: random.Random) -> tuple[Rgb, Rgb]:
-    """Of paper and ink: most often black on white or nearly so, else dark mode or colours far from each other."""
+    """Colours of paper and ink: most often black on white or nearly so, else dark mode or distant colours."""
     draw = random_.random()
     if draw < 0.6:
         return random_.choice([(255, 255, 255), (255, 255, 255), (250, 249, 245), (240, 240, 240)]), (0, 0, 0)
@@ -115,7 +115,7 @@ def screenshot(random_: random.Random, crop: Image.Image) -> None:
 
 @functools.cache
 def font_names() -> tuple[str, ...]:
-    """Files of the DejaVu family; one empty name, for Pillow's own font, where there are none."""
+    """Font files of the DejaVu family; where there are none, one empty name, for Pillow's own font."""
     found = [str(path) for folder in FONT_FOLDERS for path in sorted(folder.glob("DejaVu*.ttf"))]
     return tuple(found) or ("",)
 

@@ -66,13 +66,13 @@ DECIMALS = {
     "decode_s": 3,
 }
 LPIPS_DECIMALS = 4
-MOST_ROWS = 60  # of a table; of more pictures the means are shown, and --csv has each
+MOST_ROWS = 60  # rows of a table; for more pictures only the means are shown, and --csv has each
 
 
 def checkpoint_codec(checkpoint: Path, model: str, device: str | None = None, photos: Path | None = None) -> Codec:
     """A model with the weights of a training checkpoint, exported as they would be for a release.
 
-    For l8-photo that takes the photos which its entropy tables are counted from; without them blobs are larger.
+    For l8-photo, its probability tables are counted from `photos`; without them blobs are larger.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps loaded files open
         export_as(model, checkpoint, Path(folder), photos)
@@ -80,7 +80,7 @@ def checkpoint_codec(checkpoint: Path, model: str, device: str | None = None, ph
 
 
 def chosen_codec(args: argparse.Namespace) -> Codec:
-    """Of a name in the registry, the folder of a training, or one that was exported. Raises Latent8Error and so on."""
+    """Codec of a registered model, or of the folder of a training or an export. Raises Latent8Error and so on."""
     if args.checkpoint:
         return checkpoint_codec(args.checkpoint, args.model, args.device, args.photos)
     place = Path(args.model)
@@ -160,7 +160,7 @@ def evaluate_picture(
 def evaluate(
     codec: Codec, files: Iterable[Path], settings: Settings, lpips: dict[str, LPIPS], size: int | None = None
 ) -> list[Found]:
-    """What is found of each picture; what cannot be read is named on standard error and left out."""
+    """Figures of each picture; pictures that cannot be read are named on standard error and left out."""
     rows = []
     for path in files:
         try:
@@ -171,12 +171,12 @@ def evaluate(
 
 
 def bits_per_pixel(n_bytes: int, picture: np.ndarray) -> float:
-    """For a file of that size and a picture [H, W, 3]."""
+    """Bits per pixel of a file of `n_bytes` bytes for a picture [H, W, 3]."""
     return 8 * n_bytes / (picture.shape[0] * picture.shape[1])
 
 
 def means(rows: Sequence[Row]) -> Row:
-    """The mean of each column of numbers; columns of text are left out."""
+    """Mean of each column of numbers; columns of text are left out."""
     numbers = [name for name, value in rows[0].items() if not isinstance(value, str)]
     return {name: float(np.mean([row[name] for row in rows])) for name in numbers}
 
@@ -201,13 +201,13 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def shown(column: str, value: str | float) -> str:
-    """A value as a table shows it."""
+    """A value in the form that tables show."""
     decimals = LPIPS_DECIMALS if column.startswith("lpips") else DECIMALS.get(column, 2)
     return value if isinstance(value, str) else f"{value:.{decimals}f}"
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """All names, in the order in which rows bring them."""
+    """Names of all columns, in the order in which rows have them."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 

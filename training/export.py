@@ -33,7 +33,7 @@ from training.task import TrainingError
 TRAINED = ("l8-tiny", "l8-photo")  # names in the registry
 DEFAULT_REALISM = 0.5
 AUTOENCODERS = {"vae": "AutoencoderKL", "vq": "VQModel"}  # classes of diffusers, built by what a checkpoint states
-PRIOR_WEIGHT = 30.0  # symbols that the assumed distribution counts for beside those found
+PRIOR_WEIGHT = 30.0  # weight of the assumed distribution, in symbols, beside those that were counted
 FROM_FOLDER: dict[str, Any] = {  # for from_pretrained
     "use_safetensors": True,
     "local_files_only": True,
@@ -86,9 +86,9 @@ def export_photo(
 ) -> None:
     """Write the EMA weights of an l8-photo checkpoint, with all that decides on probabilities frozen as integers.
 
-    realism: which reading is taken where no other is asked for. With a folder of photos, the tables are counted from
-    the symbols of up to `limit` of them: the distributions that training assumes are smooth, those of whole symbols are
-    not.
+    realism: that of a reading where the caller asks for none. With a folder of photos, the probability tables are
+    counted from the symbols of up to `limit` photos: the distributions that training assumes are smooth, those of whole
+    symbols are not.
     """
     from latent8.l8_photo.model import ACTIVATION_BITS, MAX_QUALITY, N_BANDS, WEIGHT_BITS, L8Photo, level_of
 
@@ -119,7 +119,7 @@ def export_photo(
 
 
 def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.MaskedConvolution, hp.LevelTable | None]]:
-    """The layers that give scales: the name that `L8Photo` has for each, and the table that its bias depends on."""
+    """Layers that predict scale indices: name in `L8Photo`, layer, and the level table that its bias depends on."""
     scale = layers.scale
     found: list[tuple[str, nn.Conv2d | hp.MaskedConvolution, hp.LevelTable | None]] = [
         ("scale_first", scale.first, scale.condition),
@@ -136,7 +136,7 @@ def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.Masked
 
 
 def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
-    """How often each symbol comes under each table, over the qualities of each band: as `L8Photo` has its tables."""
+    """Counts of each symbol under each table, over the qualities of each band, in the order of `L8Photo`'s tables."""
     from latent8 import Codec
     from latent8.l8_photo.model import MAX_QUALITY, N_BANDS, band_of
 
@@ -191,7 +191,7 @@ def checkpoint_in(place: Path) -> Path:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Raises TrainingError where the file is no checkpoint of this trainer; runs no code from it."""
+    """Load a checkpoint; runs no code from it. Raises TrainingError for a file that is no checkpoint of ours."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError):
@@ -202,7 +202,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
 
 def model_in(checkpoint: Path) -> str | None:
-    """The --model that a checkpoint is of, None where it was made before they stated it."""
+    """Value of --model that a checkpoint is of; None for one that does not state it."""
     return load_checkpoint(checkpoint).get("architecture", {}).get("model")
 
 
@@ -217,7 +217,7 @@ def fixed_point(x: Tensor | None, fractional_bits: int, dtype: torch.dtype) -> T
 
 
 def logistic(scales: Tensor) -> Tensor:
-    """Scales of any shape -> probabilities [..., 255] of the symbols, as training assumes them, in float64."""
+    """Scale indices of any shape -> probabilities [..., 255] of the symbols, as training assumes them, in float64."""
     deviation = hp.standard_deviation(scales.double().clamp(0, hp.N_SCALES - 1))[..., None]
     edges = torch.arange(-hp.MAX_SYMBOL, hp.MAX_SYMBOL, dtype=torch.float64) + 0.5
     cdf = torch.sigmoid(edges * math.pi / math.sqrt(3) / deviation)
@@ -226,7 +226,7 @@ def logistic(scales: Tensor) -> Tensor:
 
 
 def table_counts(weights: Tensor) -> Tensor:
-    """[..., 255], any sum -> int32 counts in proportion, with the sum 2^20 and every one at least 1."""
+    """Weights [..., 255], any sum -> int32 counts in proportion, with the sum 2^20 and every one at least 1."""
     from latent8.l8_photo.model import TABLE_BITS
 
     n_symbols = weights.shape[-1]
@@ -237,7 +237,7 @@ def table_counts(weights: Tensor) -> Tensor:
 
 
 def symmetric_table_counts(weights: Tensor) -> Tensor:
-    """[..., 255] -> int32 counts [..., 128] of the symbols 0 ... 127, for -n as for n; else as `table_counts`."""
+    """Weights [..., 255] -> int32 counts [..., 128] of 0 ... 127; -n has those of n; else as `table_counts`."""
     from latent8.l8_photo.model import TABLE_BITS
 
     weights = weights.double() + weights.double().flip(-1)
@@ -249,7 +249,7 @@ def symmetric_table_counts(weights: Tensor) -> Tensor:
 
 
 def export_as(model: str, checkpoint: Path, folder: Path, photos: Path | None = None) -> None:
-    """Export what is one of TRAINED or AUTOENCODERS; photos are for l8-photo alone."""
+    """Export a model, one of TRAINED or AUTOENCODERS. photos: for l8-photo alone."""
     if model in AUTOENCODERS:
         export_autoencoder(checkpoint, folder)
     elif model == "l8-photo":

@@ -1,4 +1,4 @@
-"""Fits the projections of the library's vectors on photos: what edits of a photo change counts less.
+"""Fit the projections of the library's vectors on photos, so that features which edits change count less.
 
     python -m training.library_vectors PHOTOS [NAME]    # picture-1 or latents-1, by default both
 

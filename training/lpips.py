@@ -47,11 +47,11 @@ class LPIPS(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What is compared: the outputs of five layers, each position's vector at length 1."""
+        """Features that are compared: the outputs of five layers, each position's vector scaled to length 1."""
         return [_unit(tap) for tap in self.outputs(x)]
 
     def outputs(self, x: Tensor, count: int = 5) -> list[Tensor]:
-        """What the first of these layers give."""
+        """Outputs of the first of these layers."""
         x = ((x * 2 - 1 - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
         taps: list[Tensor] = []
         index = 0
@@ -75,7 +75,7 @@ class LPIPS(nn.Module):
         return self.distance(self.features(a), features_b)
 
     def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
-        """Of two pictures' features, which saves time where one picture is compared with many."""
+        """Distance of two pictures from their features, which saves time where one picture is compared with many."""
         total = torch.zeros(len(a[0]), device=a[0].device)
         for index, (fa, fb) in enumerate(zip(a, b, strict=True)):
             head = getattr(self, f"head{index}").view(1, -1, 1, 1)
@@ -84,5 +84,5 @@ class LPIPS(nn.Module):
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Each position's vector at length 1; the small term keeps the gradient finite at zero."""
+    """Scale each position's vector to length 1; the small term keeps the gradient finite at zero."""
     return features / (features.square().sum(1, keepdim=True) + 1e-10).sqrt()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from latent8.evaluation.ssim import WINDOW, similarities
 
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales, full size first
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of the five scales, full size first
 MIN_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # the smallest scale then holds one window
 
 
@@ -52,7 +52,7 @@ def decibels(similarity: float) -> float:
 
 
 def luma(rgb: torch.Tensor) -> torch.Tensor:
-    """[B, 3, H, W] -> [B, 1, H, W]."""
+    """Luma (Rec. 601) of RGB pictures: [B, 3, H, W] -> [B, 1, H, W]."""
     return (rgb * rgb.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
 

@@ -27,7 +27,7 @@ TINY_CONFIG = {
 
 
 class Block(nn.Module):
-    """[B, n, h, w] -> [B, n, h, w]: three convolutions and a skip; the identity on x >= 0 when new."""
+    """Three convolutions and a skip: [B, n, h, w] -> [B, n, h, w]; before training the identity on x >= 0."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -116,13 +116,13 @@ class TinyAutoencoder(nn.Module):
                 nn.init.zeros_(third.weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] in [0, 1] -> (reconstruction in about [0, 1], latents before quantisation)."""
+        """Pictures [B, 3, H, W] in [0, 1] -> (reconstruction in about [0, 1], latents before quantisation)."""
         z = self.encoder(x)
         return self.decoder(quantise_in_the_loop(z)), z
 
 
 def quantise_in_the_loop(z: Tensor, levels: int = 256) -> Tensor:
-    """Latents -> the values an 8-bit blob gives back, gradients passing straight through the rounding."""
+    """Latents -> the values that an 8-bit blob gives back; gradients pass straight through the rounding."""
     z = z.float()
     scale = (levels - 1) / (2 * LATENT_MAGNITUDE)
     symbols = torch.round((z.clamp(-LATENT_MAGNITUDE, LATENT_MAGNITUDE) + LATENT_MAGNITUDE) * scale)

@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
-    """[N, rows, columns], rows <= columns -> nearly orthogonal rows, by a quintic Newton-Schulz iteration."""
+    """Matrices [N, rows, columns], rows <= columns -> nearly orthogonal rows, by a quintic Newton-Schulz iteration."""
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -49,7 +49,7 @@ def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def make_optimisers(model: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """Square inner convolutions to Muon; first and last layers and all biases to Adam."""
+    """Optimisers of a model: Muon for square inner convolutions, Adam for first and last layers and all biases."""
     inner: list[Tensor] = []
     rest: list[Tensor] = []
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""The command line of training.train, and the config file that may stand for it."""
+"""The command line of training.train, and the config file that can take its place."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
 
 
 def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Ends with a sentence for options that do not go together."""
+    """End with a sentence for options that do not go together."""
     for name in ("batch", "watch_every", "save_every"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(args, name)}")

@@ -1,4 +1,4 @@
-"""What is particular to training l8-photo: rate and distortion at all levels at once.
+"""The task of training l8-photo: rate and distortion at all rate levels at once.
 
 Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
 2018), where MSE has those of the pictures at 1/4 and 1/8 size added, since eyes see coarse errors better than fine
@@ -31,10 +31,10 @@ from training import ms_ssim
 from training.lpips import LPIPS
 from training.task import Architecture, Task
 
-LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00012, 0.063  # of the first and the last level
+LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00012, 0.063  # lambda at the first and at the last rate level
 MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
 # Shares of the learning rate, by the first part of a parameter's name that is found. The DCTs are good as they are;
-# scales are in units of a table's index, and have far to go.
+# scale indices range over 0 ... 63, and have far to go.
 SHARES = {
     ".linear.": 0.02,
     "hyper_scale.": 50.0,
@@ -46,7 +46,7 @@ SHARES = {
     "": 1.0,
 }
 BitsSaved = Callable[[Tensor, Tensor, Tensor], Tensor]
-COARSE_WEIGHT = 2.0  # of the squared errors at 1/4 and at 1/8 size
+COARSE_WEIGHT = 2.0  # weight of the squared errors at 1/4 and at 1/8 size
 
 
 class PhotoTask(Task):
@@ -116,7 +116,7 @@ class PhotoTask(Task):
 
 
 def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """For all parameters that ask for gradients."""
+    """Optimisers of all parameters that ask for gradients, with the SHARES of the learning rate."""
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -127,7 +127,7 @@ def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimize
 
 
 def shifted(*pictures: Tensor) -> list[Tensor]:
-    """All less the same few rows and columns, drawn anew each time.
+    """Cut the same few rows and columns off all pictures, drawn anew each time.
 
     AlexNet samples every fourth pixel. Were these always the same, the synthesis, which also works on a grid of four,
     would learn to please those alone, and draw a dotted pattern.
@@ -137,7 +137,7 @@ def shifted(*pictures: Tensor) -> list[Tensor]:
 
 
 def enlarged(*pictures: Tensor) -> list[Tensor]:
-    """All by the same factor of 1 to 2, drawn anew each time.
+    """Enlarge all pictures by the same factor of 1 to 2, drawn anew each time.
 
     A picture is looked at from near and far; and what pleases AlexNet at one size alone, as dots and ringing may, does
     not at the others.
@@ -147,7 +147,7 @@ def enlarged(*pictures: Tensor) -> list[Tensor]:
 
 
 def trade(level: Tensor) -> Tensor:
-    """lambda: what a unit of 255^2 MSE costs, in bits per pixel."""
+    """lambda(level): weight of a unit of 255^2 MSE, in bits per pixel, [B]."""
     return LOWEST_LAMBDA * (HIGHEST_LAMBDA / LOWEST_LAMBDA) ** (level / (N_LEVELS - 1))
 
 
@@ -167,16 +167,16 @@ def forward(
 
 class Coded(NamedTuple):
     y: Tensor  # latents as the synthesis gets them
-    residual: Tensor  # latents before rounding, in steps, less what is foretold
-    scale: Tensor  # of the residual
+    residual: Tensor  # latents before quantisation, in steps, less their predicted means
+    scale: Tensor  # scale index of each residual
     z: Tensor  # hyper-latents before rounding
 
 
 def latents(model: Hyperprior, photos: Tensor, level: Tensor, bits_saved: BitsSaved | None = None) -> Coded:
     """Pictures [B, 3, S, S], levels [B] -> what the codec makes of them.
 
-    bits_saved: symbols n, their scales, levels [B] -> what n costs more than n - 1, for the rule that the codec rounds
-    by; by default as the distributions of the scales have it.
+    bits_saved: symbols n, their scale indices, levels [B] -> bits by which n - 1 is cheaper than n, for RDOQ;
+    by default by the distributions of the scale indices.
     """
     log_gain = model.log_gain(level)
     v, gain = (model.analysis(photos) * log_gain.exp()).float(), residual_gain(log_gain)
@@ -185,7 +185,7 @@ def latents(model: Hyperprior, photos: Tensor, level: Tensor, bits_saved: BitsSa
 
 
 def _coded(model: Hyperprior, v: Tensor, gain: Tensor, level: Tensor, bits_saved: BitsSaved) -> Coded:
-    """From latents in steps on, [B, 240, h, w]."""
+    """Code latents in steps, v [B, 240, h, w]. gain: r, see `quantisation.residual_gain`."""
     z = model.hyper_analysis(v)
     z_rounded = rounded(z)
     mean, scale = model.mean(z_rounded, level), model.scale(z_rounded, level)
@@ -204,13 +204,13 @@ def _coded(model: Hyperprior, v: Tensor, gain: Tensor, level: Tensor, bits_saved
 
 
 def rounded(x: Tensor) -> Tensor:
-    """Gradients pass the rounding, but not the clipping: there they would ask for larger gains, and more of it."""
+    """Round. Gradients pass the rounding, but not the clipping: there they would ask for larger gains."""
     x = x.clamp(-MAX_SYMBOL, MAX_SYMBOL)
     return x + (x.round() - x).detach()
 
 
 def rounded_as_coded(residual: Tensor, scale: Tensor, level: Tensor, bits_saved: BitsSaved) -> Tensor:
-    """As `rounded`, with the rule that the codec rounds by."""
+    """Quantise as the codec does (RDOQ); gradients pass as in `rounded`."""
     x = residual.clamp(-MAX_SYMBOL, MAX_SYMBOL)
     with torch.no_grad():
         inverse_lambda = inverse_lambdas().to(x.device)
@@ -219,7 +219,7 @@ def rounded_as_coded(residual: Tensor, scale: Tensor, level: Tensor, bits_saved:
 
 
 def bits_assumed(n: Tensor, scale: Tensor, level: Tensor) -> Tensor:
-    """What symbols n cost more than n - 1."""
+    """Bits by which n - 1 is cheaper than n, by the logistic distributions of the scale indices."""
     return bits_of(n, scale) - bits_of(n - 1, scale)
 
 
@@ -228,7 +228,7 @@ def noisy(x: Tensor) -> Tensor:
 
 
 def n_bits(x: Tensor, scale: Tensor) -> Tensor:
-    """Bits of x [B, C, h, w] under the distributions of these scales: [B]."""
+    """Bits of x [B, C, h, w] under the logistic distributions of these scale indices: [B]."""
     return bits_of(x, scale).sum((1, 2, 3))
 
 

@@ -58,7 +58,7 @@ class CropSource:
         threading.Thread(target=self._produce, daemon=True).start()
 
     def next(self) -> Tensor:
-        """Raises what went wrong in the background, ValueError when no photo is left to crop from."""
+        """The next batch. Raises errors of the background thread, ValueError where no photo is left to crop from."""
         batch = self._batches.get()
         if isinstance(batch, Exception):
             self._batches.put(batch)  # there is no thread any more to answer another call
@@ -109,7 +109,7 @@ class CropSource:
         return pixels[:, ::-1] if self._random.random() < 0.5 else pixels
 
     def _leave_out(self, path: Path, reason: str) -> None:
-        """Raises ValueError when that was the last photo."""
+        """Leave a photo out from now on. Raises ValueError where it was the last one."""
         print(f"left out {path.name}: {reason}", flush=True)
         self.files = [file for file in self.files if file != path]
         if not self.files:

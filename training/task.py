@@ -1,4 +1,4 @@
-"""What the loop in train.py asks of a model that it trains."""
+"""The contract of a model and its loss with the loop in train.py."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Architecture = dict[str, Any]
 
 
 class TrainingError(Exception):
-    """What stops a training, in one sentence for the user."""
+    """An error that stops a training; its message is one sentence for the user."""
 
 
 class Task:
-    """A model, its loss, and what is shown of it. Subclasses give all but what has a default here.
+    """A model, its loss, and the pictures of its progress. Subclasses define all that has no default here.
 
     columns: names of the figures that `loss` gives; multiple: a crop's side must be one of it; perceptual: whether
     LPIPS counts yet, set by the loop.
@@ -27,7 +27,7 @@ class Task:
 
     @property
     def architecture(self) -> Architecture:
-        """What a checkpoint states so that its model can be built again: its name, and a config if it has one."""
+        """Facts in a checkpoint from which its model can be built again: its name, and a config if it has one."""
         raise NotImplementedError
 
     def new_model(self) -> nn.Module:
@@ -37,7 +37,7 @@ class Task:
         raise NotImplementedError
 
     def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
+        """Pictures [B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
         raise NotImplementedError
 
     def after_step(self, model: nn.Module, averaged: nn.Module) -> None:
@@ -48,7 +48,7 @@ class Task:
         raise NotImplementedError
 
     def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
-        """[B, 3, S, S] in [0, 1] -> latents without noise or rounding, [B, C, h, w]."""
+        """Pictures [B, 3, S, S] in [0, 1] -> latents without noise or rounding, [B, C, h, w]."""
         raise NotImplementedError
 
     def pictures(self, model: nn.Module, photos: Tensor) -> dict[str, list[Tensor]]:

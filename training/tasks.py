@@ -1,4 +1,4 @@
-"""Which task trains which model, where a run starts, and whether a checkpoint is of the model that is asked for."""
+"""The task of each model, the weights that a run starts with, and a check of a checkpoint's model."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
 
 
 def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:
-    """Of the checkpoint, or the exported weights, that a new run begins with."""
+    """Weights that a new run begins with: of a checkpoint, or exported ones."""
     if args.start_from:
         return torch.load(args.start_from, map_location=device, weights_only=True)["ema"]
     return photo_weights(args.start_from_weights).state_dict()
 
 
 def differences(kept: Architecture, wanted: Architecture) -> str:
-    """What a checkpoint's architecture has, where that is not what the options ask for; "" where it is."""
+    """Differences of a checkpoint's architecture from the one that the options ask for; "" where there are none."""
 
     def flat(architecture: Architecture) -> Architecture:
         return {"model": architecture.get("model"), **architecture.get("config", {})}
 
-    if not kept:  # of a trainer that did not state it: its weights fit, or they do not
+    if not kept:  # checkpoints of an earlier trainer do not state it: their weights fit, or they do not
         return ""
     ours, theirs = flat(wanted), flat(kept)
     if ours["model"] != theirs["model"]:

@@ -1,4 +1,4 @@
-"""What is particular to training l8-tiny: its loss, and what the picture grid shows."""
+"""The task of training l8-tiny: its loss and its grid of pictures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TinyTask(Task):
         return make_optimisers(model, rate)
 
     def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
+        """Pictures [B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
         output, z = model(photos)
         mse = (output.float() - photos).square().mean()
         outside = (z.float().abs() - LATENT_MAGNITUDE).relu().square().mean()  # the blob would clip these

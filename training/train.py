@@ -60,7 +60,7 @@ class SpikeGuard:
         return self.in_a_row >= self.patience
 
     def start_again(self) -> None:
-        """After going back: judge anew, but go on counting what was skipped."""
+        """Forget the losses so far, after going back; go on counting skipped batches."""
         self.typical, self.in_a_row = None, 0
 
 
@@ -103,7 +103,7 @@ class Trainer:
         }
 
     def resume(self) -> None:
-        """Raises TrainingError where the checkpoint is of another model than the options ask for."""
+        """Go on from the checkpoint. Raises TrainingError where it is of another model than the options ask for."""
         state = load_checkpoint(self.checkpoint, self.device)
         different = differences(state.get("architecture", {}), self.task.architecture)
         wrong = f"{self.checkpoint} is of another architecture"
@@ -124,18 +124,18 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
     def save(self) -> None:
-        """Raises OSError where there is no room; the old checkpoint is then whole, as after a killed run."""
+        """Write the checkpoint, all or nothing. Raises OSError where there is no room; the old one is then whole."""
         partial = self.checkpoint.with_suffix(".partial")
         try:
             torch.save(self.state(), partial)
             os.replace(partial, self.checkpoint)
-        except (OSError, RuntimeError) as error:  # what torch raises when it cannot write
+        except (OSError, RuntimeError) as error:  # torch raises both where it cannot write
             partial.unlink(missing_ok=True)
             reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
             raise OSError(f"checkpoint.pt could not be written ({reason})") from None
 
     def unless_full(self, write: Callable[[], object]) -> bool:
-        """Whether it could be written. A full disk is told, and does not end the training: it may get room again."""
+        """Write unless the disk is full -> whether it was written. A full disk is reported; the training goes on."""
         try:
             write()
         except OSError as error:
@@ -144,24 +144,24 @@ class Trainer:
         return True
 
     def half_precision(self) -> torch.autocast:
-        """bf16 where it is fast: on a GPU, and on a CPU with AMX (AVX-512's bf16 is slower than float32)."""
+        """Autocast to bfloat16 where it is fast: on a GPU, and on a CPU with AMX (AVX-512's is slower than float32)."""
         fast = self.device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
     def progress(self) -> float:
-        """Share of the budget that is used: of the steps where they are given, else of the minutes."""
+        """Share of the budget that is used: of the steps if they are given, else of the minutes."""
         if self.args.schedule_steps:
             return min(1.0, self.step / self.args.schedule_steps)
         return min(1.0, self.seconds / (60 * self.args.minutes))
 
     def learning_rate(self) -> float:
-        """Warm-up over 200 steps, or a tenth of --schedule-steps; then a cosine from --lr to 1 % over the budget."""
+        """Learning rate: warm-up over 200 steps, or a tenth of --schedule-steps; then a cosine from --lr to 1 %."""
         warm_up = max(1, min(200, (self.args.schedule_steps or 2000) // 10))
         cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress()))
         return self.args.lr * cosine * min(1.0, (self.step + 1) / warm_up)
 
     def train_step(self, photos: Tensor) -> dict[str, float]:
-        """One step on [B, 3, S, S] in [0, 1]; returns the row of the log."""
+        """Train one step on pictures [B, 3, S, S] in [0, 1] -> the row of the log."""
         rate = self.learning_rate()
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -190,7 +190,7 @@ class Trainer:
 
     @torch.no_grad()
     def write_grid(self, photos: Tensor) -> None:
-        """Originals and what the averaged weights make of them, one row each; and the task's own pictures."""
+        """Write originals and reconstructions of the averaged weights, one row each, and the task's own pictures."""
         with self.half_precision():
             named = {"grid": self.task.grid(self.ema, photos), **self.task.pictures(self.ema, photos)}
         for name, rows in named.items():
@@ -202,7 +202,7 @@ class Trainer:
         Image.fromarray(pixels.cpu().numpy()).save(self.args.out / f"{name}.png")
 
     def new_watcher(self) -> watch.Watcher | None:
-        """Keeps how fixed pictures fare, where that is wanted."""
+        """A watcher of fixed pictures, if the options ask for it."""
         args = self.args
         if not args.watch:
             return None
@@ -238,7 +238,7 @@ class Trainer:
         log_path = args.out / "log.csv"
         new_log = not log_path.exists()
         if not new_log and log_path.read_text().splitlines()[:1] != [",".join(columns)]:
-            log_path.rename(args.out / f"log-to-step-{self.step}.csv")  # of a version with other columns
+            log_path.rename(args.out / f"log-to-step-{self.step}.csv")  # it has the columns of another version
             new_log = True
         found: dict[str, list[float]] = {}  # since the last row of the log, by column
         with open(log_path, "a", newline="") as log_file:
@@ -277,7 +277,7 @@ class Trainer:
         print(f"\ndone: {self.step} steps, {self.seconds / 60:.1f} minutes, {self.checkpoint}", flush=True)
 
     def write_pictures(self, photos: Tensor, watcher: watch.Watcher | None, last: bool = False) -> None:
-        """All that is looked at; the animations, which take seconds, at the end alone."""
+        """Write all pictures of the run; the animations, which take seconds, at the end alone."""
         self.write_grid(photos)
         if watcher:
             watcher.save()
@@ -301,13 +301,13 @@ class Trainer:
 
 
 def known_mean(values: list[float]) -> float:
-    """Of the values that are numbers: not each batch has every figure. NaN where none is."""
+    """Mean of the values that are numbers, as not each batch has every figure; NaN where none is."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
 
 
 def new_board(args: argparse.Namespace) -> Any:
-    """TensorBoard's writer where it is asked for. Raises TrainingError where it is not installed."""
+    """A writer of TensorBoard if the options ask for it. Raises TrainingError where it is not installed."""
     if not args.tensorboard:
         return None
     try:

@@ -1,6 +1,6 @@
-"""What is particular to training a variational autoencoder (Kingma and Welling, 2014) of Stable Diffusion's shape.
+"""The task of training a variational autoencoder (Kingma and Welling, 2014) of Stable Diffusion's architecture.
 
-The encoder gives each latent a normal distribution, which training draws from, and use takes the mean of. KL, its
+The encoder gives a normal distribution of each latent. Training draws from it; the codec takes its mean. KL, its
 divergence from the standard normal distribution, has a small weight: latents then lie close together around 0, and
 what is drawn from N(0, 1) decodes to something.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from latent8.networks.colours import as_rgb
 from training.autoencoders import AutoencoderTask, Trainee
 
-TRAVERSE = (-3, -2, -1, 0, 1, 2, 3)  # what is added to a channel of the latents: deviations of N(0, 1)
+TRAVERSE = (-3, -2, -1, 0, 1, 2, 3)  # added to a channel of the latents, in standard deviations of N(0, 1)
 N_SAMPLES = 8
 MAX_LOG_VARIANCE = 20.0  # diffusers clips to [-30, 20]
 
@@ -72,7 +72,7 @@ class VaeTask(AutoencoderTask):
 
 
 def moments(autoencoder: Any, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """[B, C, H, W] in [-1, 1] -> mean and log variance of each latent's distribution, float32 [B, c, h, w]."""
+    """Pictures [B, C, H, W] in [-1, 1] -> mean and log variance of each latent's distribution, float32 [B, c, h, w]."""
     found = autoencoder.quant_conv(autoencoder.encoder(pictures)).float()
     mean, log_variance = found.chunk(2, dim=1)
     return mean, log_variance.clamp(-30, MAX_LOG_VARIANCE)

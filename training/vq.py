@@ -1,4 +1,4 @@
-"""What is particular to training a vector-quantised autoencoder (van den Oord et al., 2017), of diffusers' VQModel.
+"""The task of training a vector-quantised autoencoder (van den Oord et al., 2017), diffusers' VQModel.
 
 Each position of the latents is replaced by the nearest entry of a codebook, gradients passing straight through. The
 codebook is no parameter: each code is the running mean of the latents that chose it (appendix A.1 there), and a code
@@ -19,7 +19,7 @@ from latent8.networks.colours import as_rgb
 from training.autoencoders import AutoencoderTask, Trainee
 from training.lpips import LPIPS
 
-EPSILON = 1e-5  # of the Laplace smoothing of counts
+EPSILON = 1e-5  # term of the Laplace smoothing of counts
 N_SAMPLES = 8
 CODES_IN_A_ROW = 16
 
@@ -47,7 +47,7 @@ class VqTrainee(Trainee):
         return self.autoencoder.quantize.embedding.weight
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """[B, C, H, W] in [-1, 1] -> latents that are not yet quantised, float32 [B, c, h, w]."""
+        """Pictures [B, C, H, W] in [-1, 1] -> latents before quantisation, float32 [B, c, h, w]."""
         return self.autoencoder.quant_conv(self.autoencoder.encoder(pictures)).float()
 
     def decode(self, quantised: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class VqTask(AutoencoderTask):
             "commitment": commitment.item(),
             "perplexity": perplexity(counts),
             "codes_used": float((counts > 0).sum()),
-            "restarts": float(self._restarts),  # of the step before
+            "restarts": float(self._restarts),  # those of the step before
         }
         return loss + self.args.beta * commitment, figures
 
@@ -158,7 +158,7 @@ class VqTask(AutoencoderTask):
 
 
 def flat(z: Tensor) -> Tensor:
-    """[B, c, h, w] -> its vectors, [B h w, c]."""
+    """Latents [B, c, h, w] -> their vectors, [B h w, c]."""
     return z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
 
 
@@ -170,7 +170,7 @@ def nearest(z: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def perplexity(counts: Tensor) -> float:
-    """exp of the entropy of how often each code was chosen: the number of codes, were all chosen as often."""
+    """Perplexity of the codes, exp of the entropy of their use: the number of codes if all are used equally often."""
     shares = counts.double() / counts.sum()
     return math.exp(-torch.xlogy(shares, shares).sum().item())
 

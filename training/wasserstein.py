@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from training.lpips import LPIPS
 
 WINDOW = 16  # pixels; a quarter of it lies between one window and the next
-MEAN_SQUARES = (1.9, 6.5, 15.0)  # of the features of relu1_2, relu2_2 and relu3_3 on photos: brings them to one size
+MEAN_SQUARES = (1.9, 6.5, 15.0)  # mean squares of relu1_2, relu2_2 and relu3_3 on photos, by which features are divided
 
 
 def wasserstein_distortion(vgg: LPIPS, output: Tensor, photos: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def wasserstein_distortion(vgg: LPIPS, output: Tensor, photos: Tensor) -> Tensor
 
 
 def statistics(features: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """[B, C, h, w] -> mean and standard deviation in each window, [B, C, k, l]."""
+    """Features [B, C, h, w] -> mean and standard deviation in each window, [B, C, k, l]."""
     step = max(1, window // 4)
     mean = F.avg_pool2d(features, window, step)
     variance = (F.avg_pool2d(features.square(), window, step) - mean.square()).clamp_min(0)

@@ -1,8 +1,8 @@
-"""A run as it learns: the latents and reconstructions of fixed pictures, kept over training, and the pictures of them.
+"""Pictures of a run's progress: latents and reconstructions of fixed pictures, kept during training and drawn.
 
     python -m training.watch RUN
 
-A run draws these itself when it ends. The command draws what a run that still goes on has kept until now.
+A run draws these when it ends. The command draws them for a run that still goes on.
 
 - latent-space.webp: each picture a point, in the colour of its class. The plane is that of the two latents, where there
   are two; else the widest of what the last moment has (principal components), the same for all moments.
@@ -32,7 +32,7 @@ from training.task import Task, TrainingError
 
 MAX_FRAMES = 49  # then every second one is dropped; odd, so that the last one stays
 N_PROGRESS = 8  # pictures in progress.webp
-MAX_NUMBERS = 1024  # of a picture's latents that are kept: larger latents are averaged on a coarse grid
+MAX_NUMBERS = 1024  # numbers that are kept of a picture's latents: larger latents are averaged on a coarse grid
 BATCH = 16
 FRAME_MS, LAST_FRAME_MS = 160, 2500
 CAPTION = 14  # pixels under each frame
@@ -132,7 +132,7 @@ class Watcher:
 
 
 def numbers_of(latents: Tensor) -> Tensor:
-    """[B, C, h, w] -> what is kept of them, [B, D]: averages on a grid of at most 4 x 4 where they are larger."""
+    """Latents [B, C, h, w] -> numbers that are kept, [B, D]: averages on a grid of at most 4 x 4 if they are larger."""
     side = next((n for n in (4, 2) if latents.shape[1] * n * n <= MAX_NUMBERS), 1)
     if min(latents.shape[-2:]) > side:
         latents = nn.functional.adaptive_avg_pool2d(latents.float(), side)
@@ -201,7 +201,7 @@ def draw_progress(path: Path, steps: Sequence[int], originals: np.ndarray, outpu
 
 
 def save_animation(path: Path, frames: list[Image.Image]) -> None:
-    """WebP or GIF by the ending; the last frame stays a while."""
+    """Write an animation, WebP or GIF by the ending; the last frame stays a while."""
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     options: dict[str, Any] = {"quality": 85, "method": 3} if path.suffix == ".webp" else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
@@ -251,12 +251,12 @@ def draw(run: Path, gif: bool = False) -> list[Path]:
 
 
 def as_uint8(pictures: Tensor) -> np.ndarray:
-    """[B, 3, S, S] in about [0, 1] -> [B, S, S, 3]."""
+    """Pictures [B, 3, S, S] in about [0, 1] -> uint8 [B, S, S, 3]."""
     return pictures.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _kept(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file of moments, None where there is none that can be read."""
+    """Arrays of a file of moments; None where there is no file that can be read."""
     names = ("steps", "latents", "outputs", "originals", "classes")
     try:
         with np.load(path, allow_pickle=False) as arrays:

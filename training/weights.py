@@ -1,8 +1,8 @@
 """Exported weights of l8-photo -> the float networks that they were exported from, to train on from.
 
-The export keeps the networks of the scales in fixed point, with the level's share of the first biases worked out for
-each quality: the rows of their tables come back by least squares, to about 1e-6. What it does not keep is what training
-assumes of the hyper-latents' distributions: that is fitted to the entropy tables, which were counted.
+The export keeps the networks of the scale indices in fixed point, with the level's share of the first biases for
+each quality: the rows of their level tables come back by least squares, to about 1e-6. It does not keep what training
+assumes of the hyper-latents' distributions: that is fitted to the probability tables, which were counted.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def photo_weights(folder: Path) -> hp.Hyperprior:
 
 
 def bundled_tables(folder: Path) -> Tensor:
-    """The latents' entropy tables in a folder of weights: int32 [bands, scales, 128], counts of symbols 0 ... 127."""
+    """Probability tables of the latents in a folder of weights: int32 [bands, scale indices, 128 symbols]."""
     return L8Photo.from_pretrained(folder, **FROM_FOLDER).get_buffer("tables")
 
 
 def table_rows(values: Tensor, levels: Tensor) -> Tensor:
-    """What a level table gives at these levels, [Q, n] -> its rows [N_LEVELS, n], by least squares in float64."""
+    """Values of a `LevelTable` at these levels, [Q, n] -> its rows [N_LEVELS, n], by least squares in float64."""
     basis = hp.at_levels(torch.eye(hp.N_LEVELS, dtype=torch.float64), levels)
     return torch.linalg.lstsq(basis, values.double()).solution
 
 
 def likeliest_scales(counts: Tensor) -> Tensor:
-    """Counts of symbols [..., 255] -> the scale of the logistic distribution that they are likeliest under, [...]."""
+    """Counts of symbols [..., 255] -> scale index of the logistic distribution of greatest likelihood, [...]."""
     scales = torch.arange(0, hp.N_SCALES - 1, 0.25)
     bits = -logistic(scales).clamp_min(1e-30).log2()
     return scales[(counts.double() @ bits.T).argmin(-1)]
