@@ -104,6 +104,7 @@ def test_folders_that_cannot_be_offered_end_the_start_with_a_sentence(folders, t
     assert own_model(named).name == str(named)  # of one's own choice there may be any
 
 
+@pytest.mark.slow
 def test_an_app_does_not_start_with_a_folder_that_is_not_there(tmp_path) -> None:
     app = SPACES / "encoder" / "app.py"
     environment = {**os.environ, "LATENT8_MODELS": str(tmp_path / "none")}

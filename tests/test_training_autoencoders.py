@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import diffusers
@@ -204,6 +205,7 @@ def test_lpips_joins_the_loss(photos, tmp_path, lpips_file):
     assert losses[1][0].item() == pytest.approx(losses[0][0].item() + 2 * losses[0][1]["lpips"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, more", [("vae", {"traverse", "samples"}), ("vq", {"codebook", "samples"})])
 def test_a_run_leaves_pictures_and_goes_on_where_it_ended(photos, tmp_path, monkeypatch, capsys, model, more):
     monkeypatch.setattr(train, "LOG_EVERY", 1)
@@ -296,9 +298,35 @@ def test_pictures_smaller_than_the_crop_end_the_training_with_a_sentence(tmp_pat
 
 
 def test_tensorboard_is_asked_for_where_it_is_missing(photos, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(train.TrainingError, match="^--tensorboard needs TensorBoard: pip install tensorboard.$"):
         trainer(photos, tmp_path / "run", "vae", "--tensorboard")
+
+
+def test_tensorboard_gets_every_figure(photos, tmp_path, monkeypatch):
+    """The writer is a stand-in: TensorBoard itself is no dependency of the tests."""
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+    stand_in = type(sys)("torch.utils.tensorboard")
+    stand_in.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
+    monkeypatch.setattr(train, "LOG_EVERY", 1)
+    run = trainer(photos, tmp_path / "run", "vq", "--tensorboard", "--steps", "2")
+    assert run.board.folder == tmp_path / "run" / "tensorboard"
+    run.run()
+    rows = rows_of(tmp_path / "run" / "log.csv")
+    assert [(name, step) for name, _, step in written][-1][1] == 2
+    for name, value, step in written:
+        if math.isfinite(value):
+            assert float(rows[step - 1][name]) == pytest.approx(value, rel=1e-5)
+    assert {name for name, _, _ in written} == {"loss", *AUTOENCODERS["vq"].columns, "learning_rate"}
 
 
 def test_a_full_disk_is_told_and_the_old_checkpoint_stays_whole(photos, tmp_path, capsys):

@@ -45,7 +45,7 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--vgg16", type=Path, help="weights from training.lpips_weights, for --only-synthesis")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--watch", type=int, default=200, help="pictures for latent-space.webp and progress.webp, or 0")
+    parser.add_argument("--watch", type=int, default=100, help="pictures for latent-space.webp and progress.webp, or 0")
     parser.add_argument("--watch-every", type=int, default=250, help="steps between two of their frames")
     parser.add_argument("--validation", type=Path, help="folder of pictures to watch (default: some of the photos)")
     parser.add_argument("--gif", action="store_true", help="GIF animations too")
