@@ -174,6 +174,18 @@ def test_gradients_of_ms_ssim_lead_to_the_other_picture() -> None:
         assert (step * (y - x)).sum() > 0
 
 
+def test_ms_ssim_is_exact_where_half_precision_is_on() -> None:
+    x, y = structures()["like"]
+    gradients = []
+    for half in (False, True):
+        x.requires_grad_().grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            ms_ssim.similarity(x, y, floor=0.01).sum().backward()
+        assert x.grad is not None
+        gradients.append(x.grad.clone())
+    assert torch.equal(*gradients)
+
+
 def test_ms_ssim_of_a_batch_is_that_of_each() -> None:
     pairs = [structures()[name] for name in ("like", "equal", "opposite")]
     x, y = (torch.cat(side) for side in zip(*pairs, strict=True))

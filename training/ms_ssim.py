@@ -36,13 +36,14 @@ def similarity(x: torch.Tensor, y: torch.Tensor, floor: float = 0.0) -> torch.Te
     as `floor`, which is above zero where gradients are asked for.
     """
     product = x.new_ones(len(x))
-    for scale, weight in enumerate(WEIGHTS):
-        if scale:
-            x, y = halved(x), halved(y)
-        luminance, contrast = similarities(x, y)
-        last = scale == len(WEIGHTS) - 1
-        mean = (luminance * contrast if last else contrast).mean((1, 2, 3))
-        product = product * mean.clamp_min(floor) ** weight
+    with torch.autocast(x.device.type, enabled=False):  # variances are small differences, which half precision loses
+        for scale, weight in enumerate(WEIGHTS):
+            if scale:
+                x, y = halved(x), halved(y)
+            luminance, contrast = similarities(x, y)
+            last = scale == len(WEIGHTS) - 1
+            mean = (luminance * contrast if last else contrast).mean((1, 2, 3))
+            product = product * mean.clamp_min(floor) ** weight
     return product
 
 
