@@ -35,7 +35,7 @@ from latent8.bulk.ray_job import Job, Place, Totals  # noqa: E402
 from latent8.zoo.registry import DEFAULT_MODEL, models  # noqa: E402
 from training.photos import photo_files  # noqa: E402
 
-NAMES = 50_000  # that the driver lists
+NAMES = 50_000  # names that the driver lists
 
 
 @dataclass
@@ -103,7 +103,7 @@ def growth(found: Sequence[Found]) -> str:
 
 
 def estimate(found: Sequence[Found], pictures: float, hours: float) -> str:
-    """What a job of so many such pictures would need, if it is to end within the hours."""
+    """Needs of a job of so many such pictures that is to end within the hours."""
     rate = statistics.median(one.per_actor for one in found)
     blob = found[-1].totals.n_bytes / found[-1].totals.pictures
     row = found[-1].index_bytes / found[-1].totals.pictures

@@ -90,7 +90,7 @@ def pchip(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> C
 
 
 def _end_slope(step: float, next_step: float, secant: float, next_secant: float) -> float:
-    """That of the parabola through three points, kept from turning round."""
+    """Slope at the end, that of the parabola through three points, kept from turning round."""
     slope = ((2 * step + next_step) * secant - step * next_secant) / (step + next_step)
     if slope * secant <= 0:
         return 0.0

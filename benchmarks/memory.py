@@ -109,7 +109,7 @@ def markdown(rows: Sequence[tuple[float, Cost, Cost]]) -> str:
 
 
 def run_task(task: str, paths: Sequence[str], device: str | None, model: str) -> None:
-    """What a child process does."""
+    """Work of a child process."""
     if task == "draw":
         draw(float(paths[0]), Path(paths[1]))
     elif task == "encode":

@@ -172,7 +172,7 @@ def overlap(column: str, low: float, high: float) -> str:
 
 
 def at_rates(measured: Measured, rates: Sequence[float] = RATES) -> list[ev.Row]:
-    """What each codec reaches at each rate that its settings span."""
+    """Figures of each codec at each rate that its settings span."""
     table: list[ev.Row] = []
     for rate in rates:
         for name, rows in measured.items():
@@ -228,7 +228,7 @@ def title(column: str) -> str:
 
 
 def conditions(codec: Codec, rivals: Sequence[str]) -> str:
-    """What the seconds, and the files of the others, hold for."""
+    """Conditions of the measurement: machine and type of the numbers, and encoders of the baselines."""
     precision = str(codec.network.dtype).removeprefix("torch.")
     where = f"{codec.network.device}, {torch.get_num_threads()} threads, {precision}"
     return f"Encoders of Pillow {Image.__version__}: {encoders_of(rivals)}. latent8: {where}."

@@ -1,4 +1,4 @@
-"""What benchmarks/speed.py times: latent8's codecs, plain calls of diffusers, and Pillow's encoders."""
+"""Contenders of benchmarks/speed.py: latent8's codecs, plain calls of diffusers, and Pillow's encoders."""
 
 from __future__ import annotations
 

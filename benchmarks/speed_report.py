@@ -31,7 +31,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Floor:
-    """Of one half of a network: FLOP per pixel, and seconds per pixel that it took for the picture of that size."""
+    """Work of one half of a network: FLOP per pixel, and seconds per pixel for the picture of that size."""
 
     name: str
     half: str

@@ -44,7 +44,7 @@ class Times:
 
 @dataclass
 class Timing:
-    """What one contender took for one picture; n_bytes is 0 where it makes no file."""
+    """Times of one contender for one picture; n_bytes is 0 where it makes no file."""
 
     encode: Times = field(default_factory=Times)
     decode: Times = field(default_factory=Times)

@@ -43,7 +43,7 @@ REQUIRED = (
 
 
 class DeployError(Exception):
-    """What went wrong, in one sentence."""
+    """A failure of the deployment; its message is one sentence."""
 
 
 def main() -> int:
@@ -168,7 +168,7 @@ def find_space(api: HfApi, repo: str):
 
 
 def sentence(error: HfHubHTTPError, repo: str) -> str:
-    """What an answer of the Hub means for a person."""
+    """Sentence that says what an answer of the Hub means for the user."""
     status = error.response.status_code
     account = repo.split("/")[0]
     reasons = {

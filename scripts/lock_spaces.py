@@ -69,7 +69,7 @@ def lock(folder: Path, uv: str, upgrade: bool) -> str | None:
 
 
 def python_version(folder: Path) -> str:
-    """That of the front matter of the Space's README."""
+    """Python version in the front matter of the Space's README."""
     found = re.search(r'^python_version: *"?([\d.]+)', (folder / "README.md").read_text("utf-8"), re.MULTILINE)
     return found[1] if found else "3.11"
 

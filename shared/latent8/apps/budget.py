@@ -1,4 +1,4 @@
-"""What one request may take: so much time, and only for as long as anyone waits for it.
+"""Budget of one request: so much time, and only for as long as anyone waits for it.
 
 `bounded` is put around every function of an app's page when it is launched; `check` is called by what the functions do,
 at each file, each tile and each stage.

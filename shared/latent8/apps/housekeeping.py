@@ -1,4 +1,4 @@
-"""What keeps a server's memory and disk from filling up over days."""
+"""Housekeeping: keeps a server's memory and disk from filling up over days."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def keep_heap_small() -> None:
 
 
 def give_memory_back() -> None:
-    """What is free in the heap goes back to the system; it takes some milliseconds."""
+    """Give free memory of the heap back to the system; it takes some milliseconds."""
     with suppress(AttributeError, OSError, TypeError):  # other C libraries
         ctypes.CDLL(None).malloc_trim(0)
 

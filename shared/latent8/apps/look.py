@@ -63,7 +63,7 @@ def script(name: str) -> str:
 
 
 def head(title: str, description: str) -> str:
-    """What goes into the page's head: the shared script, and a description and picture for links to it."""
+    """HTML for the page's head: the shared script, and a description and picture for links to it."""
     texts = {
         "og:title": title,
         "og:description": description,

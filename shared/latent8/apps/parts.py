@@ -183,7 +183,7 @@ def sizes(before: int, after: int) -> tuple[str, str]:
 
 
 def sentence(error: Exception) -> str:
-    """What an error means for a person; plain text."""
+    """Text that says what an error means for the user."""
     if isinstance(error, gr.Error):
         return html.unescape(error.message)
     return str(error)

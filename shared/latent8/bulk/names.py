@@ -14,7 +14,7 @@ def escaped(name: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """What `escaped` gave -> the name."""
+    """Text as `escaped` gives it -> the name."""
     return re.sub(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4}))", _restore, text)
 
 

@@ -89,7 +89,7 @@ PART_SCHEMA = pa.schema([SCHEMA.field("name"), SCHEMA.field("blob")])
 
 @dataclass(frozen=True)
 class Job:
-    """What to encode and how; source and output are folders or fsspec URLs."""
+    """A job: what to encode, and how. source, output: folders or fsspec URLs."""
 
     source: str
     output: str
@@ -119,7 +119,7 @@ class Place:
         return cls(files, root.rstrip("/"))
 
     def names(self) -> list[str]:
-        """Of all files below it, relative to it, in order."""
+        """Names of all files below it, relative to it, in order."""
         try:
             return sorted(path[len(self.root) :].lstrip("/") for path in self.files.find(self.root))
         except FileNotFoundError:  # of some file systems; others give an empty list
@@ -224,14 +224,14 @@ class Encoder:
 
 
 def schema_with(vectors: Embedder) -> pa.Schema:
-    """Of the index of a job with vectors."""
+    """Schema of the index of a job with vectors."""
     metadata = {VECTOR: vectors.name.encode(), HASH: vectors.hash.encode()}
     return pa.schema([*SCHEMA, *VECTORS], metadata=metadata)
 
 
 @dataclass
 class Totals:
-    """Of one run so far. pictures: those encoded, failed ones among them; wanted: what there was to do."""
+    """Figures of one run so far. pictures: number encoded, failed ones among them. wanted: number that were to do."""
 
     wanted: int
     pictures: int = 0

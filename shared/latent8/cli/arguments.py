@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common: the parser, groups of options, and the types of their values."""
+"""Common parts of the commands' arguments: the parser, groups of options, and the types of their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line prints: results on standard output, errors and progress on standard error."""
+"""Output of the command line: results on standard output, errors and progress on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is named as input: files, one folder, or standard input."""
+"""Inputs of a command: files, one folder, or standard input."""
 
 from __future__ import annotations
 

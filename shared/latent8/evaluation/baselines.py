@@ -1,4 +1,4 @@
-"""What WebP, AVIF and JPEG XL make of a picture, for comparison: in the same number of bytes, and over all qualities.
+"""Baselines for comparison, WebP, AVIF and JPEG XL: a picture in the same number of bytes, and over all qualities.
 
 JPEG XL is there where the package pillow-jxl-plugin is.
 """
@@ -95,7 +95,7 @@ def saved(image: Image.Image, name: str, quality: int) -> bytes:
 
 
 def pixels(file: bytes) -> np.ndarray:
-    """uint8 [H, W, 3] of a file."""
+    """Pixels of a picture file, uint8 [H, W, 3]."""
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
 
 

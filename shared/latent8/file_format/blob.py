@@ -182,7 +182,7 @@ class Encoded:
 
     @property
     def frame_bytes(self) -> int:
-        """What the file takes beside its payload, in bytes."""
+        """Bytes of the file beside its payload."""
         if not self._coding.in_blobs:
             return 0
         parts = (1, len(self.header.stored_stem)), (4, len(self.alpha_png)), (4, len(extension.packed(self.chunks)))

@@ -91,7 +91,7 @@ class NeighbourCoding(Coding):
 def encoded_symbols(
     symbols: np.ndarray, header: Header, alpha_png: bytes = b"", chunks: tuple[Chunk, ...] = ()
 ) -> Encoded:
-    """uint8 [C, h, w] with values below the header's levels -> encoded picture.
+    """Symbols, uint8 [C, h, w], below the header's number of levels -> encoded picture.
 
     Raises ValueError where the symbols do not fit the header.
     """
@@ -105,7 +105,7 @@ def encoded_symbols(
 
 
 def encode(symbols: np.ndarray, levels: int) -> bytes:
-    """uint8 [C, h, w] with values below `levels` (16 ... 256) -> payload."""
+    """Symbols, uint8 [C, h, w], below `levels` (16 ... 256) -> payload."""
     n_channels, height, width = symbols.shape
     values = _with_border_value(symbols, levels)
     errors = np.zeros_like(values)

@@ -102,7 +102,7 @@ class EdgeEngine:
 
 
 def version() -> str:
-    """Of the engine, as a library notes it: its files are read by the same version alone."""
+    """Version of the engine, as a library notes it: its files are read only by the same version."""
     from importlib.metadata import version as of_package
 
     return f"qdrant-edge-py {of_package('qdrant-edge-py')}"

@@ -1,4 +1,4 @@
-"""What people do to a picture before they look for it: the edits that the recall of a vector is measured under."""
+"""Edits that people make to a picture before they look for it; the recall of a vector is measured under them."""
 
 from __future__ import annotations
 

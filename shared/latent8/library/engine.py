@@ -1,4 +1,4 @@
-"""What a library asks of a vector engine; `edge` and `remote` are the two that there are."""
+"""The contract of a library with its vector engine; `edge` and `remote` are the two engines."""
 
 from __future__ import annotations
 

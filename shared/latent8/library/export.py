@@ -1,4 +1,4 @@
-"""What leaves a library: a table of its records, or blobs or pictures in a folder or ZIP."""
+"""Export from a library: a table of its records, or blobs or pictures in a folder or ZIP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is given to `add`: files, folders and ZIPs of photos and blobs, found and read one by one, with limits."""
+"""Items given to `add`: files, folders and ZIPs of photos and blobs, found and read one by one, with limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a library knows of a picture: a record, which is the payload of a point in the engine."""
+"""Records: what a library knows of a picture, as the payload of a point in the engine."""
 
 from __future__ import annotations
 

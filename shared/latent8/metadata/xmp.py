@@ -85,7 +85,7 @@ def has_gps(packet: bytes) -> bool:
 
 
 def wrapped(packet: bytes) -> bytes:
-    """What `cleaned` gave -> as files hold it."""
+    """Packet as `cleaned` gives it -> packet as files hold it."""
     return _HEAD + packet + _TAIL
 
 

@@ -90,7 +90,7 @@ class Network:
         self.bytes_per_pixel = max(half.demand.bytes_per_pixel for half in halves)  # for a picture that is run whole
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        """uint8 [H, W, 3], sides multiples of the stride -> float32 latents [C, H / stride, W / stride]."""
+        """Pixels, uint8 [H, W, 3], sides multiples of the stride -> latents, float32 [C, H / stride, W / stride]."""
         stride, demand = self.model.stride, self.analysis.demand
         rows, columns = rgb.shape[0] // stride, rgb.shape[1] // stride
         latents = np.zeros((self.latent_channels, rows, columns), np.float32)
@@ -113,7 +113,7 @@ class Network:
         legacy_range: bool = False,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """float32 latents [C, h, w] -> uint8 [stride h, stride w, 3].
+        """Latents, float32 [C, h, w] -> pixels, uint8 [stride h, stride w, 3].
 
         quality: that the latents were coded with, for networks that depend on it. realism: from 0, faithful, to 1,
         vivid, for those that have `default_realism`. legacy_range: the latents are of pixels in [0, 1] where the model

@@ -39,7 +39,7 @@ class VQNetwork(Network):
         self.codebook = codebook[torch.from_numpy(code_order(codebook.numpy()))].to(device)
 
     def encode_pixels(self, rgb: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-        """uint8 [H, W, 3], sides multiples of the stride -> numbers of codes, float32 [1, H / stride, W / stride]."""
+        """Pixels, uint8 [H, W, 3], sides multiples of the stride -> numbers of codes, float32 [1, h, w]."""
         latents = super().encode_pixels(rgb, progress)
         vectors = torch.from_numpy(latents.reshape(len(latents), -1).T)
         found = [nearest(part.to(self.device), self.codebook).cpu() for part in vectors.split(AT_A_TIME)]

@@ -33,7 +33,7 @@ class View:
 
 
 def thumbnail(latents: np.ndarray) -> Image.Image:
-    """[C, h, w] -> RGB image: the first three channels, each stretched over what it uses.
+    """RGB image of the first three channels of latents [C, h, w], each stretched over its range.
 
     The alpha channel of the RGBA file is left out of the view: it would hide the others.
     """
@@ -89,7 +89,7 @@ def greatest_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def percentile(plane: np.ndarray, percent: float) -> int:
-    """Of uint8 values: the least that at least so many percent do not exceed."""
+    """Percentile of uint8 values: the least value that at least so many percent do not exceed."""
     counts = np.cumsum(Image.fromarray(plane).histogram())  # NumPy would widen a large picture for it
     return int((counts >= percent / 100 * plane.size).argmax())
 

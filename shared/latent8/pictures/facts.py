@@ -1,4 +1,4 @@
-"""What a file says about its picture beside the pixels, and how a reader of one format hands it on."""
+"""Facts that a file states about its picture beside the pixels, and the form in which readers hand them on."""
 
 from __future__ import annotations
 

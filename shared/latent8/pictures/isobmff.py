@@ -68,7 +68,7 @@ def _boxes(data: bytes, start: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _cicp(properties: bytes) -> Cicp | None:
-    """Of the first colour property with code points: transparency has none, and the parts of a grid share theirs."""
+    """Code points of the first colour property that has them: transparency has none, parts of a grid share theirs."""
     for kind, body in _boxes(properties, 0):
         if kind == b"colr" and body[:4] == b"nclx" and len(body) >= 10:
             primaries, transfer = int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")

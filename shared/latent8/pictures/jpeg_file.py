@@ -29,7 +29,7 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in entropy-coded data: no 
 
 @dataclass
 class _Header:
-    """What stands before the first scan. pieces: the segments that a decoder needs."""
+    """Head of a JPEG, all before its first scan. pieces: the segments that a decoder needs."""
 
     pieces: list[Piece] = field(default_factory=lambda: [b"\xff\xd8"])
     first_scan: int = 0

@@ -124,7 +124,7 @@ def _what_it_is(file: BinaryIO) -> str:
 
 
 def _with_pillows(facts: Facts, image: Image.Image) -> Facts:
-    """What the readers here did not say, as Pillow and its plugins found it."""
+    """Add facts that the readers here did not find, as Pillow and its plugins have them."""
     if image.format in ("JPEG", "MPO", "PNG", "TIFF"):
         return facts
     info = image.info

@@ -106,7 +106,7 @@ def text_of(file: BinaryIO, key: bytes) -> str | None:
 
 
 def _text(kind: bytes, body: bytes) -> bytes:
-    """What stands behind the key; b"" where it cannot be unpacked."""
+    """Content behind the key; b"" where it cannot be unpacked."""
     if kind == b"iTXt":
         packed, body = body[:1] == b"\1", body[2:].split(b"\0", 2)[-1]
     else:

@@ -16,7 +16,7 @@ from latent8.file_format.codings import load
 
 @dataclass(frozen=True)
 class Kind:
-    """What all models of a kind have in common.
+    """A kind of model: all that its models have in common.
 
     name: `_class_name` in config.json. network, autoencoder: classes as "module:Class"; the second has
     `from_pretrained`. stages: entries of config.json that hold a value for each stage; each stage but one halves the

@@ -31,7 +31,7 @@ def own_model(location: str | os.PathLike, space: str | None = None) -> Model:
     if class_name not in usable:
         raise ModelError(f"{location} holds {class_name or 'no autoencoder'}: {', '.join(usable)} can be used.")
     kind = kind_named(class_name)
-    # what config.json leaves out has the defaults of diffusers' classes
+    # entries that config.json leaves out have the defaults of diffusers' classes
     channels = 1 if kind.codebook else config.get("latent_channels", 4)
     stages = config.get(kind.stages[0], (0,) * (kind.default_stages or 1))
     if not (isinstance(channels, int) and isinstance(stages, (list, tuple))):

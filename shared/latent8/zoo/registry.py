@@ -14,7 +14,7 @@ from latent8.zoo.kinds import CONSISTENCY, HYPERPRIOR, KL, TINY, Kind
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "l8-photo"
-OWN_SPACE, OWN_ID = "own", 65535  # of an autoencoder that a user brings, in a latent space without a name
+OWN_SPACE, OWN_ID = "own", 65535  # space and id of a user's own model whose latent space has no name
 
 
 @dataclass(frozen=True)

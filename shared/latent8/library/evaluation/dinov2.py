@@ -106,7 +106,7 @@ class DinoV2(nn.Module):
 
 
 def load_dinov2(device: str | None = None, repository: str = REPOSITORY) -> DinoV2:
-    """From the Hub, or its cache on this machine. Raises ModelError where it cannot be had."""
+    """Load the network from the Hub, or its cache on this machine. Raises ModelError where it cannot be loaded."""
     from huggingface_hub import hf_hub_download
 
     try:

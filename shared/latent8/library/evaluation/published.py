@@ -1,4 +1,4 @@
-"""What the ancestor of latent8 published of its own evaluation (ciCciC/ImageCompressorProject, README, 2023).
+"""Figures that the ancestor of latent8 published of its own evaluation (ciCciC/ImageCompressorProject, README, 2023).
 
 99 photos, its latents of 64 x 64 x 4 bytes; no code of the measurement was published, and no machine stated.
 """

@@ -73,6 +73,6 @@ def _write(output: Path, tables: Iterable[Table]) -> None:
 
 
 def _step(text: str) -> None:
-    """What is being done, on a terminal."""
+    """Show progress on a terminal."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

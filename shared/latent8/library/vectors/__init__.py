@@ -13,7 +13,7 @@ DEFAULT = "picture"
 
 @cache
 def embedder(name: str) -> Embedder:
-    """By name, with or without its version; loaded once. Raises LibraryError for one that this release lacks."""
+    """Embedder of a name, with or without its version; loaded once. Raises LibraryError for an unknown one."""
     from latent8.library.vectors.latents import LatentsEmbedder
     from latent8.library.vectors.picture import PictureEmbedder
 

@@ -1,4 +1,4 @@
-"""What every vector of a library is: named with its version, of unit length, finite, made from a picture."""
+"""The contract of a library's vectors: named with a version, of length 1, finite, made from a picture."""
 
 from __future__ import annotations
 
