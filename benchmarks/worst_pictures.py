@@ -104,7 +104,8 @@ def chunks_without_end() -> bytes:
 
 def texts() -> bytes:
     bomb = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60_000_000), 9))
-    return noise_png()[:33] + bomb * 900 + file_of(noise(64, 64), "PNG")[33:]
+    data = file_of(noise(64, 64), "PNG")
+    return data[:33] + bomb * 900 + data[33:]
 
 
 def profile_bomb() -> bytes:
@@ -116,8 +117,9 @@ def profile_bomb() -> bytes:
 
 
 def gif_of_comments() -> bytes:
-    head = file_of(np.zeros((8, 8), np.uint8), "GIF")
-    return head[:13] + head[13 : 13 + 768] + b"!\xfe" + b"\1a" * 31_000_000 + b"\0" + head[13 + 768 :]
+    data = file_of(noise(8, 8, 1), "GIF")
+    at = 13 + (3 << (data[10] & 7) + 1)
+    return data[:at] + b"!\xfe" + b"\1a" * 31_000_000 + b"\0" + data[at:]
 
 
 def webp_of_chunks() -> bytes:
@@ -164,9 +166,28 @@ def plain_ppm(side: int) -> bytes:
     return f"P3\n{side} {side}\n255\n".encode() + b"1 2 3\n" * (side * side)
 
 
+def jpeg_2000_of_boxes() -> bytes:
+    data = file_of(noise(64, 64), "JPEG2000")
+    at = data.index(b"jp2h") - 4
+    return data[:at] + struct.pack(">I4s", 8, b"free") * 7_900_000 + data[at:]
+
+
 def jpeg_2000_of_layers() -> bytes:
-    layers = [1] * 2000
-    return file_of(noise(1000, 1000), "JPEG2000", quality_mode="rates", quality_layers=layers, tile_size=(16, 16))
+    """One that promises 65,535 layers in each of its tiles."""
+    data = bytearray(file_of(noise(1000, 1000), "JPEG2000", tile_size=(32, 32)))
+    struct.pack_into(">H", data, data.index(b"\xff\x52") + 6, 65535)
+    return bytes(data)
+
+
+def text_of_ppm() -> bytes:
+    return b"P6\n#" + b"x" * 63_000_000 + b"\n8 8\n255\n" + bytes(192)
+
+
+def photoshop_of_resources() -> bytes:
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 8, 8, 8, 3) + bytes(4)
+    resources = b"8BIM" + struct.pack(">H2xI", 1, 0)
+    count = 5_000_000
+    return head + struct.pack(">I", count * len(resources)) + resources * count + bytes(4) + bytes(2 + 192)
 
 
 FILES: dict[str, dict[str, Callable[[], bytes]]] = {
@@ -211,11 +232,17 @@ FILES: dict[str, dict[str, Callable[[], bytes]]] = {
     },
     "JPEG 2000": {
         "noise, lossless": lambda: file_of(noise(4400, 4000), "JPEG2000"),
-        "2000 layers in 4000 tiles": jpeg_2000_of_layers,
+        "65,535 layers in 1024 tiles": jpeg_2000_of_layers,
+        "8 million boxes": jpeg_2000_of_boxes,
     },
     "BMP": {"noise": lambda: file_of(noise(4600, 4600), "BMP")},
     "QOI": {"4 megapixels": lambda: qoi(2000), "16 megapixels": lambda: qoi(3900)},
-    "PPM": {"4 megapixels, as text": lambda: plain_ppm(2000), "9 megapixels, as text": lambda: plain_ppm(3000)},
+    "PPM": {
+        "4 megapixels, as text": lambda: plain_ppm(2000),
+        "9 megapixels, as text": lambda: plain_ppm(3000),
+        "a comment of 63 MB": text_of_ppm,
+    },
+    "PSD": {"5 million resources": photoshop_of_resources},
     "TGA": {"100 megapixels, packed": lambda: file_of(np.zeros((SIDE, SIDE), np.uint8), "TGA", compression="tga_rle")},
 }
 

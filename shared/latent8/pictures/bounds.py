@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import Image
 
 from latent8.errors import PictureError
 from latent8.pictures import jpeg_file
 from latent8.pictures.facts import too_much
-from latent8.pictures.splice import read_at, size_of_file
+from latent8.pictures.splice import Counted, read_at, size_of_file
 
-MAX_BLOCKS = 50_000  # of a GIF before its first picture; chunks of a WebP
+MAX_READS = 500_000  # of Pillow in one file: blocks of a GIF, boxes of a JPEG 2000, strips of a TIFF
+MAX_BLOCKS = 50_000  # chunks of a WebP
 MAX_PACKETS = 20_000_000  # of a JPEG 2000: tiles x layers x resolutions x components
 MAX_ICON_SIDE, MAX_ICON_BYTES = 1024, 8_000_000
 SLOW_PIXELS = 4_000_000  # of formats that Pillow decodes in Python
 SLOW = {"BLP", "DDS", "FITS", "FTEX", "GBR", "IM", "IPTC", "MSP", "PIXAR", "QOI", "SGI", "SPIDER", "XPM", "XVTHUMB"}
+
+
+def counted(file: BinaryIO) -> BinaryIO:
+    """The file, for Pillow; it raises PictureError where that reads it in more than MAX_READS pieces, and here for
+    icons, which Pillow decodes when it opens them."""
+    if read_at(file, 0, 4) in (b"\0\0\1\0", b"\0\0\2\0", b"icns"):
+        _check_icon(file)
+    file.seek(0)
+    return cast(BinaryIO, Counted(file, MAX_READS, lambda: too_much(f"over {MAX_READS:,} pieces")))
 
 
 def check_work(image: Image.Image, file: BinaryIO | None) -> None:
@@ -37,28 +47,6 @@ def check_work(image: Image.Image, file: BinaryIO | None) -> None:
         )
     if any(tile[0] == "fits_gzip" for tile in getattr(image, "tile", [])):
         raise PictureError("A FITS file with compressed data cannot be read: save it without, or as PNG.")
-
-
-def _check_gif(file: BinaryIO) -> None:
-    """Blocks before the first picture, each of which Pillow reads by itself."""
-    head = read_at(file, 0, 13)
-    at = 13 + (3 << (head[10] & 7) + 1 if len(head) == 13 and head[10] & 128 else 0)
-    for _ in range(MAX_BLOCKS):
-        start = read_at(file, at, 2)
-        if len(start) < 2 or start[0] in b",;":
-            return
-        if start[0] != ord("!"):
-            at += 1
-            continue
-        at += 2
-        for _ in range(MAX_BLOCKS):
-            length = read_at(file, at, 1)
-            at += 1 + (length[0] if length else 0)
-            if not length or not length[0]:
-                break
-        else:
-            raise too_much(f"over {MAX_BLOCKS:,} blocks of comments")
-    raise too_much(f"over {MAX_BLOCKS:,} blocks before its picture")
 
 
 def _check_webp(file: BinaryIO) -> None:
@@ -115,10 +103,6 @@ def _places(data: bytes, mark: bytes, n_bytes: int) -> Iterator[int]:
 
 
 _CHECKS: dict[str, Callable[[BinaryIO], None]] = {
-    "CUR": _check_icon,
-    "GIF": _check_gif,
-    "ICNS": _check_icon,
-    "ICO": _check_icon,
     "JPEG": jpeg_file.check_work,
     "JPEG2000": _check_jpeg_2000,
     "MPO": jpeg_file.check_work,

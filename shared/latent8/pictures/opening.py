@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from latent8.errors import PictureError
 from latent8.pictures import formats, isobmff, jpeg_file, png_file, tiff_file, tiff_samples
+from latent8.pictures.bounds import counted
 from latent8.pictures.exif import exif_facts, xmp_orientation
 from latent8.pictures.facts import MAX_METADATA_BYTES, Cicp, Facts, Prepared
 from latent8.pictures.splice import read_at
@@ -91,8 +92,7 @@ def _of_file(file: BinaryIO, stem: str | None) -> Opened:
         prepared = next((found for prepare in _PREPARED if (found := prepare(file))), Prepared(file))
         if prepared.layout is not None:
             return Opened(None, prepared.facts, stem, file, prepared.stream, prepared.layout)
-        prepared.stream.seek(0)
-        image = Image.open(prepared.stream, formats=formats.readable())
+        image = Image.open(counted(prepared.stream), formats=formats.readable())
         return Opened(image, _with_pillows(prepared.facts, image), stem, file, prepared.stream)
     except PictureError:
         raise

@@ -14,7 +14,7 @@ from latent8.pictures.facts import MAX_METADATA_BYTES, Cicp, Facts, Prepared, to
 from latent8.pictures.splice import Piece, read_at, size_of_file, spliced
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_CHUNKS = 200_000
+MAX_CHUNKS = 100_000
 MAX_PROFILE_BYTES = 32_000_000  # of an ICC profile; those of printers have up to about ten million
 _END = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
 _XMP_KEY, _OLD_EXIF_KEYS = b"XML:com.adobe.xmp", (b"Raw profile type exif", b"Raw profile type APP1")
@@ -82,7 +82,7 @@ def _walk(file: BinaryIO, size: int) -> tuple[list[Piece], dict[bytes, bytes]]:
             _keep_text(said, kind, file, at + 8, length)
         data_ended = data_ended or (kind != b"IDAT" and len(pieces) > 1)
         at = end
-    raise too_much(f"over {MAX_CHUNKS} chunks")
+    raise too_much(f"over {MAX_CHUNKS:,} chunks")
 
 
 def text_of(file: BinaryIO, key: bytes) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 Piece = bytes | tuple[int, int]  # bytes themselves, or those of the file from the first position up to the second
@@ -47,6 +47,35 @@ class _Raw(io.RawIOBase):
 def spliced(file: BinaryIO, pieces: Sequence[Piece]) -> BinaryIO:
     """The pieces one after the other, as a file to read and seek in. `file` must stay open."""
     return io.BufferedReader(_Raw(file, pieces), 1 << 16)
+
+
+class Counted:
+    """A file to read and seek in, that raises what `refusal` gives once it was read `most` times.
+
+    Pillow reads headers block by block in Python: files of millions of tiny ones would keep it busy for minutes.
+    """
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, most: int, refusal: Callable[[], Exception]) -> None:
+        self._file, self._left, self._refusal = file, most, refusal
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        self._count()
+        return self._file.read(size)
+
+    def readline(self, size: int = -1) -> bytes:
+        self._count()
+        return self._file.readline(size)
+
+    def close(self) -> None:
+        """Nothing: whoever opened the file closes it."""
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise self._refusal()
 
 
 def size_of_file(file: BinaryIO) -> int:
