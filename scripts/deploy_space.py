@@ -150,7 +150,7 @@ def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | Non
 
 
 def check_name(repo: str) -> None:
-    """Raises DeployError unless it is USER/NAME."""
+    """Raise DeployError unless the name is USER/NAME."""
     try:
         validate_repo_id(repo)
     except HFValidationError as error:

@@ -111,7 +111,7 @@ class Place:
 
     @classmethod
     def at(cls, url: str) -> Place:
-        """Raises Latent8Error for a URL that fsspec cannot serve."""
+        """The place at a URL or path. Raises Latent8Error for a URL that fsspec cannot serve."""
         try:
             files, root = fsspec.url_to_fs(url)
         except (ImportError, ValueError, OSError) as error:
@@ -187,7 +187,7 @@ class Encoder:
         return table
 
     def _row(self, pair: tuple[str, str]) -> dict[str, Any]:
-        """Raises Latent8Error for a picture that cannot be read or encoded; OSError when storage does not answer."""
+        """Encode a picture -> its row. Raises Latent8Error where it cannot be encoded, OSError where storage fails."""
         job, name, blob_name = self._job, unescaped(pair[0]), pair[1]
         try:
             data = self._source.read(name)

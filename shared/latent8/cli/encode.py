@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _codec_and_options(args: argparse.Namespace) -> tuple[Codec, dict[str, Any]]:
-    """Raises Latent8Error for options that the model does not have, before it is loaded."""
+    """Codec and options of a command. Raises Latent8Error, before loading, for options that the model lacks."""
     names = ("quality", "target_bytes", "target_bpp", "levels")
     options: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     model = chosen_model(args.model, args.space)

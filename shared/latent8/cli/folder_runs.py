@@ -16,7 +16,7 @@ from latent8.machine.disk import identity, is_special
 
 
 def output_folder(args: argparse.Namespace) -> Path:
-    """Raises Latent8Error where -o names a file."""
+    """Folder that -o names. Raises Latent8Error where it is a file."""
     output = Path(args.output)
     if output.exists() and not output.is_dir():
         raise Latent8Error(f"{output} is a file: name a folder with -o, since {args.files[0]} is one.")

@@ -32,7 +32,7 @@ class Input:
         return _standard_input() if self.path == STANDARD else self.path
 
     def read(self) -> bytes:
-        """Raises OSError, or Latent8Error."""
+        """Read the input whole. Raises OSError for a file, Latent8Error for standard input, that cannot be read."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
     @property

@@ -182,7 +182,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _opened(args: argparse.Namespace, must_exist: bool = True) -> Library:
-    """Raises LibraryError where there is none, and it has to be there."""
+    """Open the library that is named. Raises LibraryError where it has to be there, and is not."""
     if must_exist and "://" not in args.library:
         from latent8.library.places import is_library
 

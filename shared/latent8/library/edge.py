@@ -109,7 +109,7 @@ def version() -> str:
 
 
 def _floats(vector: np.ndarray | None) -> list[float]:
-    """Raises ValueError for a vector that the engine would take without a word, and find nothing by."""
+    """A vector as the engine takes it. Raises ValueError for one that the engine would take, and find nothing by."""
     if vector is None or not np.isfinite(vector).all() or not vector.any():
         raise ValueError("a vector must be finite, and not zero")
     return vector.tolist()

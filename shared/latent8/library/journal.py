@@ -62,7 +62,7 @@ class Journal:
         self._file.close()
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
-        """Raises OSError, with nothing added, where the disk is full."""
+        """Append lines, all or none. Raises OSError where the disk is full."""
         before = self.size
         try:
             self._file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))

@@ -54,7 +54,7 @@ class Hit:
 
     @property
     def blob(self) -> bytes:
-        """Raises BlobError where the blob has gone, or is another than was added."""
+        """Bytes of the blob. Raises BlobError where the blob has gone, or is another than was added."""
         return self._library.blobs.read(self.record)
 
     def decode(self) -> Image.Image:
@@ -261,7 +261,7 @@ class Library:
         return found
 
     def by_id(self, key: str) -> Record:
-        """Raises LibraryError where there is no such picture."""
+        """The record of a picture. Raises LibraryError where there is no such picture."""
         points = self._place.engine.get([key]) if len(self) else []
         if not points:
             raise LibraryError(f"There is no picture {key} in the library.")

@@ -34,7 +34,7 @@ class Manifest:
 
     @classmethod
     def from_facts(cls, facts: Any, where: str, remedy: str) -> Manifest:
-        """Raises LibraryError for what is no manifest, or one of a later release."""
+        """The manifest in JSON facts. Raises LibraryError for facts that are no manifest, or one of a later release."""
         try:
             version = facts["format"]
             found = cls(facts["vector"], facts["hash"], facts["dimensions"], facts["engine"], version)
@@ -55,7 +55,7 @@ def reindexing(folder: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises LibraryError for a damaged or missing library.json."""
+    """Read the manifest of a folder. Raises LibraryError for a damaged or missing library.json."""
     path = folder / NAME
     try:
         facts = json.loads(path.read_bytes())

@@ -57,7 +57,7 @@ class Place(Protocol):
 
 
 def open_place(place: str | os.PathLike, vector: str | None, blobs: Path | None) -> Place:
-    """Raises LibraryError."""
+    """The place of a library: a folder or a server. Raises LibraryError where it cannot be opened."""
     text = os.fspath(place)
     if "://" in str(text):
         from latent8.library.server_place import ServerPlace
@@ -250,7 +250,7 @@ def checked_embedder(manifest: Manifest, vector: str | None, where: str, remedy:
 
 
 def engine_version() -> str:
-    """Raises LibraryError where the engine is not installed."""
+    """Version of the installed engine. Raises LibraryError where it is not installed."""
     try:
         from latent8.library.edge import version
     except ImportError as error:

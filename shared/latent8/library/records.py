@@ -51,7 +51,7 @@ class Record:
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any] | None) -> Record:
-        """Raises LibraryError for a payload that is no record."""
+        """The record in a payload of the engine. Raises LibraryError for a payload that is no record."""
         known = {field.name for field in fields(cls)}
         try:
             record = cls(**{name: value for name, value in (payload or {}).items() if name in known})
@@ -111,7 +111,7 @@ def stamp_of(path: Path) -> str:
 
 
 def require_blob(data: bytes, record: Record, where: str) -> bytes:
-    """Raises BlobError unless these bytes are the record's blob."""
+    """Give the bytes back if they are the record's blob. Raises BlobError if not."""
     if hashlib.sha256(data).hexdigest() != record.sha256:
         raise BlobError(f"{where} is not the blob that was added ({record.name}): its checksum is another.")
     return data

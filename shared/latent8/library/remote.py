@@ -167,7 +167,7 @@ class RemoteEngine:
 
 
 def _floats(vector: np.ndarray | None) -> list[float]:
-    """Raises ValueError for a vector that finds nothing."""
+    """A vector as the engine takes it. Raises ValueError for one that finds nothing."""
     if vector is None or not np.isfinite(vector).all() or not vector.any():
         raise ValueError("a vector must be finite, and not zero")
     return vector.tolist()

@@ -43,7 +43,7 @@ class BlobStore:
         return place is not None and not place.is_file()
 
     def read(self, record: Record) -> bytes:
-        """Raises BlobError where the blob has gone, or has changed since."""
+        """Bytes of a record's blob. Raises BlobError where the blob has gone, or has changed since."""
         place = self.place(record)
         if place is None:
             try:

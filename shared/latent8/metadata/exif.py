@@ -54,7 +54,7 @@ def cleaned(source: bytes | BinaryIO, without_gps: bool = False) -> bytes:
 
 
 def has_gps(block: bytes) -> bool:
-    """Raises ValueError for a damaged block."""
+    """Whether an EXIF block has a position. Raises ValueError for a damaged block."""
     return GPS in _Reader(block).first
 
 

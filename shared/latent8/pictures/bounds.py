@@ -35,7 +35,7 @@ def counted(file: BinaryIO) -> BinaryIO:
 
 
 def check_work(image: Image.Image, file: BinaryIO | None) -> None:
-    """Raises PictureError for a file that would keep a decoder busy for longer than its pixels do."""
+    """Raise PictureError for a file that would keep a decoder busy for longer than its pixels do."""
     check = _CHECKS.get(image.format or "")
     if check is not None and file is not None:
         check(file)

@@ -66,7 +66,7 @@ def prepared(file: BinaryIO) -> Prepared | None:
 
 
 def check_work(file: BinaryIO) -> None:
-    """Raises PictureError where scans would take too long to decode. Reads the whole file, and decodes nothing."""
+    """Raise PictureError where scans would take too long to decode. Reads the whole file, and decodes nothing."""
     header = _read_header(file)
     if header is None:
         return

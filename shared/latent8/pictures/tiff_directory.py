@@ -125,7 +125,7 @@ class Directory:
 
 
 def read_header(file: BinaryIO) -> TiffHeader:
-    """Raises TiffError where the file does not begin as TIFF files do."""
+    """Read the header of a TIFF file. Raises TiffError where it does not begin as TIFF files do."""
     start = read_at(file, 0, 16)
     endian = {b"II": "<", b"MM": ">"}.get(start[:2])
     if endian is None or len(start) < 8:
@@ -139,7 +139,7 @@ def read_header(file: BinaryIO) -> TiffHeader:
 
 
 def read_directory(file: BinaryIO, header: TiffHeader, offset: int) -> Directory:
-    """Raises TiffError where there is none, or one of over MAX_ENTRIES entries."""
+    """Read the directory at an offset. Raises TiffError where there is none, or one of over MAX_ENTRIES entries."""
     endian, big = header.endian, header.big
     count_bytes, entry_bytes, field = (8, 20, 8) if big else (2, 12, 4)
     try:
