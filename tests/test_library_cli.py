@@ -59,6 +59,17 @@ def test_show_and_remove(place, capsys):
     assert "life" not in capsys.readouterr().out.replace("life.l8 removed", "")
 
 
+def test_paths_do_not_command_the_terminal(small_blobs, tmp_path, capsys):
+    (tmp_path / "\x1b[31mred").mkdir()
+    (tmp_path / "\x1b[31mred" / "life.l8").write_bytes((small_blobs / "life.l8").read_bytes())
+    where = str(tmp_path / "library")
+    assert main(["library", "add", where, str(tmp_path / "\x1b[31mred")]) == 0
+    assert main(["library", "search", where, str(small_blobs / "life.l8")]) == 0
+    assert main(["library", "show", where, "life.l8"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and out.count("\\x1b[31mred") == 2
+
+
 def test_a_name_of_several_pictures_removes_none_of_them(small_blobs, tmp_path, capsys):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

@@ -74,7 +74,7 @@ def _show(args: argparse.Namespace) -> int:
                 else:
                     print(record.name)
                     for key, value in facts.items():
-                        print(f"  {key:<10}{value}")
+                        print(f"  {key:<10}{_printable(str(value))}")
     return failed
 
 
@@ -207,9 +207,15 @@ def _facts(record: Record) -> dict[str, Any]:
 
 
 def _line(hit: Hit) -> str:
-    missing = f"  [its blob is missing: {hit.record.path}]" if hit.missing else ""
-    where = f"  {hit.record.path}" if hit.record.path else ""
+    path = _printable(hit.record.path)
+    missing = f"  [its blob is missing: {path}]" if hit.missing else ""
+    where = f"  {path}" if path else ""
     return f"{hit.score:7.4f}  {hit.record.name}  ({_size(hit.record)}){missing or where}"
+
+
+def _printable(path: str) -> str:
+    """A path without what a terminal would obey."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
 def _size(record: Record) -> str:
