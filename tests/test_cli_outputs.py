@@ -110,7 +110,8 @@ def test_an_input_is_never_overwritten(run: Run, small_photo: Path, blob_file: P
     for force in ([], ["--force"]):
         to = ["--to", "l8"] if command == "convert" else []
         code, out, err = run(command, source, "-o", same, *to, *force)
-        assert (code, out, len(err)) == (2, [], 1) and err[0].startswith(f"latent8: {source}: ")
+        text = f"{same} is the input itself: name another file with -o."
+        assert (code, out, err) == (2, [], [f"latent8: {source}: {text}"])
         assert source.read_bytes() == before
 
 
@@ -167,6 +168,7 @@ def test_folders_are_made(run: Run, small_photo: Path, monkeypatch) -> None:
     assert run("decode", "new/photo.l8", "-o", "back/", "--to", "webp")[0] == 0
     with Image.open("back/photo.webp") as image:
         assert image.format == "WEBP"
+    assert run("encode", "photo.png", "-o", "")[2] == ["latent8: -o names nothing: give it a file or a folder."]
     assert run("encode", "photo.png", "-o", "photo.png/") == (
         2,
         [],

@@ -52,13 +52,14 @@ class Targets:
             if sys.stdout.isatty():
                 raise Latent8Error("Standard output is a terminal: name a file with -o, or use > or a pipe.")
             return target
+        self._require_no_input(target, source)
         if self._any_picture:
             require_format(self.format_of(target))
         else:
             self._require_own_ending(target)
         if target in self._written:
             raise Latent8Error(f"{target} was just written from another input: rename one of the two.")
-        self._require_free(target, source)
+        self._require_free(target)
         return target
 
     def format_of(self, target: Path) -> str:
@@ -92,13 +93,15 @@ class Targets:
             hint = " (decode makes pictures)" if own == ".l8" else ""
             raise Latent8Error(f"This writes {own} files, and {target} is named as another kind: name it {own}{hint}.")
 
-    def _require_free(self, target: Path, source: Path) -> None:
-        if is_special(target):
-            return
+    def _require_no_input(self, target: Path, source: Path) -> None:
         same = self._sources.get(identity(target)) if identity(target) else None
         if same is not None:
             what = "the input itself" if same == source else f"the input {same}" if same != target else "an input too"
             raise Latent8Error(f"{target} is {what}: name another file with -o.")
+
+    def _require_free(self, target: Path) -> None:
+        if is_special(target):
+            return
         if target.is_dir():
             raise Latent8Error(f"{target} is a folder: name another file with -o.")
         if self._force or not target.exists() or (self._replaces and self._replaces[0](target)):
@@ -140,8 +143,10 @@ def _folder(output: str | None, n_files: int) -> Path | None:
     """The folder that -o means: one that is there, a name that ends in a slash, or any for several inputs."""
     if output == "-" and n_files > 1:
         raise Latent8Error("Standard output takes one result: give one file, or a folder with -o.")
-    if output in (None, "-") or not output:
+    if output in (None, "-"):
         return None
+    if not output:
+        raise Latent8Error("-o names nothing: give it a file or a folder.")
     folder, slash = Path(output), output.endswith(_SEPARATORS)
     if not (slash or n_files > 1 or folder.is_dir()):
         return None
