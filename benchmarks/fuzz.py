@@ -3,6 +3,7 @@
     python benchmarks/fuzz.py blobs --inputs 1000000          # the parser, and payloads down to their symbols
     python benchmarks/fuzz.py latents --inputs 1000000        # RGBA PNG, .npy, .safetensors, ComfyUI's .latent
     python benchmarks/fuzz.py pictures --inputs 100000 --seed 7
+    python benchmarks/fuzz.py metadata --inputs 100000        # EXIF and XMP data to be kept, of pictures and blobs
     python benchmarks/fuzz.py pictures --seconds 60           # as many as there is time for
     python benchmarks/fuzz.py pictures --only 4711            # one input again, with its traceback
 
@@ -36,15 +37,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np  # noqa: E402
 from conftest import build_blob  # noqa: E402
 from foreign_files import GOOD, comfy, floats, npy, rgba_png, safetensors, z_of  # noqa: E402
+from metadata_files import XMP, exif_block, picture_file  # noqa: E402
 from PIL import Image  # noqa: E402
 from tiff_files import DEFLATE, LZW, tiff  # noqa: E402
 
 from latent8.errors import Latent8Error  # noqa: E402
 from latent8.exchange import open_latents, write_latents  # noqa: E402
 from latent8.file_format.blob import Encoded  # noqa: E402
+from latent8.file_format.extension import EXIF as EXIF_TAG  # noqa: E402
+from latent8.file_format.extension import XMP as XMP_TAG  # noqa: E402
 from latent8.file_format.reader import read  # noqa: E402
 from latent8.latents import Latents  # noqa: E402
-from latent8.pictures.intake import encode_alpha, open_picture  # noqa: E402
+from latent8.metadata.kept import CHOICES, Metadata  # noqa: E402
+from latent8.pictures.intake import Picture, encode_alpha, open_picture  # noqa: E402
+from latent8.pictures.output import picture_bytes  # noqa: E402
 from latent8.pool import symbols_of  # noqa: E402
 
 MAX_PIXELS = 250_000
@@ -60,7 +66,7 @@ NUMBERS = (0, 1, 2, 3, 7, 8, 15, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65
 @cache
 def seeds(target: str) -> list[bytes]:
     """Sound files of a few hundred bytes to a few thousand."""
-    return {"blobs": _blobs, "latents": _latents, "pictures": _pictures}[target]()
+    return {"blobs": _blobs, "latents": _latents, "pictures": _pictures, "metadata": _metadata}[target]()
 
 
 def _blobs() -> list[bytes]:
@@ -114,6 +120,18 @@ def _pictures() -> list[bytes]:
     files += [tiff((unit * 65535).astype(np.uint16), planar=True, compression=LZW), tiff(rgb, tile=16, big=True)]
     odd = [path.read_bytes() for path in sorted((ROOT / "tests" / "odd").iterdir()) if path.stat().st_size < 4000]
     return files + odd
+
+
+def _metadata() -> list[bytes]:
+    pictures = [picture_file(kind, exif_block(), XMP) for kind in ("JPEG", "PNG", "WEBP", "AVIF")]
+    data = Metadata(exif_block(">"), XMP)
+    chunks = [tag + struct.pack("<I", len(content)) + content for tag, content in data.chunks()]
+    return [
+        *pictures,
+        *(exif_block(order) for order in "<>"),
+        XMP,
+        build_blob(area=b"".join(chunks) + b"aBCD\3\0\0\0xyz"),
+    ]
 
 
 # ---- how
@@ -211,7 +229,23 @@ def open_drawn(data: bytes, _: int) -> None:
     assert picture.width * picture.height <= MAX_PIXELS
 
 
+def open_kept(data: bytes, number: int) -> None:
+    """Bare blocks and packets reach a blob's chunks by their compression, which no change would survive."""
+    if data.startswith(b"\x89L8\n"):
+        found = Metadata.of_chunks(read(data, MAX_PIXELS).chunks)
+    elif data[:2] in (b"II", b"MM") or data.lstrip()[:1] == b"<":
+        tag = XMP_TAG if data.lstrip()[:1] == b"<" else EXIF_TAG
+        found = Metadata.of_chunks([(tag, zlib.compress(data))])
+    else:
+        found = open_picture(data, MAX_PIXELS, keep_metadata=CHOICES[number % 2]).metadata
+    assert Metadata.of_chunks(found.chunks()) == found
+    picture_bytes(
+        Picture(np.zeros((8, 8, 3), np.uint8), metadata=found).image(), (".png", ".webp", ".avif")[number % 3]
+    )
+
+
 OPEN: dict[str, Callable[[bytes, int], None]] = {"blobs": open_blob, "latents": open_foreign, "pictures": open_drawn}
+OPEN["metadata"] = open_kept
 
 
 def complaint(target: str, data: bytes, number: int) -> tuple[str | None, bool]:

@@ -214,6 +214,15 @@ def test_jpeg_on_white_keeps_them_too(codec: Codec, tmp_path: Path) -> None:
     assert kept(target, "all").exif == kept(source, "all").exif
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_what_is_not_ascii_is_written_as_it_is(suffix: str) -> None:
+    picture = Picture(gradient(8, 8), metadata=Metadata(exif.cleaned(exif_block())))
+    data = picture_bytes(picture.image(), suffix)
+    first, details, places = directories(kept(data, "all").exif)
+    assert "Jürg & Söhne".encode() in data and len(details) == 8 and len(places) == 4
+    assert first.get(0x0112, 1) == 1
+
+
 def test_metadata_that_jpeg_has_no_room_for_is_told() -> None:
     metadata = Metadata(xmp=XMP.replace(b"Camera Works", b"c" * 70_000))
     picture = Picture(gradient(8, 8), metadata=metadata)

@@ -31,12 +31,13 @@ _SHORT, _LONG = 3, 4
 Values = dict[int, tuple[int, bytes]]  # tag -> type, and bytes in the block's byte order
 
 
-def cleaned(source: bytes | BinaryIO, without_gps: bool = False) -> bytes:
+def cleaned(source: bytes | BinaryIO, without_gps: bool = False, with_orientation: bool = True) -> bytes:
     """EXIF block, or TIFF file -> block of an upright picture in sRGB; b"" where nothing is left to say.
 
     Thumbnails, and what is about the file that held the picture, are left out. Without GPS, so is what vendors and
     programs store as they like, which may hold a position too: maker notes, user comments, tags that EXIF does not
-    define. Raises ValueError for a damaged block.
+    define. with_orientation: say that it is upright, where the source says something of it; for formats that have
+    another place for that, False. Raises ValueError for a damaged block.
     """
     reader = _Reader(source)
     first = reader.values(reader.first, _DESCRIBING.__contains__)
@@ -45,6 +46,8 @@ def cleaned(source: bytes | BinaryIO, without_gps: bool = False) -> bytes:
     for values, tag in ((first, ORIENTATION), (exif, COLOUR_SPACE)):  # 1: upright, and sRGB
         if tag in values:
             values[tag] = _SHORT, struct.pack(f"{reader.order}H", 1)
+    if not with_orientation:
+        first.pop(ORIENTATION, None)
     below = {EXIF: exif}
     if not without_gps:
         places = reader.below(reader.first, GPS) or reader.below(details, GPS)  # some programs put them there

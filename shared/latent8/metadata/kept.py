@@ -26,7 +26,7 @@ from latent8.pictures.opening import Opened
 from latent8.pictures.tiff_directory import TiffError, read_header
 
 Keep = Literal["all", "no-gps"] | bool | None
-CHOICES = ("all", "no-gps")
+CHOICES: tuple[Literal["all", "no-gps"], ...] = ("all", "no-gps")
 _MOST_BYTES = {extension.EXIF: exif.MOST_BYTES, extension.XMP: xmp.MOST_BYTES}
 _PNG_KEY = "XML:com.adobe.xmp"
 
@@ -127,7 +127,13 @@ def _exif_of(found: Opened) -> bytes | BinaryIO:
 
 def save_options(image: Image.Image, format_name: str) -> dict[str, Any]:
     """Options of Pillow's `image.save` that write the metadata in `image.info`; none for formats without a place."""
-    found = {name: image.info[name] for name in ("exif", "xmp") if isinstance(image.info.get(name), bytes)}
+    found: dict[str, Any] = {
+        name: image.info[name] for name in ("exif", "xmp") if isinstance(image.info.get(name), bytes)
+    }
+    if format_name == "AVIF" and "exif" in found:
+        with suppress(ValueError):  # with an orientation, Pillow writes the block anew, and loses what is not ASCII
+            block = exif.cleaned(found.pop("exif"), with_orientation=False)
+            found |= {"exif": exif.PREFIX + block} if block else {}
     if format_name == "PNG" and "xmp" in found:
         found["pnginfo"] = PngInfo()
         found["pnginfo"].add_itxt(_PNG_KEY, found.pop("xmp").decode("utf-8", "replace"))

@@ -8,6 +8,7 @@ from PIL import Image
 
 from latent8.errors import PictureError
 from latent8.metadata.kept import save_options
+from latent8.pictures.quiet import without_pillows_warnings
 
 FORMATS = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
 _LOSSY = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95}}
@@ -27,7 +28,8 @@ def picture_bytes(image: Image.Image, suffix: str) -> bytes:
         image = white
     buffer = io.BytesIO()
     try:
-        image.save(buffer, name, **_LOSSY.get(name, {}), **save_options(image, name))
+        with without_pillows_warnings():  # of EXIF data, which its writers read
+            image.save(buffer, name, **_LOSSY.get(name, {}), **save_options(image, name))
     except (OSError, ValueError) as error:
         raise PictureError(f"The picture cannot be written as {suffix} ({error}): use .png.") from None
     return buffer.getvalue()
