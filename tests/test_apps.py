@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["app_servers"]
 
-ENCODER_SETTINGS = ["model", "quality", "fit_kb", "levels", "longest_side", "keep_name"]
+ENCODER_SETTINGS = ["model", "quality", "fit_kb", "levels", "longest_side", "keep_name", "keep_metadata"]
 DECODER_SETTINGS = ["picture_format", "decoder", "space", "raw", "legacy_range"]
 
 
@@ -236,6 +236,22 @@ def test_the_photos_name_can_be_left_out(encode: Callable[..., Any], photo: Path
     blob = Path(encode("/encode_blob", photo=photo, keep_name=False))
     assert blob.name == "photo é #1.l8" and not latent8.inspect(blob.read_bytes()).stem
     assert latent8.inspect(Path(encode("/encode_blob", photo=photo)).read_bytes()).stem == "photo é #1"
+
+
+def test_metadata_is_kept_where_it_is_asked_for(
+    encode: Callable[..., Any], encoder: AppServer, decode: Callable[..., Any], photo: Path, tmp_path: Path
+) -> None:
+    path, exif = tmp_path / "dated.jpg", Image.Exif()
+    exif[0x010F] = "A maker"
+    with Image.open(photo) as image:
+        image.save(path, exif=exif)
+    blob = Path(encode("/encode_blob", photo=path, keep_metadata="no-gps"))
+    assert blob.read_bytes() == latent8.encode(path, keep_metadata="no-gps")
+    assert Path(encode("/encode_blob", photo=path)).read_bytes() == latent8.encode(path)
+    with Image.open(decode("/decode_picture", blob=blob, picture_format="JPEG")) as picture:
+        assert picture.getexif()[0x010F] == "A maker"
+    with refused(encoder, "keep_metadata must be &#x27;all&#x27;, &#x27;no-gps&#x27; or None, not &#x27;some&#x27;."):
+        encode("/encode_blob", photo=path, keep_metadata="some")
 
 
 # --- other decoders, other tools ---

@@ -161,7 +161,7 @@ def build_batch() -> None:
             button = gr.Button("Decode all", variant="primary", elem_id="decode-all", elem_classes=["l8-start"])
             status, stop = parts.status_and_stop("blobs")
         with gr.Column(scale=3, min_width=300):
-            table = widgets.result("results", announced=True)
+            table = widgets.result("results", announced=True, early=False)
     number = gr.Number(visible=False)
     gr.on(
         [blobs.upload, signal.submit],

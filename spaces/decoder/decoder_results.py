@@ -53,7 +53,7 @@ class Done:
     def of(cls, job: jobs.Job, path: str, wish: Wish, opened: Opened, picture_format: str) -> Done:
         folder, stem = files.request_folder(), files.stem_of(path)
         file = save_picture(opened.picture, path, picture_format)
-        picture = file if picture_format == "PNG" else files.save_view(folder, f"{stem}.png", opened.picture)
+        picture = file if picture_format == "PNG" else save_picture(opened.picture, path, "PNG")
         preview = files.save_preview(folder, f"{stem}.preview.png", opened.picture)
         return cls(job, path, wish, str(folder), opened.facts(), picture, preview, file)
 
@@ -78,6 +78,7 @@ def card(done: Done) -> str:
         ("Decoded", f"by {facts['decoder']} in {facts['decode_seconds']:.2f} s"),
         ("Latents", f"{facts['latents']}, space {facts['space']}, {facts['coding']}"),
         ("Transparency", facts["alpha"]),
+        ("Metadata", facts["metadata"]),
     ]
     if facts["name"]:
         rows.insert(1, ("Name in the file", facts["name"]))
@@ -90,7 +91,7 @@ def in_format(done: Done | None, picture_format: str) -> tuple:
         return gr.skip(), gr.skip()
     try:
         jobs.check(done.job)
-        file = save_picture(open_picture(done.picture, ANY_SIZE), done.path, picture_format)
+        file = save_picture(open_picture(done.picture, ANY_SIZE, None, "all"), done.path, picture_format)
         jobs.check(done.job)
     except jobs.Cancelled:
         return gr.skip(), gr.skip()

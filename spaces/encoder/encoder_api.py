@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import gradio as gr
 
@@ -14,6 +15,7 @@ from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr
 from latent8.file_format.blob import Encoded, clean_stem
 from latent8.file_format.reader import require_encoder
+from latent8.metadata.kept import Keep, check_keep
 from latent8.pictures.intake import Picture, open_picture
 from latent8.zoo.registry import DEFAULT_MODEL, model_named
 from latent8.zoo.settings import DEFAULT_QUALITY, Settings
@@ -26,6 +28,7 @@ class Wish:
     """What an encoding is set with. 0 or None of a setting: its default.
 
     fit_kb: the best quality that fits, in place of `quality`. keep_name: the photo's name goes into the blob.
+    keep_metadata: "all", "no-gps", or empty for none.
     """
 
     model: str = DEFAULT_MODEL
@@ -34,6 +37,7 @@ class Wish:
     levels: int | None = 256
     longest_side: int | None = 0
     keep_name: bool | None = True
+    keep_metadata: str | None = ""
 
     def settings(self) -> Settings:
         """Those that the model has. Raises Latent8Error for values out of range."""
@@ -73,7 +77,7 @@ def make_blob(photo: str, wish: Wish, bar: work.Bar) -> Made:
     """Raises Latent8Error for a photo or model that does not work, gr.Error from the GPU part."""
     max_pixels = work.codec(wish.model).max_pixels  # loads the model, which is not part of the time below
     settings, started = wish.settings(), time.perf_counter()
-    picture = open_picture(photo, max_pixels, int(wish.longest_side or 0) or None)
+    picture = open_picture(photo, max_pixels, int(wish.longest_side or 0) or None, kept_of(wish.keep_metadata))
     stem = clean_stem(picture.stem or "")
     if wish.keep_name is False:
         picture = replace(picture, stem=None)
@@ -81,6 +85,14 @@ def make_blob(photo: str, wish: Wish, bar: work.Bar) -> Made:
     blob = encoded.to_bytes()
     seconds, size = time.perf_counter() - started, Path(photo).stat().st_size
     return Made(picture, encoded, blob, stem, size, seconds)
+
+
+def kept_of(choice: str | None) -> Keep:
+    """Raises Latent8Error for what is no choice."""
+    try:
+        return cast(Keep, check_keep(cast(Keep, choice or None)))
+    except ValueError as error:
+        raise Latent8Error(f"{error}.") from None
 
 
 def gpu_seconds(picture: Picture, model: str, *_: object) -> int:
@@ -143,6 +155,7 @@ def encode(
     levels: int | None = 256,
     longest_side: int | None = 0,
     keep_name: bool | None = True,
+    keep_metadata: str | None = "",
 ) -> tuple[str, str, dict]:
     """Turn a photo into a small latent blob (.l8), and show what comes back.
 
@@ -154,12 +167,15 @@ def encode(
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
         keep_name: Whether the photo's file name goes into the blob.
+        keep_metadata: What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.
 
     Returns:
         The blob; the picture that comes back from it, as PNG; facts: sizes in bytes, PSNR in dB, seconds.
     """
     with work.errors_in_the_page():
-        made = _made(photo, model, quality, fit_kb, levels, longest_side, keep_name, work.Bar("Encoding", 0, 0.5))
+        made = _made(
+            photo, model, quality, fit_kb, levels, longest_side, keep_name, keep_metadata, work.Bar("Encoding", 0, 0.5)
+        )
         back, seconds = give_back(made, work.Bar("Decoding", 0.5, 1))
         folder = files.request_folder()
         blob = files.save_bytes(folder, f"{made.stem}.l8", made.blob)
@@ -174,6 +190,7 @@ def encode_blob(
     levels: int | None = 256,
     longest_side: int | None = 0,
     keep_name: bool | None = True,
+    keep_metadata: str | None = "",
 ) -> str:
     """Turn a photo into a small latent blob (.l8), and nothing more: about half the work of /encode.
 
@@ -185,12 +202,15 @@ def encode_blob(
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
         keep_name: Whether the photo's file name goes into the blob.
+        keep_metadata: What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.
 
     Returns:
         The blob.
     """
     with work.errors_in_the_page():
-        made = _made(photo, model, quality, fit_kb, levels, longest_side, keep_name, work.Bar("Encoding", 0, 1))
+        made = _made(
+            photo, model, quality, fit_kb, levels, longest_side, keep_name, keep_metadata, work.Bar("Encoding", 0, 1)
+        )
         return files.save_bytes(files.request_folder(), f"{made.stem}.l8", made.blob)
 
 
@@ -202,11 +222,12 @@ def _made(
     levels: int | None,
     longest_side: int | None,
     keep_name: bool | None,
+    keep_metadata: str | None,
     bar: work.Bar,
 ) -> Made:
     path = work.required(photo, "Choose a photo first.")
     bar(0)
-    wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name)
+    wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name, keep_metadata)
     return make_blob(path, wish, bar)
 
 
@@ -262,6 +283,7 @@ def encode_batch(
     levels: int | None = 256,
     longest_side: int | None = 0,
     keep_name: bool | None = True,
+    keep_metadata: str | None = "",
 ) -> tuple[str | None, list[list]]:
     """Turn many photos into latent blobs, in one ZIP; one bad file does not stop the rest.
 
@@ -273,13 +295,14 @@ def encode_batch(
         levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
         longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
         keep_name: Whether the photos' file names go into the blobs.
+        keep_metadata: What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.
 
     Returns:
         A ZIP of blobs, or nothing when no photo could be encoded; a table that says what happened to each.
     """
     paths = work.required(photos, "Choose some photos first.")
     with work.errors_in_the_page():
-        wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name)
+        wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name, keep_metadata)
         batch = Batch(paths, wish)
         for _ in batch.run():
             pass
@@ -303,6 +326,7 @@ def endpoints() -> None:
         gr.Number(256, label="levels, of other models", precision=0, minimum=16, maximum=256, visible=False),
         gr.Number(0, label="longest_side, pixels; 0 keeps the size", precision=0, minimum=0, visible=False),
         gr.Checkbox(True, label="keep_name", visible=False),
+        gr.Textbox("", label="keep_metadata, all or no-gps", visible=False),
     ]
     blob, picture = gr.File(label="blob", visible=False), gr.File(label="picture", visible=False)
     facts = gr.JSON(label="facts", visible=False)

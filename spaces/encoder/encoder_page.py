@@ -57,9 +57,11 @@ class Controls:
     model: gr.Dropdown
     longest_side: gr.Number
     keep_name: gr.Checkbox
+    keep_metadata: gr.Radio
 
     def all(self) -> list[gr.components.Component]:
-        return [self.mode, self.quality, self.size, self.levels, self.model, self.longest_side, self.keep_name]
+        shape = [self.mode, self.quality, self.size, self.levels, self.model, self.longest_side]
+        return [*shape, self.keep_name, self.keep_metadata]
 
 
 def controls(prefix: str) -> Controls:
@@ -93,10 +95,11 @@ def controls(prefix: str) -> Controls:
         longest_side = gr.Number(
             0, label="Longest side", info="Shrink to this many pixels; 0 keeps the size.", precision=0, minimum=0
         )
-        keep_name = gr.Checkbox(
-            True,
-            label="Keep the photo's name in the file",
-            info="Nothing else is kept of it: no place, date or camera.",
+        keep_name = gr.Checkbox(True, label="Keep the photo's name in the file")
+        keep_metadata = gr.Radio(
+            [("Nothing", ""), ("All but the place", "no-gps"), ("All", "all")],
+            value="",
+            label="Keep of its date, camera and place",
         )
     other = "{ __type__: 'update', interactive: %s }"
     mode.input(
@@ -117,11 +120,20 @@ def controls(prefix: str) -> Controls:
         f"return [{shown % 'quality'}, {shown % 'quality'}, {shown % 'quality'}, {shown % 'levels'}]; }}",
         **QUIET,
     )
-    return Controls(mode, quality, size, levels, model, longest_side, keep_name)
+    return Controls(mode, quality, size, levels, model, longest_side, keep_name, keep_metadata)
 
 
-def wish_of(mode: str, quality: int, size: float, levels: int, model: str, longest_side: int, keep_name: bool) -> Wish:
-    return Wish(model, quality, size if mode == BY_SIZE else 0, levels, longest_side, keep_name)
+def wish_of(
+    mode: str,
+    quality: int,
+    size: float,
+    levels: int,
+    model: str,
+    longest_side: int,
+    keep_name: bool,
+    keep_metadata: str,
+) -> Wish:
+    return Wish(model, quality, size if mode == BY_SIZE else 0, levels, longest_side, keep_name, keep_metadata)
 
 
 def build_single() -> None:
@@ -208,6 +220,7 @@ def encode_single(
     model: str,
     longest_side: int,
     keep_name: bool,
+    keep_metadata: str,
     request: gr.Request,
     progress=gr.Progress(),
 ) -> Iterator[tuple]:
@@ -220,7 +233,7 @@ def encode_single(
             yield shown_alone(job.number, "")
             return
         with work.errors_in_the_page():
-            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name)
+            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name, keep_metadata)
             (path,) = widgets.paths_of(photo, EXAMPLES_FOLDER)
             results.refuse_blobs(path)
             bar = work.Bar("Encoding", 0, 0.6, job)
@@ -253,7 +266,7 @@ def build_batch() -> None:
             button = gr.Button("Encode all", variant="primary", elem_id="encode-all", elem_classes=["l8-start"])
             status, stop = parts.status_and_stop("photos")
         with gr.Column(scale=3, min_width=300):
-            table = widgets.result("results", announced=True)
+            table = widgets.result("results", announced=True, early=False)
     number = gr.Number(visible=False)
     gr.on(
         [photos.upload, signal.submit, control.model.input],
@@ -295,6 +308,7 @@ def encode_many(
     model: str,
     longest_side: int,
     keep_name: bool,
+    keep_metadata: str,
     request: gr.Request,
     progress=gr.Progress(),
 ) -> Iterator[dict]:
@@ -304,7 +318,7 @@ def encode_many(
     def steps() -> Iterator[dict]:
         jobs.check(job)
         with work.errors_in_the_page():
-            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name)
+            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name, keep_metadata)
             paths = widgets.paths_of(work.required(photos, "Choose some photos first."), EXAMPLES_FOLDER)
             batch = Batch(paths, wish)
             for _ in batch.run(job):

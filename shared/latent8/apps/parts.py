@@ -25,7 +25,10 @@ CONVERSIONS = [
     ("RGBA PNG", "png"),
     (".l8", "l8"),
 ]
-NOTICE = "Metadata such as GPS is not kept. Files are deleted from the server after an hour, and used for nothing else."
+NOTICE = (
+    "Metadata such as GPS is kept only where you say so. Files are deleted from the server after an hour, and used for "
+    "nothing else."
+)
 
 
 def page(

@@ -84,8 +84,8 @@ def signals() -> gr.HTML:
     return gr.HTML("", js_on_load=look.script("signals"), visible="hidden")
 
 
-def result(elem_id: str, announced: bool = False) -> gr.HTML:
-    """A part of the results. Its value is None or what `shown` gives."""
+def result(elem_id: str, announced: bool = False, early: bool = True) -> gr.HTML:
+    """A part of the results. Its value is None or what `shown` gives. early: on a phone it stands before settings."""
     role = ' role="status"' if announced else ""
     return gr.HTML(
         None,
@@ -93,7 +93,7 @@ def result(elem_id: str, announced: bool = False) -> gr.HTML:
         js_on_load=look.script("result"),
         apply_default_css=False,
         elem_id=elem_id,
-        elem_classes=["l8-result", "l8-third"],
+        elem_classes=["l8-result", "l8-third"] if early else ["l8-result"],
     )
 
 

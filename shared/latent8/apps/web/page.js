@@ -36,3 +36,14 @@ window.l8 = {
     window.l8.fresh(...work.querySelectorAll('.l8-result'));
   },
 };
+
+// Two of Gradio's own parts have names that their roles may not have, or that say other words than they show.
+function mend() {
+  for (const node of document.querySelectorAll('.empty[aria-label]:not([role])')) node.setAttribute('role', 'img');
+  for (const node of document.querySelectorAll('.upload-container[aria-label]')) node.removeAttribute('aria-label');
+}
+let mending = 0;
+new MutationObserver(() => {
+  cancelAnimationFrame(mending);
+  mending = requestAnimationFrame(mend);
+}).observe(document, { childList: true, subtree: true });
