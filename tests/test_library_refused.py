@@ -204,6 +204,10 @@ def test_a_record_of_a_stranger_cannot_make_us_read_outside_of_its_checksum(tmp_
     record = Record.from_payload({**made_up_points(1, 4)[0].payload, "path": str(secret)})
     with pytest.raises(latent8.BlobError, match="its checksum is another"):
         library.hit(record).decode()
+    endless = Record.from_payload({**record.payload(), "path": "/dev/zero"})
+    assert library.hit(endless).missing
+    with pytest.raises(latent8.BlobError, match="has moved or was deleted"):
+        library.hit(endless).decode()
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from latent8 import BlobError, Library, LibraryError
 from latent8.cli.commands import main
 from latent8.library.checking import check
 from latent8.library.duplicates import duplicate_groups
+from latent8.library.evaluation.stores import table_of_times
+from latent8.pool import CodecPool
 
 pytest_plugins = ["library_photos", "qdrant_server"]
 pytestmark = pytest.mark.qdrant
@@ -151,3 +153,13 @@ def library_facts(library: Library) -> dict:
 def test_addresses_that_are_none(url, message):
     with pytest.raises(LibraryError, match=message):
         Library(url)
+
+
+def test_the_evaluation_times_a_server_and_leaves_nothing_there(stand_in, small_photos, small_blobs):
+    photos, blobs = sorted(small_photos.iterdir())[:3], sorted(small_blobs.iterdir())[:3]
+    table = table_of_times(photos, blobs, CodecPool(), stand_in.url)
+    rows = {row[0]: row for row in table.rows}
+    for name in ("vector store, server, one latent", "top-5 search, server, file names in the records"):
+        assert rows[name][1] == 3 and 0 < rows[name][2] < 60_000
+    assert not stand_in.collections
+    assert any(request.startswith("DELETE /collections/latent8-evaluate-") for request in stand_in.requests)

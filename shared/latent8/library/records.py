@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -59,7 +60,8 @@ class Record:
             numbers = record.bytes, record.width, record.height
             if not all(isinstance(text, str) for text in texts) or not all(type(n) is int for n in numbers):
                 raise TypeError
-            bytes.fromhex(record.sha256)
+            if not re.fullmatch("[0-9a-f]{64}", record.sha256):
+                raise ValueError
         except (TypeError, ValueError):
             raise LibraryError("A record of the library cannot be understood: it was not written by latent8.") from None
         return record
