@@ -198,7 +198,7 @@ def in_background(users: Sequence[User], given: Sequence[Input]) -> Iterator[Rou
 def vanish_in_mid_upload(server: AppServer, given: Input) -> list[str]:
     address, before = urlsplit(server.url), len(parts_of_uploads(server))
     head = (
-        "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+        "POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
     )

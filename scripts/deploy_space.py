@@ -1,22 +1,32 @@
 """Put one of the two apps on Hugging Face Spaces, or only assemble what would go there.
 
-    python scripts/deploy_space.py encoder --repo USER/latent8-encoder --private
+    python scripts/deploy_space.py encoder --repo USER/latent8-encoder --public
+    python scripts/deploy_space.py decoder --repo USER/latent8-decoder --private
     python scripts/deploy_space.py decoder --dry-run assembled/decoder
 
-The access token, with the right to write, is taken from the variable HF_TOKEN or from `hf auth login`. A Space of that
-name is updated; files that are no longer part of the app are removed: Python files, and latent8/ and examples/.
+Only files under version control are uploaded, as they are in the working tree; links among them are refused. The access
+token, with the right to write, is taken from the variable HF_TOKEN or from `hf auth login`. A Space of that name is
+updated, and stays as public or private as it is; files that are no longer part of the app are removed: Python files,
+and latent8/ and examples/.
+
+Models that are not bundled are taken from the Hugging Face Hub by the revisions (commits) recorded in
+shared/latent8/zoo/revisions.json, so that the Space goes on with what was looked at, whatever their authors upload. A
+model without one gets today's, which is recorded there; --latest records today's of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
+import stat
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from huggingface_hub import HfApi, SpaceHardware, get_token
+from huggingface_hub import HfApi, SpaceHardware, SpaceInfo, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -27,7 +37,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import logging, validate_repo_id
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_PART_OF_AN_APP = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.partial")
+REVISIONS = Path("shared/latent8/zoo/revisions.json")
+LOCK = "requirements.lock"
+WHO = {"public": "anyone", "private": "only who has access to it"}
 REQUIRED = (
     "app.py",
     "README.md",
@@ -58,11 +70,8 @@ def main() -> int:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 assemble(args.app, Path(folder))
-                print(
-                    deploy(
-                        Path(folder), args.repo, args.private, args.hardware, variables(args.app, args.repo, args.other)
-                    )
-                )
+                links = variables(args.app, args.repo, args.other)
+                print(deploy(Path(folder), args.repo, args.visibility, args.hardware, links, args.latest))
     except (DeployError, OSError) as error:
         print(f"deploy_space: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -89,9 +98,17 @@ def assemble(app: str, target: Path) -> None:
     """Write the Space's files into an empty or new folder: the app, the package beside it, the licence."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DeployError(f"{target} is not an empty folder: name another one, or empty it first.")
-    shutil.copytree(ROOT / "spaces" / app, target, ignore=NOT_PART_OF_AN_APP, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "shared" / "latent8", target / "latent8", ignore=NOT_PART_OF_AN_APP)
-    shutil.copy(ROOT / "LICENSE", target)
+    places = {f"spaces/{app}/": "", "shared/latent8/": "latent8/", "LICENSE": "LICENSE"}
+    for name in files_under_version_control(*places):
+        prefix = next(prefix for prefix in places if name.startswith(prefix))
+        part = places[prefix] + name.removeprefix(prefix)
+        if any(step.startswith(".") for step in part.split("/")):
+            continue
+        copy = target / part
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, copy)
+    if (target / LOCK).is_file():  # with it, the Space installs exactly what was tested
+        (target / LOCK).replace(target / "requirements.txt")
     missing = [name for name in (*REQUIRED, f"{app}_api.py", f"{app}_page.py") if not (target / name).is_file()]
     if missing:
         raise DeployError(f"The {app} is not complete without {', '.join(missing)}.")
@@ -109,22 +126,50 @@ def variables(app: str, repo: str, other: str | None) -> dict[str, str]:
     return {f"LATENT8_{counterpart.upper()}_URL": f"https://huggingface.co/spaces/{other}"}
 
 
-def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | None, variables: dict[str, str]) -> str:
-    """Upload an assembled folder, to a new Space or over an existing one, and set its variables; its URL."""
+def files_under_version_control(*places: str) -> list[str]:
+    """Paths below these, as git has them. Raises DeployError for a link, which would lead who knows where."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--", *places]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+        top = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--show-prefix"], capture_output=True, check=True)
+    except (OSError, subprocess.SubprocessError):
+        raise DeployError(f"{ROOT} is no checkout of git: only files under version control are uploaded.") from None
+    names = [name.decode() for name in listed.split(b"\0") if name]
+    if top.stdout.strip():
+        raise DeployError(f"{ROOT} lies in another project's checkout: only files under version control are uploaded.")
+    for name in names:
+        steps = [ROOT / name, *(ROOT / parent for parent in Path(name).parents)]
+        if any(stat.S_ISLNK(step.lstat().st_mode) for step in steps if step.exists() or step.is_symlink()):
+            raise DeployError(f"{name} is, or lies behind, a symbolic link: put the file itself there.")
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+def deploy(
+    folder: Path,
+    repo: str,
+    visibility: str | None,
+    hardware: SpaceHardware | None,
+    variables: dict[str, str],
+    latest: bool,
+) -> str:
+    """Upload an assembled folder, to a new Space or over an existing one, and set its variables.
+
+    What to tell: who can see it, and its URL.
+    """
     check_name(repo)
     if not get_token():
         raise DeployError("You are not logged in: run `hf auth login`, or set HF_TOKEN to a token that may write.")
     api = HfApi()
     try:
         existing = find_space(api, repo)
-        if existing and private and not existing.private:
-            raise DeployError(f"{repo} exists and is public: make it private in its settings, or leave out --private.")
+        visibility = checked_visibility(repo, existing, visibility)
+        pin_revisions(api, folder, latest)
         url = api.create_repo(
             repo,
             repo_type="space",
             space_sdk="gradio",
             exist_ok=True,
-            private=private or None,  # None leaves it to the account's own default
+            private=visibility == "private",
             space_hardware=hardware,
         )
         for name, value in variables.items():
@@ -146,7 +191,41 @@ def deploy(folder: Path, repo: str, private: bool, hardware: SpaceHardware | Non
         raise DeployError(f"{api.endpoint} cannot be reached ({error}): check the network.") from error
     except (ValueError, RuntimeError) as error:  # front matter that the Hub does not take; its storage client's errors
         raise DeployError(f"The upload failed: {error}") from error
-    return str(url)
+    return f"{repo} is {visibility}: {WHO[visibility]} can use it.\n{url}"
+
+
+def checked_visibility(repo: str, existing: SpaceInfo | None, wanted: str | None) -> str:
+    """Who will see the Space. Raises DeployError where that was not said, or is not so."""
+    if existing is None:
+        if wanted is None:
+            raise DeployError(f"{repo} is new: say whether it is --public or --private.")
+        return wanted
+    found = "private" if existing.private else "public"
+    if wanted not in (None, found):
+        raise DeployError(f"{repo} exists and is {found}: make it {wanted} in its settings, or leave out --{wanted}.")
+    return found
+
+
+def pin_revisions(api: HfApi, folder: Path, latest: bool) -> None:
+    """Write the commit of each model of the Hub into the assembled app, and new ones into the working tree too."""
+    recorded = json.loads((ROOT / REVISIONS).read_text("utf-8"))
+    sys.path.insert(0, str(ROOT / "shared"))
+    from latent8.zoo.registry import models
+
+    found = dict(recorded)
+    for source in sorted({model.source for model in models() if not model.bundled}):
+        if latest or source not in recorded:
+            try:
+                found[source] = api.model_info(source, timeout=10).sha
+            except RepositoryNotFoundError:
+                raise DeployError(
+                    f"There is no model {source} on the Hub: no revision of it can be recorded."
+                ) from None
+    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+    (folder / "latent8/zoo/revisions.json").write_text(text, "utf-8")
+    if found != recorded:
+        (ROOT / REVISIONS).write_text(text, "utf-8")
+        print(f"Recorded revisions in {REVISIONS}: look at the models, and commit it.", file=sys.stderr)
 
 
 def check_name(repo: str) -> None:
@@ -159,8 +238,8 @@ def check_name(repo: str) -> None:
         raise DeployError(f"{repo!r} is no name for a Space: give the account too, as USER/{repo}.")
 
 
-def find_space(api: HfApi, repo: str):
-    """SpaceInfo, or None where there is no such Space. Fails in seconds where the Hub cannot be reached."""
+def find_space(api: HfApi, repo: str) -> SpaceInfo | None:
+    """None where there is no such Space. Fails in seconds where the Hub cannot be reached."""
     try:
         return api.space_info(repo, timeout=10)
     except RepositoryNotFoundError:
@@ -189,7 +268,14 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--other", metavar="USER/NAME", help="the other app's Space, to link to; by default this one's name, exchanged"
     )
-    parser.add_argument("--private", action="store_true", help="make the new Space private")
+    visibility = parser.add_mutually_exclusive_group()
+    visibility.add_argument(
+        "--public", dest="visibility", action="store_const", const="public", help="anyone can use it"
+    )
+    visibility.add_argument(
+        "--private", dest="visibility", action="store_const", const="private", help="only its owners can use it"
+    )
+    parser.add_argument("--latest", action="store_true", help="record today's revisions of all models of the Hub")
     parser.add_argument(
         "--hardware",
         type=SpaceHardware,

@@ -24,7 +24,8 @@ class HubServer:
     """Serves folders of checkpoint files as model repositories, and takes one Space; use it in a `with` block.
 
     refuse: HTTP status that all changes are answered with. space: files that the Space holds already, None
-    where it does not exist. private: whether an existing Space is.
+    where it does not exist. private: whether an existing Space is. models_exist: whether each model asked for has
+    a revision, also one without files.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class HubServer:
         refuse: int | None = None,
         space: Mapping[str, bytes] | None = None,
         private: bool = False,
+        models_exist: bool = False,
     ):
         self.checkpoints = dict(checkpoints or {})
         self.refuse = refuse
         self.space: dict[str, bytes] | None = None if space is None else dict(space)
-        self.private = private
+        self.private, self.models_exist = private, models_exist
         self.requests: list[str] = []  # "METHOD path" of each, in order
         self.tokens: set[str | None] = set()
         self.created: dict = {}  # body of the request that created the Space
@@ -122,9 +124,10 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self._missing("RepoNotFound")
 
         def _model(self, name: str) -> None:
-            if name not in hub.checkpoints:
+            if name not in hub.checkpoints and not hub.models_exist:
                 return self._missing("RepoNotFound")
-            siblings = [{"rfilename": path.name} for path in sorted(hub.checkpoints[name].iterdir())]
+            folder = hub.checkpoints.get(name)
+            siblings = [{"rfilename": path.name} for path in sorted(folder.iterdir())] if folder else []
             self._answer({"id": name, "modelId": name, "sha": COMMIT, "tags": [], "siblings": siblings})
 
         def _checkpoint_file(self, name: str, file: str) -> None:

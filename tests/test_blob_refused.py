@@ -222,7 +222,7 @@ def test_an_own_models_latents_are_counted_before_they_are_decoded() -> None:
     inspect(blob)
     with allocating_at_most(1_000_000), pytest.raises(BlobError) as found:
         read(blob)
-    assert str(found.value) == "The blob states 230.1 million latents, over the limit of 100.0."
+    assert str(found.value) == "The blob states 230.1 million latents, over the limit of 1.0."
 
 
 def test_payload_length_beyond_the_blob_allocates_nothing() -> None:

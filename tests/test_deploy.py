@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import HubServer, client_environment, unreachable_url
+from hub_server import COMMIT, HubServer, client_environment, unreachable_url
 from packaging.requirements import Requirement
 
 from scripts import deploy_space
@@ -21,12 +22,19 @@ ROOT = Path(__file__).resolve().parents[1]
 APPS = ("encoder", "decoder")
 ENDPOINTS = {"encoder": "encode", "decoder": "decode"}
 HUB_COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-UNWANTED = ("spaces/{}/.gradio/cache.txt", "spaces/{}/__pycache__/app.pyc", "shared/latent8/__pycache__/blob.pyc")
+UNWANTED = (
+    "spaces/{}/.gradio/cache.txt",
+    "spaces/{}/__pycache__/app.pyc",
+    "shared/latent8/__pycache__/blob.pyc",
+    "spaces/{}/token.txt",
+    "shared/latent8/credentials.json",
+)
+REVISIONS = "shared/latent8/zoo/revisions.json"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a deployment takes from the project, with litter that must not be taken."""
+    """A checkout of what a deployment takes from the project, with litter that must not be taken."""
     copy = tmp_path_factory.mktemp("project")
     litter = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("spaces", "shared/latent8"):
@@ -39,7 +47,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = copy / name.format(app)
             path.parent.mkdir(exist_ok=True)
             path.write_text("litter")
+    under_version_control(copy)
     return copy
+
+
+def under_version_control(folder: Path) -> None:
+    """All but the litter."""
+    ignored = ["__pycache__/", ".gradio/", "token.txt", "credentials.json", ".gitignore"]
+    (folder / ".gitignore").write_text("\n".join(ignored))
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", "-C", str(folder), *command], check=True, capture_output=True)
+
+
+def copied(project: Path, target: Path) -> Path:
+    return shutil.copytree(project, target, symlinks=True)
 
 
 def digest(data: bytes) -> str:
@@ -51,17 +72,18 @@ def wanted_files(project: Path, app: str) -> dict[str, str]:
     files = {"LICENSE": project / "LICENSE"}
     for folder, place in ((project / "spaces" / app, ""), (project / "shared" / "latent8", "latent8/")):
         files |= {place + path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    wanted = {name: path for name, path in files.items() if not re.search(r"(^|/)(\.|__pycache__)", name)}
+    litter = r"(^|/)(\.|__pycache__|token.txt|credentials.json|revisions.json)"
+    wanted = {name: path for name, path in files.items() if not re.search(litter, name)}
     return {name: digest(path.read_bytes()) for name, path in wanted.items()}
 
 
 def files_below(folder: Path) -> dict[str, str]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "revisions.json"]
     return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in files}
 
 
 def files_of(hub: HubServer) -> dict[str, str]:
-    return {name: digest(data) for name, data in (hub.space or {}).items()}
+    return {name: digest(data) for name, data in (hub.space or {}).items() if not name.endswith("revisions.json")}
 
 
 def deploy(
@@ -121,11 +143,14 @@ def test_dry_run_leaves_what_is_there_alone(project: Path, tmp_path: Path, taken
 
 
 def test_new_space_gets_exactly_the_assembled_files(project: Path, tmp_path: Path) -> None:
-    with HubServer() as hub:
+    copy = copied(project, tmp_path / "copy")
+    with HubServer(models_exist=True) as hub:
         arguments = ("encoder", "--repo", "me/enc", "--private", "--hardware", "t4-small")
-        result = deploy(project, *arguments, endpoint=hub.url, home=tmp_path)
+        result = deploy(copy, *arguments, endpoint=hub.url, home=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == f"{hub.url}/spaces/me/enc"
+    assert result.stdout.splitlines() == [
+        "me/enc is private: only who has access to it can use it.", f"{hub.url}/spaces/me/enc"
+    ]  # fmt: skip
     assert hub.created == {
         "name": "enc",
         "organization": "me",
@@ -140,11 +165,12 @@ def test_new_space_gets_exactly_the_assembled_files(project: Path, tmp_path: Pat
 
 def test_existing_space_is_updated_and_loses_only_stale_files(project: Path, tmp_path: Path) -> None:
     before = {"app.py": b"old", "latent8/old.py": b"old", "examples/old.jpg": b"old", "notes.txt": b"mine"}
-    with HubServer(space=before) as hub:
+    copy = copied(project, tmp_path / "copy")
+    with HubServer(space=before, models_exist=True) as hub:
         arguments = ("decoder", "--repo", "me/dec", "--hardware", "zero-a10g", "--other", "me/enc")
-        result = deploy(project, *arguments, endpoint=hub.url, home=tmp_path)
+        result = deploy(copy, *arguments, endpoint=hub.url, home=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == f"{hub.url}/spaces/me/dec"
+    assert result.stdout.splitlines() == ["me/dec is public: anyone can use it.", f"{hub.url}/spaces/me/dec"]
     assert hub.created == {}
     assert files_of(hub) == {**wanted_files(project, "decoder"), "notes.txt": digest(b"mine")}
     assert hub.hardware == "zero-a10g"
@@ -152,13 +178,90 @@ def test_existing_space_is_updated_and_loses_only_stale_files(project: Path, tmp
 
 
 def test_public_space_is_not_taken_for_a_private_one(project: Path, tmp_path: Path) -> None:
-    with HubServer(space={"app.py": b"old"}) as hub:
-        result = deploy(project, "encoder", "--repo", "me/enc", "--private", endpoint=hub.url, home=tmp_path)
+    copy = copied(project, tmp_path / "copy")
+    with HubServer(space={"app.py": b"old"}, models_exist=True) as hub:
+        result = deploy(copy, "encoder", "--repo", "me/enc", "--private", endpoint=hub.url, home=tmp_path)
         assert_one_line(result, "me/enc exists and is public")
         assert hub.space == {"app.py": b"old"}
         hub.private = True
-        result = deploy(project, "encoder", "--repo", "me/enc", "--private", endpoint=hub.url, home=tmp_path)
+        result = deploy(copy, "encoder", "--repo", "me/enc", "--public", endpoint=hub.url, home=tmp_path)
+        assert_one_line(result, "me/enc exists and is private")
+        result = deploy(copy, "encoder", "--repo", "me/enc", "--private", endpoint=hub.url, home=tmp_path)
         assert result.returncode == 0, result.stderr
+
+
+def test_who_sees_a_new_space_has_to_be_said(project: Path, tmp_path: Path) -> None:
+    with HubServer() as hub:
+        result = deploy(project, "encoder", "--repo", "me/enc", endpoint=hub.url, home=tmp_path)
+    assert_one_line(result, "me/enc is new: say whether it is --public or --private.")
+    assert hub.space is None
+
+
+def test_models_of_the_hub_are_taken_by_recorded_revisions(project: Path, tmp_path: Path) -> None:
+    copy = copied(project, tmp_path / "copy")
+    with HubServer(models_exist=True) as hub:
+        arguments = ("encoder", "--repo", "me/enc", "--public")
+        first = deploy(copy, *arguments, endpoint=hub.url, home=tmp_path)
+        assert first.returncode == 0 and "Recorded revisions" in first.stderr
+        recorded = json.loads((copy / REVISIONS).read_text())
+        assert recorded["madebyollin/taesd"] == COMMIT and "l8-photo" not in recorded
+        assert json.loads((hub.space or {})["latent8/zoo/revisions.json"]) == recorded
+
+        recorded["madebyollin/taesd"] = "f" * 40  # as it was looked at
+        (copy / REVISIONS).write_text(json.dumps(recorded))
+        hub.requests.clear()
+        second = deploy(copy, *arguments, endpoint=hub.url, home=tmp_path)
+        assert (second.returncode, second.stderr) == (0, "")
+        assert not [request for request in hub.requests if "/api/models/" in request]
+        assert json.loads((hub.space or {})["latent8/zoo/revisions.json"]) == recorded
+
+        assert deploy(copy, *arguments, "--latest", endpoint=hub.url, home=tmp_path).returncode == 0
+        assert json.loads((copy / REVISIONS).read_text())["madebyollin/taesd"] == COMMIT
+
+
+def test_only_files_under_version_control_are_deployed(project: Path, tmp_path: Path) -> None:
+    copy = copied(project, tmp_path / "copy")
+    (copy / "spaces/encoder/notes.txt").write_text("not added")
+    (copy / "shared/latent8/planted.py").write_text("not added")
+    target = tmp_path / "space"
+    result = deploy(copy, "encoder", "--dry-run", target, endpoint=unreachable_url(), home=tmp_path / "home")
+    assert result.returncode == 0, result.stderr
+    assert not {"notes.txt", "token.txt", "latent8/planted.py", "latent8/credentials.json"} & files_below(target).keys()
+
+    shutil.rmtree(copy / ".git")
+    arguments = (copy, "encoder", "--dry-run", tmp_path / "other")
+    result = deploy(*arguments, endpoint=unreachable_url(), home=tmp_path / "home")
+    assert_one_line(result, "only files under version control are uploaded")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_links_are_not_followed(project: Path, tmp_path: Path, kind: str) -> None:
+    copy, secret = copied(project, tmp_path / "copy"), tmp_path / "secret"
+    secret.mkdir()
+    (secret / "picos.jpg").write_text("secret")
+    link = copy / ("spaces/encoder/examples/picos.jpg" if kind == "file" else "spaces/encoder/examples")
+    if kind == "file":
+        link.unlink()
+        link.symlink_to(secret / "picos.jpg")
+        subprocess.run(["git", "-C", str(copy), "add", str(link)], check=True)
+    else:  # git has the files that were there
+        shutil.rmtree(link)
+        link.symlink_to(secret)
+    target = tmp_path / "space"
+    result = deploy(copy, "encoder", "--dry-run", target, endpoint=unreachable_url(), home=tmp_path / "home")
+    assert_one_line(result, "symbolic link")
+    assert b"secret" not in b"".join(path.read_bytes() for path in target.rglob("*") if path.is_file())
+
+
+def test_a_lock_file_is_what_the_space_installs(project: Path, tmp_path: Path) -> None:
+    copy = copied(project, tmp_path / "copy")
+    (copy / "spaces/encoder/requirements.lock").write_text("locked==1")
+    under_version_control(copy)
+    target = tmp_path / "space"
+    result = deploy(copy, "encoder", "--dry-run", target, endpoint=unreachable_url(), home=tmp_path / "home")
+    assert result.returncode == 0, result.stderr
+    assert (target / "requirements.txt").read_text() == "locked==1"
+    assert not (target / "requirements.lock").exists()
 
 
 @pytest.mark.parametrize(
@@ -166,17 +269,19 @@ def test_public_space_is_not_taken_for_a_private_one(project: Path, tmp_path: Pa
     [(401, "hf auth login"), (402, "PRO or Team plan"), (403, "may not write to me"), (500, "(500)")],
 )
 def test_refusals_of_the_hub_are_explained(project: Path, tmp_path: Path, status: int, words: str) -> None:
-    with HubServer(refuse=status) as hub:
-        result = deploy(project, "encoder", "--repo", "me/enc", endpoint=hub.url, home=tmp_path)
-    assert_one_line(result, words)
-    assert str(status) in result.stderr
+    with HubServer(refuse=status, models_exist=True) as hub:
+        copy = copied(project, tmp_path / "copy")
+        result = deploy(copy, "encoder", "--repo", "me/enc", "--public", endpoint=hub.url, home=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr.splitlines()[-1] and str(status) in result.stderr
     assert hub.space is None
 
 
 def test_space_of_somebody_else_is_left_alone(project: Path, tmp_path: Path) -> None:
-    with HubServer(space={"app.py": b"theirs"}, refuse=403) as hub:
-        result = deploy(project, "encoder", "--repo", "you/enc", endpoint=hub.url, home=tmp_path)
-    assert_one_line(result, "may not write to you")
+    with HubServer(space={"app.py": b"theirs"}, refuse=403, models_exist=True) as hub:
+        copy = copied(project, tmp_path / "copy")
+        result = deploy(copy, "encoder", "--repo", "you/enc", endpoint=hub.url, home=tmp_path)
+    assert "may not write to you" in result.stderr
     assert hub.space == {"app.py": b"theirs"}
 
 
@@ -190,7 +295,7 @@ def test_bad_names_are_refused_before_anything_is_sent(project: Path, tmp_path: 
 
 def test_missing_login_and_network_are_explained(project: Path, tmp_path: Path) -> None:
     nowhere = unreachable_url()
-    arguments = ("encoder", "--repo", "me/enc")
+    arguments = ("encoder", "--repo", "me/enc", "--public")
     assert_one_line(deploy(project, *arguments, endpoint=nowhere, home=tmp_path, HF_TOKEN=""), "not logged in")
     assert_one_line(deploy(project, *arguments, endpoint=nowhere, home=tmp_path), f"{nowhere} cannot be reached")
     offline = deploy(project, *arguments, endpoint=nowhere, home=tmp_path, HF_HUB_OFFLINE="1")
@@ -198,8 +303,7 @@ def test_missing_login_and_network_are_explained(project: Path, tmp_path: Path) 
 
 
 def test_incomplete_app_is_not_deployed(project: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(project, copy)
+    copy = copied(project, tmp_path / "copy")
     (copy / "shared/latent8/file_format/entropy_tables.npy").unlink()
     with HubServer() as hub:
         result = deploy(copy, "encoder", "--repo", "me/enc", endpoint=hub.url, home=tmp_path)

@@ -37,6 +37,7 @@ from latent8.zoo.registry import OWN_SPACE, models
 SUFFIXES = {"l8": ".l8", "png": ".encoded.png", "comfy": ".latent", "safetensors": ".safetensors", "npy": ".npy"}
 COMFY_TENSOR, COMFY_MARKER = "latent_tensor", "latent_format_version_0"
 COMFY_OLD_SCALE = 0.18215  # factor in files without the marker, whatever the model (ComfyUI's LoadLatent)
+MAX_SAFETENSORS_HEADER = 1 << 20  # bytes
 OUR_TENSOR, OUR_METADATA = "latents", "latent8"
 _NPY_MAGIC = b"\x93NUMPY"
 _FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}  # safetensors' names; bfloat16 is widened by hand
@@ -164,6 +165,8 @@ def _read_npy(data: bytes) -> np.ndarray:
 def _read_safetensors(data: bytes, space: str | None, raw: bool, max_pixels: int) -> Latents:
     from safetensors import SafetensorError, deserialize
 
+    if int.from_bytes(data[:8], "little") > MAX_SAFETENSORS_HEADER:  # its parser holds up all threads meanwhile
+        raise BlobError("The safetensors file has a header of over a megabyte: latents need no such.")
     try:
         tensors: dict[str, Any] = dict(deserialize(data))
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}

@@ -1,4 +1,4 @@
-"""Budget of one request: so much time, and only for as long as anyone waits for it.
+"""Budget of one request: so much time, turns at the model, and only for as long as anyone waits for it.
 
 `bounded` is put around every function of an app's page when it is launched; `check` is called by what the functions do,
 at each file, each tile and each stage.
@@ -19,7 +19,10 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
-REQUEST_SECONDS = float(os.environ.get("LATENT8_REQUEST_SECONDS") or 120)  # of work, for one request
+from latent8.apps import bounds
+from latent8.apps.turns import Turn, Turns
+
+REQUEST_SECONDS: float = bounds.REQUEST_SECONDS  # of work, without waiting
 UNHEARD_SECONDS = 30  # of messages that nobody fetches: the client has gone, or never listened
 
 
@@ -41,30 +44,65 @@ class OutOfTime(gr.Error):
         )
 
 
+class LeftOut(gr.Error):
+    """A file of a batch that is over what one request may have. Its text says so."""
+
+
 @dataclass
 class Budget:
-    """What is left of a request. A GPU function of ZeroGPU runs in a fork of this process, where it does not count."""
+    """What is left of a request. A GPU function of ZeroGPU runs in a fork of this process, where it does not count.
 
-    ends: float
+    turn: of one that uses the model. left_out: why the file that is next is not worked on, empty where it is.
+    """
+
+    turn: Turn | None = None
+    begun: float = field(default_factory=time.monotonic)
     process: int = field(default_factory=os.getpid)
     unheard_since: float | None = None
+    left_out: str = ""
+
+    def spent(self) -> float:
+        """Seconds of work; at the model, without those in which others had it."""
+        return turns.spent(self.turn) if self.turn else time.monotonic() - self.begun
 
 
+turns = Turns()
 _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 def check() -> None:
-    """Raise Cancelled where nobody waits for the event that this runs in, OutOfTime where its time is over.
+    """Raise Cancelled where nobody waits for the event that this runs in, OutOfTime where its time is over, LeftOut for
+    a file that is too much. Lets requests that have had less of the model go first, so it may take a while.
 
     Outside of an event, as in tests, it does nothing.
     """
+    budget = _here()
+    if budget is None:
+        return _check_wanted(None)
+    _check_wanted(budget)
+    if budget.spent() > REQUEST_SECONDS:
+        raise OutOfTime
+    if budget.left_out:
+        raise LeftOut(budget.left_out, print_exception=False)
+    if budget.turn:
+        turns.step_back(budget.turn, lambda: _check_wanted(budget))
+
+
+def leave_out(sentence: str) -> None:
+    """Of the file of a batch that is next: `check` raises this for it. Empty for one that is worked on."""
+    budget = _here()
+    if budget is not None:
+        budget.left_out = sentence
+
+
+def _here() -> Budget | None:
     budget = _budget.get()
-    if budget is not None and budget.process != os.getpid():
-        return
+    return None if budget is None or budget.process != os.getpid() else budget
+
+
+def _check_wanted(budget: Budget | None) -> None:
     if _gone(budget):
         raise Cancelled
-    if budget is not None and time.monotonic() > budget.ends:
-        raise OutOfTime
 
 
 def _gone(budget: Budget | None) -> bool:
@@ -87,25 +125,32 @@ def _gone(budget: Budget | None) -> bool:
     return now - budget.unheard_since > UNHEARD_SECONDS
 
 
-def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of an event, with the budget of one request; of a generator, over all its steps."""
+def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable[..., Any]:
+    """The function of an event, with the budget of one request; of a generator, over all its steps.
+
+    takes_turns: whether it uses the model.
+    """
 
     @contextmanager
     def within(budget: Budget) -> Iterator[None]:
         token = _budget.set(budget)
         try:
+            if budget.turn:
+                turns.take(budget.turn, lambda: _check_wanted(budget))
             yield
         finally:
+            if budget.turn:
+                turns.leave(budget.turn)
             _budget.reset(token)
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        with within(Budget(time.monotonic() + REQUEST_SECONDS)):
+        with within(Budget(_turn() if takes_turns else None)):
             return function(*args, **kwargs)
 
     @functools.wraps(function)
     def run_in_steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        budget = Budget(time.monotonic() + REQUEST_SECONDS)
+        budget = Budget(_turn() if takes_turns else None)
         steps, end = function(*args, **kwargs), object()
         while True:
             with within(budget):  # each step may run in another thread
@@ -115,3 +160,11 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
             yield found
 
     return run_in_steps if inspect.isgeneratorfunction(function) else run
+
+
+def _turn() -> Turn:
+    request = LocalContext.request.get(None)
+    peer = getattr(getattr(request, "client", None), "host", None)
+    headers = getattr(request, "headers", None) or {}
+    session = getattr(request, "session_hash", None) or LocalContext.event_id.get(None) or ""
+    return Turn(bounds.client_of(peer, headers.get("x-forwarded-for")), session)

@@ -10,6 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from latent8 import exchange
+from latent8.apps.quota import Quota
 from latent8.apps.work import POOL
 from latent8.evaluation.latent_pictures import latent_pictures
 from latent8.file_format.blob import Encoded, clean_stem
@@ -20,9 +21,16 @@ from latent8.pictures.intake import Picture
 
 PREVIEW_SIDE = 1600  # pixels
 
+quota: Quota | None = None  # of the server that this runs in
+
 
 def request_folder() -> Path:
-    """A new folder that is served as it is and deleted with the rest of the cache after an hour."""
+    """A new folder that is served as it is and deleted with the rest of the cache after an hour.
+
+    Raises OSError where results have no room.
+    """
+    if quota:
+        quota.check_results()
     folder = Path(gr.utils.get_upload_folder()) / f"latent8-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     return folder

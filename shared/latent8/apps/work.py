@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no network at start-up; read when gradio is imported
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 # isort: off
 try:
@@ -21,20 +17,22 @@ except ImportError:  # the apps run without it wherever ZeroGPU is not meant
 
 import gradio as gr
 
-from latent8.apps import budget, housekeeping, jobs
+from latent8.apps import bounds, budget, housekeeping, jobs, sizes
 from latent8.codec import Codec
-from latent8.pool import CodecPool
 from latent8.errors import Latent8Error
-from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.pool import CodecPool
 from latent8.zoo.registry import model_named
 
 # isort: on
 
 
 T = TypeVar("T")
-TAKE_TURNS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # for events that run a model
+# for events that run a model: several may begin, one at a time has it
+TAKE_TURNS: dict[str, Any] = {"concurrency_id": bounds.MODEL, "concurrency_limit": bounds.MODEL_SLOTS}
+TILE_BYTES = 256 << 20  # of activations: others wait for a turn until a tile is done
+MAX_PIXELS = 1_000_000 * bounds.PICTURE_MEGAPIXELS
 POOL = CodecPool(  # shared by all requests; the largest model takes gigabytes
-    max_pixels=lambda model: model.kind.app_pixels or DEFAULT_MAX_PIXELS, most=3
+    max_pixels=lambda model: min(model.kind.app_pixels or MAX_PIXELS, MAX_PIXELS), most=3
 )
 
 
@@ -80,19 +78,39 @@ def one_by_one(paths: list[str], noun: str, folder: Path, job: jobs.Job | None =
     """Each file of a batch, with its stretch of the progress bar, whose text counts them.
 
     `folder`, of the request, and the files to come are kept for as long as it lasts. When the time of the request is
-    over, the files go on to come: what is tried with each then raises `budget.OutOfTime`, which is the file's row.
+    over, or it has too many files or pixels, the files go on to come: what is tried with each then raises, through the
+    bar or `jobs.check`, the sentence of the file's row.
     """
+    paths = list(dict.fromkeys(paths))  # a file that is named twice is done once
+    pixels = 0
     for index, path in enumerate(paths):
-        housekeeping.keep(folder, *paths[index:])
+        housekeeping.keep(folder, *paths[index : index + bounds.REQUEST_FILES])
+        pixels += sizes.pixels_of(path)
+        budget.leave_out(_too_much(index, pixels))
         bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths), job)
-        with suppress(budget.OutOfTime):
+        with suppress(budget.OutOfTime, budget.LeftOut):
             bar(0)
         yield path, bar
+    budget.leave_out("")
+
+
+def _too_much(n_before: int, n_pixels: int) -> str:
+    """Why a file of a batch is left out, in a sentence: it is over what one request may have."""
+    if n_before >= bounds.REQUEST_FILES:
+        return f"Left out: one request may have {bounds.REQUEST_FILES} files. Send the others after these."
+    if n_pixels > 1_000_000 * bounds.REQUEST_MEGAPIXELS:
+        return (
+            f"Left out: with it the request has {n_pixels / 1e6:,.0f} megapixels, over the limit of "
+            f"{bounds.REQUEST_MEGAPIXELS:,}. Send the others after these."
+        )
+    return ""
 
 
 def codec(model: str) -> Codec:
     """The codec of a model, loaded once. Raises ModelError."""
-    return POOL.codec(model)
+    found = POOL.codec(model)
+    found.network.max_bytes = min(found.network.max_bytes, TILE_BYTES)
+    return found
 
 
 @contextmanager

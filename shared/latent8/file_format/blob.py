@@ -230,7 +230,7 @@ def is_blob(data: bytes) -> bool:
 def clean_stem(name: str) -> str:
     """A file name's stem made safe to write on any system, at most 200 bytes of UTF-8; "picture" if nothing is left."""
     name = name.encode("utf-8", "ignore").decode()  # lone surrogates of odd file names cannot be stored
-    stem = re.sub(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|]', "", name).strip(" .")
+    stem = re.sub(r'[\x00-\x1f\x7f-\x9f/\\:*?"<>|\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]', "", name).strip(" .")
     if re.match(r"(?i)(con|prn|aux|nul|(com|lpt)[0-9])(\.|$)", stem):  # devices on Windows, whatever the ending
         stem = f"_{stem}"
     return stem.encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore").strip(" .") or "picture"

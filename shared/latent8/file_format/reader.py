@@ -109,12 +109,15 @@ def blob_pixels(blob: Blob) -> int:
 
 
 def require_size(header: Header, max_pixels: int) -> None:
-    """Raise BlobError for a picture of more than `max_pixels` pixels, or of more latents than any model here makes."""
+    """Raise BlobError for a picture of more than `max_pixels` pixels, or of more latents than pixels.
+
+    No model here makes so many.
+    """
     try:
         check_size(header.width, header.height, max_pixels)
     except PictureError as error:
         raise BlobError(str(error)) from None
-    count, most = math.prod(header.latent_shape), max(max_pixels, MIN_LATENTS)
+    count, most = math.prod(header.latent_shape), max(header.width * header.height, MIN_LATENTS)
     if count > most:
         raise BlobError(f"The blob states {count / 1e6:,.1f} million latents, over the limit of {most / 1e6:,.1f}.")
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from latent8.errors import ModelError
 from latent8.zoo.registry import DEFAULT_MODEL, Model
+from latent8.zoo.revisions import revision_of
 
 logger = logging.getLogger("latent8")
 
@@ -111,7 +112,7 @@ def _require_hub(model: Model) -> None:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        HfApi().model_info(model.source, timeout=10)
+        HfApi().model_info(model.source, revision=revision_of(model.source), timeout=10)
     except (HfHubHTTPError, OfflineModeIsEnabled) as error:
         raise OSError(str(error)) from error
     except Exception as error:  # the HTTP client's own errors: no name resolution, refused, timed out
@@ -125,6 +126,7 @@ def _from_pretrained(model: Model, local_files_only: bool):
         with _quiet_diffusers():
             autoencoder, info = network.from_pretrained(
                 model.location,
+                revision=revision_of(model.source),
                 use_safetensors=True,  # else diffusers falls back to pickle files
                 local_files_only=local_files_only,
                 low_cpu_mem_usage=False,

@@ -1,0 +1,127 @@
+"""Gradio's queue, made fair: how many events may wait, and whose turn it is to start."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import fastapi
+import gradio as gr
+from anyio.to_thread import run_sync
+from gradio.queueing import Event, EventQueue, Queue
+
+from latent8.apps import bounds, sizes
+from latent8.apps.bounds import MODEL
+
+REST_SECONDS = 0.02  # after a look that found nothing to start: Gradio looks a thousand times a second
+
+
+@dataclass(frozen=True)
+class Facts:
+    """client: see `bounds.client_of`. large: of those, one is worked on at a time, for their memory."""
+
+    client: str
+    large: bool
+
+
+class FairQueue(Queue):
+    """Takes a few events of each client, starts at most `SLOTS_OF_CLIENT` of them, those of whom has fewest first."""
+
+    def __init__(self, like: Queue):
+        super().__init__(
+            live_updates=like.live_updates,
+            concurrency_count=like.max_thread_count,
+            update_intervals=like.update_intervals,
+            max_size=like.max_size,
+            blocks=like.blocks,
+            default_concurrency_limit=like.default_concurrency_limit,
+        )
+        self._facts: WeakKeyDictionary[Event, Facts] = WeakKeyDictionary()
+        self._rest_until = 0.0
+
+    async def push(self, body: Any, request: fastapi.Request, username: str | None) -> Any:
+        client = client_of(request)
+        refusal = self._refusal(client, body.session_hash)
+        if refusal:
+            return False, refusal, "queue_full"
+        large = await run_sync(_is_large, body.data)
+        done, event_id, state = await super().push(body, request, username)
+        event = self.event_ids_to_events.get(event_id) if done and isinstance(event_id, str) else None
+        if event is not None:
+            self._facts[event] = Facts(client, large)
+        return done, event_id, state
+
+    def _refusal(self, client: str, session: str | None) -> str:
+        """One sentence where no more may wait; else empty."""
+        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+        if len(waiting) >= bounds.EVENTS:
+            return "Too many requests are waiting here: try again in a minute."
+        own = [event for event in waiting if self._of(event).client == client]
+        of_session = [event for event in own if event.session_hash == session]
+        if len(own) >= bounds.EVENTS_OF_CLIENT or len(of_session) >= bounds.EVENTS_OF_SESSION:
+            return "Too many of your requests are waiting already: try again when they are done."
+        return ""
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """The next event to start, in place of the one that came first."""
+        now = time.monotonic()
+        if now < self._rest_until:
+            return None
+        for name, queue in self.event_queue_per_concurrency_id.items():
+            if queue.concurrency_limit is None or queue.current_concurrency < queue.concurrency_limit:
+                event = self._choice(queue)
+                if event is not None:
+                    queue.queue.remove(event)
+                    return [event], False, name
+        self._rest_until = now + REST_SECONDS
+        return None
+
+    def _choice(self, queue: EventQueue) -> Event | None:
+        at_work = [
+            event for job in self.active_jobs for event in job or () if event.concurrency_id == queue.concurrency_id
+        ]
+        slots = Counter(self._of(event).client for event in at_work)
+        large_at_work = queue.concurrency_id == MODEL and any(self._of(event).large for event in at_work)
+        able = [
+            event
+            for event in queue.queue
+            if slots[self._of(event).client] < bounds.SLOTS_OF_CLIENT and not (large_at_work and self._of(event).large)
+        ]
+        return min(able, key=lambda event: slots[self._of(event).client], default=None)  # the first of equals
+
+    def _of(self, event: Event) -> Facts:
+        return self._facts.get(event) or Facts("unknown", False)
+
+
+def client_of(request: fastapi.Request | gr.Request | None) -> str:
+    peer = getattr(getattr(request, "client", None), "host", None)
+    headers = getattr(request, "headers", None) or {}
+    return bounds.client_of(peer, headers.get("x-forwarded-for"))
+
+
+def _is_large(data: Any) -> bool:
+    """Whether the files that are named in the data of an event hold much, as far as their headers tell."""
+    folder = Path(gr.utils.get_upload_folder()).resolve()
+    largest = 0
+    for path in _paths(data):
+        real = Path(os.path.realpath(path))
+        if real.is_relative_to(folder) and real.is_file():  # anyone may name any path
+            largest = max(largest, sizes.most_pixels(str(real)))
+    return largest > bounds.LARGE_PIXELS
+
+
+def _paths(data: Any, depth: int = 0) -> set[str]:
+    """Of Gradio's file objects in some JSON."""
+    if isinstance(data, dict):
+        path = data.get("path")
+        if isinstance(path, str) and "\0" not in path:
+            return {path}
+    inner = data if isinstance(data, list) else list(data.values()) if isinstance(data, dict) else []
+    if depth > 4 or len(inner) > bounds.LISTED_FILES:
+        return set()
+    return set().union(*(_paths(one, depth + 1) for one in inner))
