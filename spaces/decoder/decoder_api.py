@@ -13,7 +13,6 @@ from latent8.apps import files, jobs, work
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL, Comparison, Decoded, measured, original_of
-from latent8.exchange import open_latents
 from latent8.file_format.blob import Encoded
 from latent8.file_format.reader import decoders_for, require_decoder, require_size
 from latent8.latents import Latents, describe
@@ -78,7 +77,7 @@ def open_blob(path: str, bar: work.Bar, wish: Wish | None = None, codec: Callabl
 
 def read_blob(path: str, space: str = "", raw: bool = False) -> Encoded | Latents:
     """A file of latents in any format. Raises Latent8Error."""
-    return open_latents(path, space or None, raw=raw)
+    return files.open_file_of_latents(path, space, raw)
 
 
 def inspect(blob: str | None) -> dict:

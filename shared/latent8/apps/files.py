@@ -11,7 +11,8 @@ from PIL import Image
 
 from latent8 import exchange
 from latent8.apps.quota import Quota
-from latent8.apps.work import POOL
+from latent8.apps.work import MAX_PIXELS, POOL
+from latent8.errors import BlobError
 from latent8.evaluation.latent_pictures import latent_pictures
 from latent8.file_format.blob import Encoded, clean_stem
 from latent8.file_format.reader import model_of
@@ -34,6 +35,19 @@ def request_folder() -> Path:
     folder = Path(gr.utils.get_upload_folder()) / f"latent8-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     return folder
+
+
+def open_file_of_latents(path: str, space: str = "", raw: bool = False) -> Encoded | Latents:
+    """A file of latents in any format. Raises Latent8Error; also for one of a model that the app was not started with,
+    which could claim latents of any shape."""
+    source = exchange.open_latents(path, space or None, raw=raw, max_pixels=MAX_PIXELS)
+    model = model_of(source)
+    if model.own and not model.weights_hash:
+        raise BlobError(
+            "The blob was made with an autoencoder of somebody's own, which this app does not have: decode it with the "
+            "program that made it."
+        )
+    return source
 
 
 def save_bytes(folder: Path, name: str, data: bytes) -> str:

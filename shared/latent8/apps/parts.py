@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from latent8 import exchange
-from latent8.apps import housekeeping, look
+from latent8.apps import files, housekeeping, look
 from latent8.apps.files import request_folder, save_bytes, save_latent_views, stem_of
 from latent8.apps.widgets import file_url, paths_of
 from latent8.apps.work import POOL, TAKE_TURNS, Bar, errors_in_the_page, required
@@ -96,6 +96,7 @@ def convert(
     """
     path, to = required(latents, "Choose a blob first."), to or "safetensors"
     with errors_in_the_page():
+        files.open_file_of_latents(path, space or "", bool(raw))  # refuses what the app cannot take
         data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=bool(raw), pool=POOL)
         return save_bytes(request_folder(), stem_of(path) + exchange.SUFFIXES[to], data)
 
