@@ -220,4 +220,4 @@ def from_own_page(headers: Headers) -> bool:
 def serves_this_machine_alone() -> bool:
     """By the address that Gradio listens on; not where it makes a public link."""
     shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"
-    return is_loopback(os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1") and not shared
+    return is_loopback(os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1") and not shared and not bounds.ON_SPACE

@@ -1,0 +1,91 @@
+"""Gradio's queue, made fair: who may wait, and whose event is next."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.data_classes import PredictBodyInternal
+
+from latent8.apps import bounds, event_queue
+from latent8.apps.event_queue import FairQueue
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> FairQueue:
+    """That of an app with one function that uses the model. Events are large whose data is "large"."""
+    monkeypatch.setattr(event_queue, "_is_large", lambda data: data == ["large"])
+    monkeypatch.setattr(event_queue, "REST_SECONDS", 0)
+    with gr.Blocks(analytics_enabled=False) as demo:
+        text = gr.Textbox()
+        options: dict[str, Any] = {"concurrency_id": bounds.MODEL, "concurrency_limit": bounds.MODEL_SLOTS}
+        gr.Button().click(lambda value: value, text, text, api_name="run", **options)
+    demo.queue(max_size=bounds.EVENTS)
+    fair = FairQueue(demo._queue)
+    fair.active_jobs = [None] * 40
+    return fair
+
+
+def push(queue: FairQueue, client: str, session: str = "", data: str = "") -> tuple[bool, str, str]:
+    function = next(iter(queue.blocks.fns))
+    body = PredictBodyInternal(data=[data], fn_index=function, session_hash=session or f"{client} {next(NUMBERS)}")
+    request: Any = SimpleNamespace(client=SimpleNamespace(host=client), headers={})
+    return asyncio.run(queue.push(body, request, None))
+
+
+def started(queue: FairQueue, count: int) -> list[str]:
+    """Clients of the events that are started, one after another."""
+    found = []
+    for _ in range(count):
+        chosen = queue.get_events()
+        if chosen is None:
+            break
+        queue.active_jobs[queue.active_jobs.index(None)] = chosen[0]
+        queue.event_queue_per_concurrency_id[bounds.MODEL].current_concurrency += 1
+        found.append(queue._of(chosen[0][0]).client)
+    return found
+
+
+def test_who_has_least_at_work_is_next(queue: FairQueue) -> None:
+    for client in "aaaaabc":
+        assert push(queue, client)[0]
+    assert started(queue, 9) == ["a", "b", "c", "a"]  # one client has at most two at work
+
+
+def test_one_large_request_is_at_work_at_a_time(queue: FairQueue) -> None:
+    for client, data in (("a", "large"), ("b", "large"), ("c", "")):
+        push(queue, client, data=data)
+    assert started(queue, 9) == ["a", "c"]
+
+
+def test_slots_are_limited(queue: FairQueue) -> None:
+    for number in range(20):
+        push(queue, f"client {number}")
+    assert len(started(queue, 20)) == bounds.MODEL_SLOTS
+
+
+def test_few_events_of_one_client_may_wait(queue: FairQueue) -> None:
+    answers = [push(queue, "a") for _ in range(bounds.EVENTS_OF_CLIENT + 1)]
+    assert [done for done, _, _ in answers] == [True] * bounds.EVENTS_OF_CLIENT + [False]
+    assert answers[-1][1:] == (
+        "Too many of your requests are waiting already: try again when they are done.",
+        "queue_full",
+    )
+    assert push(queue, "b")[0]
+
+
+def test_few_events_of_one_page_may_wait(queue: FairQueue) -> None:
+    answers = [push(queue, "a", "page")[0] for _ in range(bounds.EVENTS_OF_SESSION + 1)]
+    assert answers == [True] * bounds.EVENTS_OF_SESSION + [False]
+
+
+def test_few_events_of_all_may_wait(queue: FairQueue) -> None:
+    answers = [push(queue, f"client {number}") for number in range(bounds.EVENTS + 1)]
+    assert [done for done, _, _ in answers].index(False) == bounds.EVENTS
+    assert answers[-1][1] == "Too many requests are waiting here: try again in a minute."
