@@ -108,10 +108,16 @@ def assemble(app: str, target: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, copy)
     if (target / LOCK).is_file():  # with it, the Space installs exactly what was tested
-        (target / LOCK).replace(target / "requirements.txt")
+        (target / "requirements.txt").write_text(pins((target / LOCK).read_text("utf-8")), "utf-8")
     missing = [name for name in (*REQUIRED, f"{app}_api.py", f"{app}_page.py") if not (target / name).is_file()]
     if missing:
         raise DeployError(f"The {app} is not complete without {', '.join(missing)}.")
+
+
+def pins(lock: str) -> str:
+    """A lock file without its hashes: a Space installs gradio and others in the same command without any, and with some
+    pip would refuse all that have none."""
+    return re.sub(r" *\\\n +--hash=\S+", "", lock)
 
 
 def variables(app: str, repo: str, other: str | None) -> dict[str, str]:

@@ -74,7 +74,10 @@ def wanted_files(project: Path, app: str) -> dict[str, str]:
         files |= {place + path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     litter = r"(^|/)(\.|__pycache__|token.txt|credentials.json|revisions.json)"
     wanted = {name: path for name, path in files.items() if not re.search(litter, name)}
-    return {name: digest(path.read_bytes()) for name, path in wanted.items()}
+    found = {name: digest(path.read_bytes()) for name, path in wanted.items()}
+    if lock := wanted.get("requirements.lock"):
+        found["requirements.txt"] = digest(deploy_space.pins(lock.read_text("utf-8")).encode())
+    return found
 
 
 def files_below(folder: Path) -> dict[str, str]:
@@ -255,13 +258,14 @@ def test_links_are_not_followed(project: Path, tmp_path: Path, kind: str) -> Non
 
 def test_a_lock_file_is_what_the_space_installs(project: Path, tmp_path: Path) -> None:
     copy = copied(project, tmp_path / "copy")
-    (copy / "spaces/encoder/requirements.lock").write_text("locked==1")
+    (copy / "spaces/encoder/requirements.lock").write_text(
+        "# of a script\nlocked==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nother==2\n"
+    )
     under_version_control(copy)
     target = tmp_path / "space"
     result = deploy(copy, "encoder", "--dry-run", target, endpoint=unreachable_url(), home=tmp_path / "home")
     assert result.returncode == 0, result.stderr
-    assert (target / "requirements.txt").read_text() == "locked==1"
-    assert not (target / "requirements.lock").exists()
+    assert (target / "requirements.txt").read_text() == "# of a script\nlocked==1\nother==2\n"
 
 
 @pytest.mark.parametrize(
