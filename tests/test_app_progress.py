@@ -92,13 +92,16 @@ def assert_moves(shares: list[float], begin: float, end: float) -> None:
     assert len(shares) > 4 and shares == sorted(set(shares))
 
 
-def test_progress_of_an_encoding_moves_with_its_tiles(shown: Callable[..., Any], large_photo: Path) -> None:
+def test_progress_of_an_encoding_moves_with_its_tiles(
+    shown: Callable[..., Any], large_photo: Path, tmp_path: Path
+) -> None:
     steps = shown("encoder", "/encode", photo=large_photo, model="l8-tiny")
     assert list(steps) == ["Encoding", "Decoding"]
     assert_moves(steps["Encoding"], 0, 0.5)
     assert_moves([0.5, *steps["Decoding"]], 0.5, 1)
 
-    steps = shown("encoder", "/encode_batch", photos=[large_photo, large_photo], model="l8-tiny")
+    other = written(tmp_path / "other.png", large_photo.read_bytes())
+    steps = shown("encoder", "/encode_batch", photos=[large_photo, other], model="l8-tiny")
     assert list(steps) == ["Photo 1 of 2", "Photo 2 of 2"]
     assert_moves(steps["Photo 1 of 2"], 0, 0.5)
     assert_moves(steps["Photo 2 of 2"], 0.5, 1)
@@ -112,7 +115,8 @@ def test_progress_of_a_decoding_moves_with_its_tiles(
     assert list(steps) == ["Decoding"]
     assert_moves(steps["Decoding"], 0, 0.9)
 
-    steps = shown("decoder", "/decode_batch", blobs=[blob, blob])
+    other = written(tmp_path / "other.l8", blob.read_bytes())
+    steps = shown("decoder", "/decode_batch", blobs=[blob, other])
     assert list(steps) == ["Blob 1 of 2", "Blob 2 of 2"]
     assert_moves(steps["Blob 1 of 2"], 0, 0.5)
     assert_moves(steps["Blob 2 of 2"], 0.5, 1)

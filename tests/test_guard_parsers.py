@@ -54,4 +54,4 @@ def test_blobs_of_a_visitors_own_model_are_refused(decoder: AppServer, tmp_path:
         path = handle_file(written(tmp_path / "own.l8", blob))
         file = {"latents": path} if endpoint == "/convert" else {"blob": path}
         client(decoder, tmp_path).predict(**file, api_name=endpoint)
-    assert "an autoencoder of somebody's own" in str(caught.value.message)
+    assert "which this app does not have" in str(caught.value.message)
