@@ -112,3 +112,8 @@ def test_entries_that_point_at_the_same_megabytes_cost_nothing() -> None:
     data = png_of(png_chunk(b"eXIf", exif))
     np.testing.assert_array_equal(opened(data).rgb, PICTURE)
     assert time.process_time() - started < 2
+
+
+def test_large_jpeg_2000_is_refused() -> None:
+    said = refusal(file_of(PICTURE, "JPEG2000") + bytes(40_000_000))
+    assert said == "A JPEG 2000 file of 40 MB takes too long to read: save it as PNG or JPEG."

@@ -21,6 +21,7 @@ MAX_READS = 500_000  # of Pillow in one file: blocks of a GIF, boxes of a JPEG 2
 MAX_BLOCKS = 50_000  # chunks of a WebP
 MAX_PACKETS = 20_000_000  # of a JPEG 2000: tiles x layers x resolutions x components
 MAX_ICON_SIDE, MAX_ICON_BYTES = 1024, 8_000_000
+MAX_JPEG_2000_BYTES = 40_000_000  # a second or so for each 5 MB
 SLOW_PIXELS = 4_000_000  # of formats that Pillow decodes in Python
 SLOW = {"BLP", "DDS", "FITS", "FTEX", "GBR", "IM", "IPTC", "MSP", "PIXAR", "QOI", "SGI", "SPIDER", "XPM", "XVTHUMB"}
 
@@ -61,6 +62,9 @@ def _check_webp(file: BinaryIO) -> None:
 
 def _check_jpeg_2000(file: BinaryIO) -> None:
     """Packets that its main header promises (ITU-T T.800, annex A), whether they are there or not."""
+    size = size_of_file(file)
+    if size > MAX_JPEG_2000_BYTES:
+        raise PictureError(f"A JPEG 2000 file of {size / 1e6:.0f} MB takes too long to read: save it as PNG or JPEG.")
     data = read_at(file, 0, 1 << 16)
     at = data.find(b"\xff\x4f\xff\x51")  # start of codestream, then of the size
     if at < 0 or at + 42 > len(data):
