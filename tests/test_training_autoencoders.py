@@ -183,7 +183,7 @@ def test_an_exported_vae_round_trips_a_photo_through_a_blob(photos, tmp_path):
     codec = latent8.Codec(latent8.own_model(tmp_path / "weights"), "cpu")
     picture = photo(50, 70)
     blob = codec.encode(picture)
-    header = latent8.inspect(blob)
+    header = latent8.inspect(blob).header
     assert (header.channels, header.stride) == (4, 2)
     decoded = codec.decode(blob)
     assert decoded.size == (70, 50)
