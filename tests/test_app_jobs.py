@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -80,3 +84,26 @@ def test_jobs_begun_at_once_have_numbers_of_their_own() -> None:
     for thread in threads:
         thread.join()
     assert sum(job.wanted() for job in found) == 1
+
+
+def test_what_is_looked_at_stops_when_it_is_closed_or_its_result_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "spaces" / "encoder"))
+    results = importlib.import_module("encoder_results")
+    page = SimpleNamespace(session_hash="a page that looks")
+    for stop in (results.closed("curves"), lambda page: results.begin(page.session_hash)):
+        done = SimpleNamespace(job=results.begin(page.session_hash))
+        steps = list[str]()
+
+        def content(bar: work.Bar, stop: Callable[[Any], Any] = stop, steps: list[str] = steps) -> str:
+            bar(0)
+            steps.append("before")
+            stop(page)
+            bar(0.5)
+            steps.append("after")
+            return "curves"
+
+        assert results._looked_at("curves", done, content) == gr.skip()
+        assert steps == ["before"]
+    assert (
+        results._looked_at("curves", SimpleNamespace(job=results.begin("page")), lambda bar: "here")["html"] == "here"
+    )

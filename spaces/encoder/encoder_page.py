@@ -153,12 +153,12 @@ def build_single() -> None:
             signal = widgets.signals()
         with gr.Column(scale=3, min_width=300):
             view = widgets.viewer("compare", "Your photo, and what comes back from the small file, appear here.")
-            with gr.Accordion("Details", open=False):
+            with gr.Accordion("Details", open=False) as details_part:
                 details = widgets.lazy("details", "Measuring ...")
-            with gr.Accordion("Size against quality, beside WebP and AVIF", open=False):
+            with gr.Accordion("Size against quality, beside WebP and AVIF", open=False) as curves_part:
                 measure = gr.Radio(results.MEASURES, value=results.MEASURES[0], label="Measured by", elem_id="measure")
                 curves = widgets.lazy("curves", "Encoding at several qualities, which takes some seconds ...")
-            with gr.Accordion("What is in the file (its latents)", open=False):
+            with gr.Accordion("What is in the file (its latents)", open=False) as latents_part:
                 latents = widgets.lazy("latents", "Drawing the latents ...")
             with gr.Accordion("Latents for other tools", open=False):
                 raw = parts.raw_switch()
@@ -191,18 +191,22 @@ def build_single() -> None:
     latents.wanted(results.latents, [done], [latents], **looking)
     curves.wanted(results.curves, [done, measure], [curves], **looking)
     measure.input(results.curves, [done, measure], [curves], **looking)
+    for name, part in zip(results.LOOKED_AT, (details_part, curves_part, latents_part), strict=True):
+        part.collapse(results.closed(name), None, None, queue=False, **QUIET)
     view.wanted(results.other_side, [done], [view], **looking)
     view.full(results.full_size, [done], [view], **looking)
 
 
 def begin_single(request: gr.Request) -> int:
     """What runs for the page's last photo or settings is stopped."""
-    return jobs.begin(request.session_hash or "", results.SINGLE).number
+    return results.begin(request.session_hash or "").number
 
 
 def stop_single(request: gr.Request) -> tuple:
-    job = jobs.begin(request.session_hash or "", results.SINGLE)
-    return shown_alone(job.number, "<p>Stopped. Change a setting, or bring a photo, to go on.</p>")
+    return shown_alone(
+        results.begin(request.session_hash or "").number,
+        "<p>Stopped. Change a setting, or bring a photo, to go on.</p>",
+    )
 
 
 def shown_alone(number: int, content: str) -> tuple:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from latent8.file_format.reader import read
 from latent8.pictures.intake import Picture, open_picture
 
 SINGLE, MANY = "single", "many"  # names of the jobs of both tabs
+LOOKED_AT = ("details", "curves", "latents")  # of parts that are made when they are looked at
 MEASURES = rivals.MEASURES
 ORIGINAL, DECODED = "original", "decoded"
 ANY_SIZE = 1 << 30  # pixels: what was made here was checked before
@@ -142,7 +143,7 @@ def details(done: Done | None) -> dict | None:
         ]
         return parts.facts_table(rows)
 
-    return _looked_at(done, content)
+    return _looked_at("details", done, content)
 
 
 def latents(done: Done | None) -> dict | None:
@@ -150,7 +151,7 @@ def latents(done: Done | None) -> dict | None:
         assert done is not None
         return parts.latents_html(Path(done.folder), read(done.blob, ANY_SIZE), bar)
 
-    return _looked_at(done, content)
+    return _looked_at("latents", done, content)
 
 
 def curves(done: Done | None, measure: str) -> dict | None:
@@ -161,15 +162,34 @@ def curves(done: Done | None, measure: str) -> dict | None:
         side = f", longest side {rivals.CURVE_SIDE} pixels" if max(done.size) > rivals.CURVE_SIDE else ""
         return chart.chart(points, "KB", measure, f"{measure} against size of this photo{side}; higher is better.")
 
-    return _looked_at(done, content)
+    return _looked_at("curves", done, content)
 
 
-def _looked_at(done: Done | None, content) -> dict | None:
-    """Value of a part that is made when it is looked at; nothing where the result was replaced meanwhile."""
+def begin(page: str) -> jobs.Job:
+    """What runs for the page's last photo or settings, also for what was looked at, is stopped."""
+    for name in LOOKED_AT:
+        jobs.begin(page, name)
+    return jobs.begin(page, SINGLE)
+
+
+def closed(name: str) -> Callable[[gr.Request], None]:
+    """For when the part of that name is closed: nobody waits for it."""
+
+    def stop(request: gr.Request) -> None:
+        jobs.begin(request.session_hash or "", name)
+
+    return stop
+
+
+def _looked_at(name: str, done: Done | None, content: Callable[[work.Bar], str]) -> dict | None:
+    """Value of a part that is made when it is looked at; nothing where the result was replaced, or the part closed."""
     if done is None:
         return gr.skip()
+    asked = jobs.begin(done.job.page, name)
     try:
-        found = content(work.Bar("", 0, 1, done.job))
+        jobs.check(done.job)
+        found = content(work.Bar("", 0, 1, asked))
+        jobs.check(asked)
         jobs.check(done.job)
     except jobs.Cancelled:
         return gr.skip()

@@ -3,6 +3,7 @@
 let asked = null;
 const seen = new IntersectionObserver((entries) => {
   if (entries.some((entry) => entry.isIntersecting)) ask();
+  else if (!element.offsetParent && !props.value?.html) asked = null; // closed before it was made: that was stopped
 });
 function ask() {
   const { job, html } = props.value || {};
