@@ -1,6 +1,6 @@
 """Both apps under requests that are meant to harm, beside one honest user.
 
-    python benchmarks/abuse.py --app encoder --attacks json,duplicates
+    python -m benchmarks.abuse --app encoder --attacks json,duplicates
 
 Each app is started as a user starts it. The honest user sends a photo of 768 x 512 pixels (to the decoder, its blob)
 every 5 s, first alone, then beside each attack, which comes from another address of this machine (127.0.0.2 and so on;
@@ -33,17 +33,13 @@ import httpx
 import numpy as np
 from gradio_client import Client, handle_file
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # neither is installed
-
-from app_servers import AppServer  # noqa: E402
-
-import latent8  # noqa: E402
-from benchmarks.attacks import ATTACKS, ENDPOINTS, MB, attack  # noqa: E402
-from benchmarks.pictures import drawn  # noqa: E402
-from benchmarks.soak import resident  # noqa: E402
-from latent8.apps import bounds, housekeeping  # noqa: E402
-from latent8.apps.quota import size_of  # noqa: E402
+import latent8
+from benchmarks.attacks import ATTACKS, ENDPOINTS, MB, attack
+from benchmarks.pictures import drawn
+from benchmarks.soak import resident
+from latent8.apps import bounds, housekeeping
+from latent8.apps.quota import size_of
+from tests.helpers.app_servers import AppServer
 
 EVERY = 5.0  # seconds, of the honest user
 SLOWER, MOST_MEMORY = 4, 4_000  # times; MB

@@ -1,6 +1,6 @@
 """How a bulk job grows with its actors, and what a much larger one would need, from the figures of this machine.
 
-    python benchmarks/bulk.py FOLDER --count 400 --actors 1 2
+    python -m benchmarks.bulk FOLDER --count 400 --actors 1 2
 
 Photos of the folder, cropped and scaled to the size and used over again where they are too few, are encoded once for
 each number of actors, on a Ray of this machine with a CPU for each; where the system can do that, it is kept to so many
@@ -26,14 +26,11 @@ from pathlib import Path
 
 import ray
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # not installed
-
-from benchmarks.many import prepare  # noqa: E402
-from latent8.bulk import ray_job  # noqa: E402
-from latent8.bulk.ray_job import Job, Place, Totals  # noqa: E402
-from latent8.zoo.registry import DEFAULT_MODEL, models  # noqa: E402
-from training.photos import photo_files  # noqa: E402
+from benchmarks.many import prepare
+from latent8.bulk import ray_job
+from latent8.bulk.ray_job import Job, Place, Totals
+from latent8.zoo.registry import DEFAULT_MODEL, models
+from training.photos import photo_files
 
 NAMES = 50_000  # names that the driver lists
 

@@ -1,6 +1,6 @@
 """Crops of pictures beside what l8-photo, AVIF and WebP make of them in the same number of bytes, as one picture.
 
-    python benchmarks/crops.py wine.jpg:420,200 aitzgorri.jpg:560,330 --bpp 0.2
+    python -m benchmarks.crops wine.jpg:420,200 aitzgorri.jpg:560,330 --bpp 0.2
 
 Each argument is a picture and the left upper corner of the crop, in pixels. The whole picture is encoded: at the
 target by latent8, and in at most as many bytes by the others. Writes docs/crops.png.

@@ -1,11 +1,11 @@
 """Hostile inputs by the million: real files, changed with their structure in mind, each opened as a user's would be.
 
-    python benchmarks/fuzz.py blobs --inputs 1000000          # the parser, and payloads down to their symbols
-    python benchmarks/fuzz.py latents --inputs 1000000        # RGBA PNG, .npy, .safetensors, ComfyUI's .latent
-    python benchmarks/fuzz.py pictures --inputs 100000 --seed 7
-    python benchmarks/fuzz.py metadata --inputs 100000        # EXIF and XMP data to be kept, of pictures and blobs
-    python benchmarks/fuzz.py pictures --seconds 60           # as many as there is time for
-    python benchmarks/fuzz.py pictures --only 4711            # one input again, with its traceback
+    python -m benchmarks.fuzz blobs --inputs 1000000          # the parser, and payloads down to their symbols
+    python -m benchmarks.fuzz latents --inputs 1000000        # RGBA PNG, .npy, .safetensors, ComfyUI's .latent
+    python -m benchmarks.fuzz pictures --inputs 100000 --seed 7
+    python -m benchmarks.fuzz metadata --inputs 100000        # EXIF and XMP data to be kept, of pictures and blobs
+    python -m benchmarks.fuzz pictures --seconds 60           # as many as there is time for
+    python -m benchmarks.fuzz pictures --only 4711            # one input again, with its traceback
 
 An input is made of the seed and its number alone, so any is made again on any machine. A child process opens them; what
 is wrong is a crash of it, over 5 s for one input, any error but latent8's own of one line, a warning, and a peak of
@@ -31,27 +31,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from latent8.errors import Latent8Error
+from latent8.exchange import open_latents, write_latents
+from latent8.file_format.blob import Encoded
+from latent8.file_format.extension import EXIF as EXIF_TAG
+from latent8.file_format.extension import XMP as XMP_TAG
+from latent8.file_format.reader import read
+from latent8.latents import Latents
+from latent8.metadata.kept import CHOICES, Metadata
+from latent8.pictures.intake import Picture, encode_alpha, open_picture
+from latent8.pictures.output import picture_bytes
+from latent8.pool import symbols_of
+from tests.helpers.foreign_files import GOOD, comfy, floats, npy, rgba_png, safetensors, z_of
+from tests.helpers.metadata_files import XMP, exif_block, picture_file
+from tests.helpers.samples import build_blob
+from tests.helpers.tiff_files import DEFLATE, LZW, tiff
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import numpy as np  # noqa: E402
-from conftest import build_blob  # noqa: E402
-from foreign_files import GOOD, comfy, floats, npy, rgba_png, safetensors, z_of  # noqa: E402
-from metadata_files import XMP, exif_block, picture_file  # noqa: E402
-from PIL import Image  # noqa: E402
-from tiff_files import DEFLATE, LZW, tiff  # noqa: E402
-
-from latent8.errors import Latent8Error  # noqa: E402
-from latent8.exchange import open_latents, write_latents  # noqa: E402
-from latent8.file_format.blob import Encoded  # noqa: E402
-from latent8.file_format.extension import EXIF as EXIF_TAG  # noqa: E402
-from latent8.file_format.extension import XMP as XMP_TAG  # noqa: E402
-from latent8.file_format.reader import read  # noqa: E402
-from latent8.latents import Latents  # noqa: E402
-from latent8.metadata.kept import CHOICES, Metadata  # noqa: E402
-from latent8.pictures.intake import Picture, encode_alpha, open_picture  # noqa: E402
-from latent8.pictures.output import picture_bytes  # noqa: E402
-from latent8.pool import symbols_of  # noqa: E402
 
 MAX_PIXELS = 250_000
 HANG_SECONDS = 5.0

@@ -1,6 +1,6 @@
 """Measures a library of very many vectors: adding, building the index, opening, searching, memory and disk.
 
-    python benchmarks/library.py PHOTOS --count 100000 --folder /tmp/large
+    python -m benchmarks.library PHOTOS --count 100000 --folder /tmp/large
 
 Vectors are those of the photos, of crops and of edits of them, and mixtures of these with noise, up to the number that
 is asked for; queries are made likewise, and are not in the library. The search is measured in a process of its own, as
@@ -161,7 +161,16 @@ def main() -> None:
         print(json.dumps(steps.get(args.step, lambda: search(args.folder, real))()))
         return
     for step in ("add", "index", "search"):
-        command = [sys.executable, __file__, str(args.photos), "--folder", str(args.folder), "--count", str(args.count)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.library",
+            str(args.photos),
+            "--folder",
+            str(args.folder),
+            "--count",
+            str(args.count),
+        ]
         done = subprocess.run([*command, "--step", step], check=True, capture_output=True, text=True)
         for name, value in json.loads(done.stdout).items():
             print(f"{name:<26}{value:,.3f}".rstrip("0").rstrip("."), flush=True)

@@ -1,6 +1,6 @@
 """Many users at once: requests per second, latency, errors and memory of each app; then faults under that load.
 
-    python benchmarks/load.py --users 20 --requests 10 --photos FOLDER
+    python -m benchmarks.load --users 20 --requests 10 --photos FOLDER
 
 Each user is a gradio_client in a thread of its own, and sends one request after another, each with an input of its own;
 a latency covers upload, queue, work and download. Every result is compared with what the library gives for that input,
@@ -38,18 +38,14 @@ import numpy as np
 from gradio_client import Client, handle_file
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # neither is installed
-
-from app_servers import AppServer  # noqa: E402
-
-import latent8  # noqa: E402
-from benchmarks.pictures import near  # noqa: E402
-from benchmarks.soak import draw, resident  # noqa: E402
-from latent8 import Codec, Latent8Error  # noqa: E402
-from latent8.cli.arguments import positive  # noqa: E402
-from latent8.evaluation.metrics import psnr  # noqa: E402
-from training.photos import photo_files  # noqa: E402
+import latent8
+from benchmarks.pictures import near
+from benchmarks.soak import draw, resident
+from latent8 import Codec, Latent8Error
+from latent8.cli.arguments import positive
+from latent8.evaluation.metrics import psnr
+from tests.helpers.app_servers import AppServer
+from training.photos import photo_files
 
 ENDPOINTS = {"encoder": "/encode", "decoder": "/decode"}
 SAME_DB = 45.0  # PSNR between two encodings of one picture that differ in a few symbols

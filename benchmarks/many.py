@@ -1,6 +1,6 @@
 """`Codec.encode_many` and `decode_many` beside a plain loop: pictures per second on photos of 512 x 512.
 
-    python benchmarks/many.py FOLDER --count 200
+    python -m benchmarks.many FOLDER --count 200
 
 Photos of the folder, cropped and scaled to the size, are written as JPEG and used over again where they are too few;
 both sides read those files. The two take turns in one process, round by round; figures are medians, and the ratio is
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,15 +23,12 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # not installed
-
-from benchmarks.pictures import near  # noqa: E402
-from latent8 import Codec  # noqa: E402
-from latent8.cli.arguments import positive  # noqa: E402
-from latent8.pictures.intake import open_picture, pad_to_multiple  # noqa: E402
-from latent8.zoo.registry import DEFAULT_MODEL, models  # noqa: E402
-from training.photos import photo_files  # noqa: E402
+from benchmarks.pictures import near
+from latent8 import Codec
+from latent8.cli.arguments import positive
+from latent8.pictures.intake import open_picture, pad_to_multiple
+from latent8.zoo.registry import DEFAULT_MODEL, models
+from training.photos import photo_files
 
 Times = dict[str, list[float]]  # seconds, one for each round
 

@@ -1,6 +1,6 @@
 """Peak memory and seconds of encoding and decoding, by size of the picture.
 
-    python benchmarks/memory.py 1 4 16 64
+    python -m benchmarks.memory 1 4 16 64
 
 Each pair of figures comes from a process of its own: the most memory it ever held (ru_maxrss), less what it was at when
 the model was loaded and had run once on a small picture, and seconds for each megapixel. The process goes from a JPEG
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # not installed
 
 # NumPy, Pillow and latent8 are imported in the child processes alone: a child's ru_maxrss begins at its parent's.
 
@@ -76,9 +75,9 @@ def peak_bytes() -> int:
 
 
 def child(*arguments: str | Path | float) -> str:
-    """Run this file in a new process on one task; what it prints."""
-    command = [sys.executable, __file__, *map(str, arguments)]
-    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    """Run this module in a new process on one task; what it prints."""
+    command = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
+    process = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:  # its own message is on standard error
         raise SystemExit(f"{' '.join(map(str, arguments[:2]))} failed with exit status {process.returncode}")
     return process.stdout

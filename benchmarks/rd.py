@@ -1,6 +1,6 @@
 """Rate-distortion curves of l8-photo, l8-tiny, JPEG, WebP, AVIF and JPEG XL on a folder of pictures.
 
-    python benchmarks/rd.py FOLDER --lpips alexnet.npz vgg16.npz --dists vgg16.npz dists.npz --ssimulacra2
+    python -m benchmarks.rd FOLDER --lpips alexnet.npz vgg16.npz --dists vgg16.npz dists.npz --ssimulacra2
 
 All of it is measured in this run, from whole files with their headers: bits per pixel, PSNR, SSIM and MS-SSIM of the
 luma, LPIPS for each file of weights, DISTS and SSIMULACRA2 where they are asked for, and seconds from pixels to file
@@ -27,10 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # for `benchmarks` and `training`, which are not installed
-
-from benchmarks.contenders import (  # noqa: E402
+from benchmarks.contenders import (
     EFFORTS,
     JPEG_XL,
     OPTIONS,
@@ -43,16 +40,18 @@ from benchmarks.contenders import (  # noqa: E402
     latent8_contender,
     pillow_contender,
 )
-from benchmarks.curves import Curve, bd_rate, value_at  # noqa: E402
-from benchmarks.judges import LOWER_IS_BETTER, Judges, Original  # noqa: E402
-from latent8 import Codec, Latent8Error, PictureError  # noqa: E402
-from latent8.pictures.intake import open_picture  # noqa: E402
-from latent8.zoo.registry import model_named  # noqa: E402
-from latent8.zoo.settings import Settings  # noqa: E402
-from training import evaluate as ev  # noqa: E402
-from training.dists import DISTS  # noqa: E402
-from training.ms_ssim import MIN_SIDE, decibels  # noqa: E402
-from training.photos import photo_files  # noqa: E402
+from benchmarks.curves import Curve, bd_rate, value_at
+from benchmarks.judges import LOWER_IS_BETTER, Judges, Original
+from latent8 import Codec, Latent8Error, PictureError
+from latent8.pictures.intake import open_picture
+from latent8.zoo.registry import model_named
+from latent8.zoo.settings import Settings
+from training import evaluate as ev
+from training.dists import DISTS
+from training.ms_ssim import MIN_SIDE, decibels
+from training.photos import photo_files
+
+ROOT = Path(__file__).resolve().parents[1]
 
 RIVALS = ("WebP", "AVIF", "AVIF psnr", JPEG_XL)  # what l8-photo is compared with by BD-rate
 RATES = (0.12, 0.25, 0.5)  # bits per pixel of the table of interpolated values

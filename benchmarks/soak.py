@@ -1,6 +1,6 @@
 """Does an app keep memory? Requests one after another, and the resident memory (RSS) of the server between them.
 
-    python benchmarks/soak.py --requests 200 --photos FOLDER
+    python -m benchmarks.soak --requests 200 --photos FOLDER
 
 Starts the encoder and then the decoder, each in a process of its own, and sends photos through gradio_client; the
 decoder gets their blobs. Without --photos, pictures of 256 x 192 to 512 x 384 pixels are drawn. Growth is from the
@@ -23,13 +23,9 @@ from typing import Any
 import numpy as np
 from gradio_client import Client, handle_file
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # neither is installed
-
-from app_servers import AppServer  # noqa: E402
-
-from benchmarks.pictures import drawn  # noqa: E402
-from training.photos import photo_files  # noqa: E402
+from benchmarks.pictures import drawn
+from tests.helpers.app_servers import AppServer
+from training.photos import photo_files
 
 EVERY = 10  # requests between two readings
 EARLY, LATE = range(20, 61), 40  # requests, and how many at the end, that are compared

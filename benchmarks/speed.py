@@ -1,7 +1,7 @@
 """How fast: latent8 beside plain diffusers calls and Pillow's JPEG, WebP and AVIF, from a PIL image and back to one.
 
-    python benchmarks/speed.py
-    python benchmarks/speed.py PHOTO --megapixels 0.25 1 --csv speed.csv --plot speed.png
+    python -m benchmarks.speed
+    python -m benchmarks.speed PHOTO --megapixels 0.25 1 --csv speed.csv --plot speed.png
 
 Prints Markdown: one size in milliseconds; several sizes in milliseconds per megapixel; where latent8's time goes; what
 the arithmetic of the networks takes at the least; and, where there is a CUDA device, pictures per second on it.
@@ -29,20 +29,19 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image, ImageOps
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # for `benchmarks` and `training`, which are not installed
+from benchmarks import speed_contenders as who
+from benchmarks import speed_report as report
+from benchmarks.arithmetic import count_flops, matrix_rate
+from benchmarks.speed_gpu import pictures_per_second
+from benchmarks.timing import Contender, measure, rounds_for
+from latent8 import Codec, PictureError
+from latent8.networks.base import fast_dtype
+from latent8.pictures.intake import open_picture
+from latent8.zoo.registry import Model
+from latent8.zoo.settings import DEFAULT_QUALITY
+from training.evaluate import write_csv
 
-from benchmarks import speed_contenders as who  # noqa: E402
-from benchmarks import speed_report as report  # noqa: E402
-from benchmarks.arithmetic import count_flops, matrix_rate  # noqa: E402
-from benchmarks.speed_gpu import pictures_per_second  # noqa: E402
-from benchmarks.timing import Contender, measure, rounds_for  # noqa: E402
-from latent8 import Codec, PictureError  # noqa: E402
-from latent8.networks.base import fast_dtype  # noqa: E402
-from latent8.pictures.intake import open_picture  # noqa: E402
-from latent8.zoo.registry import Model  # noqa: E402
-from latent8.zoo.settings import DEFAULT_QUALITY  # noqa: E402
-from training.evaluate import write_csv  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 PHOTO = ROOT / "spaces" / "encoder" / "examples" / "picos.jpg"
 PLAIN_MEGAPIXELS = 5  # plain diffusers needs over a gigabyte of memory for each megapixel

@@ -1,7 +1,7 @@
 """Seconds to open or to refuse the worst files of each format that were found, under the apps' limit of an upload.
 
-    python benchmarks/worst_pictures.py            # all, a table in Markdown
-    python benchmarks/worst_pictures.py PNG TIFF
+    python -m benchmarks.worst_pictures            # all, a table in Markdown
+    python -m benchmarks.worst_pictures PNG TIFF
 
 Each is a file of at most 64 MB that asks for as much work as the bounds of latent8/pictures/bounds.py let through, or
 just more, when it must be refused. It is drawn, opened in a process of its own with the default limit of pixels, and
@@ -19,19 +19,16 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
+import numpy as np
+from PIL import Image
 
-import numpy as np  # noqa: E402
-from conftest import png_chunk  # noqa: E402
-from PIL import Image  # noqa: E402
-from tiff_files import pages, tiff  # noqa: E402
-
-from latent8.errors import PictureError  # noqa: E402
-from latent8.limits import DEFAULT_MAX_PIXELS  # noqa: E402
-from latent8.pictures.intake import open_picture  # noqa: E402
+from latent8.errors import PictureError
+from latent8.limits import DEFAULT_MAX_PIXELS
+from latent8.pictures.intake import open_picture
+from tests.helpers.samples import png_chunk
+from tests.helpers.tiff_files import pages, tiff
 
 LIMIT, TIME_LIMIT = 64_000_000, 10.0
 SIDE = 10_000  # of a picture of 100 megapixels

@@ -7,14 +7,15 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, gradient, png_chunk, png_claiming
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_files import file_of
 from PIL import Image
 
 from latent8.errors import BlobError
 from latent8.pictures.intake import decode_alpha, encode_alpha
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.picture_files import file_of
+from tests.helpers.samples import gradient, png_chunk, png_claiming
 
 
 @settings(deadline=None, max_examples=40)

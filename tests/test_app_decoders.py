@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from app_calls import assert_same_pixels, caller, pixels_of, refused, sd1_blob, sentence_of, written
-from hub_server import HubServer
-from passthrough import make_kl, make_tiny
 
 import latent8
+from tests.helpers.app_calls import assert_same_pixels, caller, pixels_of, refused, sd1_blob, sentence_of, written
+from tests.helpers.hub_server import HubServer
+from tests.helpers.passthrough import make_kl, make_tiny
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 
 def test_other_decoders_of_the_blobs_space(app_server: type[AppServer], tmp_path: Path) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from app_calls import SPACES, upload, written
-from conftest import gradient
 from gradio_client import Client
 from PIL import Image
 
 import latent8
 from latent8.apps import work
+from tests.helpers.app_calls import SPACES, upload, written
+from tests.helpers.samples import gradient
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 
 @pytest.fixture(scope="module")

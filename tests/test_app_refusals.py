@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from app_calls import client, refused, sentence_of, written
-from conftest import build_blob, png_claiming
 from gradio_client import handle_file
 
 import latent8
+from tests.helpers.app_calls import client, refused, sentence_of, written
+from tests.helpers.samples import build_blob, png_claiming
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 
 UPLOAD_LIMIT = 64 << 20

@@ -8,7 +8,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import gradient
 from PIL import Image
 
 from latent8.apps import chart, work
@@ -16,6 +15,7 @@ from latent8.errors import Latent8Error
 from latent8.evaluation import baselines
 from latent8.evaluation.metrics import psnr
 from latent8.pictures.intake import Picture
+from tests.helpers.samples import gradient
 
 
 @pytest.fixture

@@ -15,19 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from app_calls import SUFFIXES, assert_near, assert_same_pixels, client, pixels_of, refused, sentence_of, written
-from conftest import gradient
 from gradio_client import handle_file
 from PIL import Image
 
 import latent8
 from latent8.latents import describe
 from latent8.pictures.output import picture_bytes
+from tests.helpers.app_calls import (
+    SUFFIXES,
+    assert_near,
+    assert_same_pixels,
+    client,
+    pixels_of,
+    refused,
+    sentence_of,
+    written,
+)
+from tests.helpers.samples import gradient
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 ENCODER_SETTINGS = ["model", "quality", "fit_kb", "levels", "longest_side", "keep_name", "keep_metadata"]
 DECODER_SETTINGS = ["picture_format", "decoder", "space", "raw", "legacy_range"]

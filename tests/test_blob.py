@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, header_of, packed, unpacked
-from conftest import build_blob, smooth_symbols
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from latent8.file_format.blob import MAX_STEM_BYTES, Encoded, Header, clean_stem, is_blob
 from latent8.file_format.codings import NEIGHBOURS, RAW
 from latent8.file_format.quantiser import Quantiser
+from tests.helpers.blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, header_of, packed, unpacked
+from tests.helpers.samples import build_blob, smooth_symbols
 
 
 @pytest.mark.parametrize("golden, stem, alpha", [(GOLDEN_PLAIN, None, b""), (GOLDEN_FULL, "Züg", b"PNG")])

@@ -9,8 +9,6 @@ import zlib
 
 import numpy as np
 import pytest
-from blobs_by_hand import header_of, packed, refusal, unpacked
-from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +18,9 @@ from latent8.file_format.blob import is_blob
 from latent8.file_format.codings import NEIGHBOURS
 from latent8.file_format.reader import inspect, read
 from latent8.zoo.registry import OWN_ID
+from tests.helpers.blobs_by_hand import header_of, packed, refusal, unpacked
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.samples import build_blob, side_bytes, smooth_symbols
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import gradient, png_chunk, png_claiming
-from picture_files import file_of, opened, refusal
-from tiff_files import pages
+
+from tests.helpers.picture_files import file_of, opened, refusal
+from tests.helpers.samples import gradient, png_chunk, png_claiming
+from tests.helpers.tiff_files import pages
 
 PICTURE = gradient(48, 40)
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pages import EXAMPLES, bring, bring_photo, open_part, open_tab, set_quality, settle
 from PIL import Image
 
 import latent8
+from tests.helpers.pages import EXAMPLES, bring, bring_photo, open_part, open_tab, set_quality, settle
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
     from playwright.sync_api import Locator, Page
 
-pytest_plugins = ["app_servers", "page_fixtures"]
+    from tests.helpers.app_servers import AppServer
+
+pytest_plugins = ["tests.helpers.app_servers", "tests.helpers.page_fixtures"]
 pytestmark = pytest.mark.browser
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import build_blob
-from pages import (
+from PIL import Image
+
+import latent8
+from tests.helpers.pages import (
     bring,
     bring_blob,
     downloaded,
@@ -22,15 +24,14 @@ from pages import (
     settle,
     wait_for_photo,
 )
-from PIL import Image
-
-import latent8
+from tests.helpers.samples import build_blob
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
     from playwright.sync_api import Page
 
-pytest_plugins = ["app_servers", "page_fixtures"]
+    from tests.helpers.app_servers import AppServer
+
+pytest_plugins = ["tests.helpers.app_servers", "tests.helpers.page_fixtures"]
 pytestmark = pytest.mark.browser
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pages import (
+
+from tests.helpers.pages import (
     TABS,
     assert_fits,
     bring,
@@ -29,10 +30,11 @@ from pages import (
 )
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
     from playwright.sync_api import Page
 
-pytest_plugins = ["app_servers", "page_fixtures"]
+    from tests.helpers.app_servers import AppServer
+
+pytest_plugins = ["tests.helpers.app_servers", "tests.helpers.page_fixtures"]
 pytestmark = pytest.mark.browser
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")

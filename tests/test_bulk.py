@@ -18,8 +18,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray
-from app_servers import free_port
-from conftest import gradient
 from PIL import Image
 from test_metrics import busy
 
@@ -30,6 +28,8 @@ from latent8.bulk.ray_job import SCHEMA, Encoder, Job, Place, todo
 from latent8.cli import commands
 from latent8.evaluation.metrics import psnr
 from latent8.zoo.settings import Settings
+from tests.helpers.app_servers import free_port
+from tests.helpers.samples import gradient
 
 MODEL = "l8-photo"
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blob_calls import symbols_in
-from conftest import Run, build_blob, gradient, names_in
 from PIL import Image
 
 from latent8 import __version__, inspect
@@ -24,6 +22,9 @@ from latent8.cli.console import size_change
 from latent8.codec import Codec
 from latent8.latents import describe
 from latent8.zoo.registry import models
+from tests.helpers.blob_calls import symbols_in
+from tests.helpers.checks import Run, names_in
+from tests.helpers.samples import build_blob, gradient
 
 
 def latents_in(path: Path) -> np.ndarray:

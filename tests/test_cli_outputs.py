@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, build_blob, gradient, names_in
 from PIL import Image
 
 from latent8 import inspect
@@ -23,6 +22,8 @@ from latent8.cli.commands import COMMANDS, whole_parser
 from latent8.cli.console import size_change
 from latent8.exchange import SUFFIXES
 from latent8.machine.disk import write_file
+from tests.helpers.checks import Run, names_in
+from tests.helpers.samples import build_blob, gradient
 
 
 class Stream(io.TextIOWrapper):

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Run, gradient, names_in
 from PIL import Image
 
 from latent8 import inspect
 from latent8.pictures.output import picture_bytes
+from tests.helpers.checks import Run, names_in
+from tests.helpers.samples import gradient
 
 
 def test_target_that_cannot_be_met(run: Run, small_photo: Path) -> None:

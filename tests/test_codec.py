@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from blob_calls import decoded, refusal, symbols_in
-from conftest import allocating_at_most, build_blob, gradient, png_claiming, side_bytes
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,6 +26,9 @@ from latent8.file_format.reader import read
 from latent8.latents import describe
 from latent8.pictures.intake import encode_alpha
 from latent8.pool import symbols_of
+from tests.helpers.blob_calls import decoded, refusal, symbols_in
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.samples import build_blob, gradient, png_claiming, side_bytes
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 

@@ -8,13 +8,23 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, gradient, png_chunk
-from icc_profiles import ADOBE_RGB, ADOBE_TO_SRGB, DISPLAY_P3, P3_TO_SRGB, curve, displayed, icc_profile, linear
-from picture_files import LIMIT, file_of, opened, quadrants
 from PIL import Image, ImageCms
 
 from latent8.pictures import alpha
 from latent8.pictures.intake import open_picture
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.icc_profiles import (
+    ADOBE_RGB,
+    ADOBE_TO_SRGB,
+    DISPLAY_P3,
+    P3_TO_SRGB,
+    curve,
+    displayed,
+    icc_profile,
+    linear,
+)
+from tests.helpers.picture_files import LIMIT, file_of, opened, quadrants
+from tests.helpers.samples import gradient, png_chunk
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_blob, gradient
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -22,6 +21,7 @@ from latent8.pictures.drawing import RISING
 from latent8.pictures.intake import Picture
 from latent8.zoo.own_models import own_model
 from latent8.zoo.registry import WEIGHTS_FOLDER, Model
+from tests.helpers.samples import build_blob, gradient
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

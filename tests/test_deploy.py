@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import COMMIT, HubServer, client_environment, unreachable_url
 from packaging.requirements import Requirement
 
 from scripts import deploy_space
+from tests.helpers.hub_server import COMMIT, HubServer, client_environment, unreachable_url
 
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ("encoder", "decoder")

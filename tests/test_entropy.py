@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobs_by_hand import packed, unpacked
-from conftest import allocating_at_most, build_blob, side_bytes, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +16,9 @@ from latent8.file_format import neighbour_coding
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.codings import RAW
 from latent8.file_format.quantiser import Quantiser
+from tests.helpers.blobs_by_hand import packed, unpacked
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.samples import build_blob, side_bytes, smooth_symbols
 
 TABLES = Path(neighbour_coding.__file__).with_name("entropy_tables.npy")
 TABLES_SHA256 = "35adce0523dae74743b6200e64aa1b31d689affb8ab4de83354bd5c6865c0f32"

@@ -8,16 +8,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from drawn_photos import photo, rows_of
 from PIL import Image, ImageOps
-from small_networks import busy_network, save_checkpoint
 
 import latent8
+from tests.helpers.drawn_photos import photo, rows_of
+from tests.helpers.small_networks import busy_network, save_checkpoint
 from training import evaluate as ev
 from training import export, train
 from training.photo import PhotoTask
 
-pytest_plugins = ["drawn_photos"]
+pytest_plugins = ["tests.helpers.drawn_photos"]
 
 
 def test_codec_works_with_an_exported_checkpoint(tmp_path):

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import gradient
-from foreign_files import (
+
+import latent8
+from latent8 import BlobError, Codec, Latents, ModelError, convert, inspect, own_model, read_latents, write_latents
+from latent8.exchange import open_latents
+from latent8.file_format.reader import read
+from latent8.pool import symbols_of
+from latent8.zoo.registry import model_named
+from tests.helpers.foreign_files import (
     COLUMNS,
     FACTORS,
     MODELS,
@@ -27,14 +33,8 @@ from foreign_files import (
     z_in,
     z_of,
 )
-from passthrough import make_tiny
-
-import latent8
-from latent8 import BlobError, Codec, Latents, ModelError, convert, inspect, own_model, read_latents, write_latents
-from latent8.exchange import open_latents
-from latent8.file_format.reader import read
-from latent8.pool import symbols_of
-from latent8.zoo.registry import model_named
+from tests.helpers.passthrough import make_tiny
+from tests.helpers.samples import gradient
 
 # ---- reading
 

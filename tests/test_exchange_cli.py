@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import gradient
-from foreign_files import DATA, GOOD, blob_of, floats, npy, raw_of, z_in
-from passthrough import make_tiny
 
 from latent8 import BlobError, Codec, convert, own_model
 from latent8.cli import commands
 from latent8.exchange import SUFFIXES
+from tests.helpers.foreign_files import DATA, GOOD, blob_of, floats, npy, raw_of, z_in
+from tests.helpers.passthrough import make_tiny
+from tests.helpers.samples import gradient
 
 
 def test_legacy_range_gives_the_contrast_back(tmp_path: Path) -> None:

@@ -10,13 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, build_blob, gradient
-from foreign_files import DATA, FACTORS, GOOD, blob_of, comfy, floats, npy, npy_with_header, raw_of, safetensors, z_of
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, convert, read_latents
 from latent8.exchange import SPACE_NAMES, open_latents
 from latent8.zoo.registry import OWN_ID
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.foreign_files import (
+    DATA,
+    FACTORS,
+    GOOD,
+    blob_of,
+    comfy,
+    floats,
+    npy,
+    npy_with_header,
+    raw_of,
+    safetensors,
+    z_of,
+)
+from tests.helpers.samples import build_blob, gradient
 
 
 def test_what_a_format_has_no_place_for_is_refused() -> None:

@@ -8,10 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, refusal
-from conftest import allocating_at_most, build_blob
-from metadata_files import XMP as METADATA_XMP
-from metadata_files import exif_block
 
 from latent8 import BlobError, decode, inspect
 from latent8.file_format import extension
@@ -19,6 +15,11 @@ from latent8.file_format.blob import Encoded
 from latent8.latents import describe
 from latent8.metadata import exif, xmp
 from latent8.metadata.kept import Metadata
+from tests.helpers.blobs_by_hand import GOLDEN_FULL, GOLDEN_PLAIN, refusal
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.metadata_files import XMP as METADATA_XMP
+from tests.helpers.metadata_files import exif_block
+from tests.helpers.samples import build_blob
 
 # As GOLDEN_PLAIN, with two chunks. From the field table, by hand.
 GOLDEN_CHUNKS = (

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_blob, gradient
 from PIL import Image
 
 from latent8 import Codec, inspect
@@ -22,6 +21,7 @@ from latent8.bulk.names import escaped, unescaped
 from latent8.cli.console import size_change
 from latent8.zoo import weights
 from latent8.zoo.registry import Model, model_named
+from tests.helpers.samples import build_blob, gradient
 
 
 @pytest.fixture

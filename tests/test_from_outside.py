@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_model
-from conftest import Run, build_blob, gradient
 from PIL import Image
 
 import latent8
 from latent8.file_format import codings
 from latent8.zoo import kinds, registry
+from tests.helpers import toy_model
+from tests.helpers.checks import Run
+from tests.helpers.samples import build_blob, gradient
 
 SPACES = Path(__file__).parents[1] / "spaces"
 PICTURE = gradient(50, 40)

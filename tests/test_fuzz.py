@@ -45,4 +45,4 @@ def test_twenty_seconds_find_nothing(target: str) -> None:
     """Other inputs each day, and the same all day."""
     seed = int(time.time() // 86_400)
     found = fuzz.run(target, 1_000_000, seed, seconds=20)
-    assert found["finds"] == {}, f"python benchmarks/fuzz.py {target} --seed {seed} --only ..."
+    assert found["finds"] == {}, f"python -m benchmarks.fuzz {target} --seed {seed} --only ..."

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from app_calls import client
+
+from tests.helpers.app_calls import client
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 MB = 1_000_000
 APPS = ["encoder", "decoder"]

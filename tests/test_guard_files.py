@@ -22,9 +22,9 @@ from latent8.apps import quota as quotas
 from latent8.apps.quota import Full, Quota
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 MB = 1_000_000
 

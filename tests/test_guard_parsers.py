@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from app_calls import client, written
-from conftest import build_blob
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 from latent8 import BlobError, exchange
 from latent8.file_format.blob import clean_stem
+from tests.helpers.app_calls import client, written
+from tests.helpers.samples import build_blob
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 
 def safetensors_of(n_tensors: int) -> bytes:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
-from hub_server import HubServer, client_environment, unreachable_url
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -22,6 +21,7 @@ from latent8 import ModelError, inspect
 from latent8.networks.tiny import TinyNetwork
 from latent8.zoo.registry import Model, model_named
 from latent8.zoo.weights import weights_hash
+from tests.helpers.hub_server import HubServer, client_environment, unreachable_url
 
 REPOSITORY = "madebyollin/taesd"
 WEIGHTS = "diffusion_pytorch_model.safetensors"

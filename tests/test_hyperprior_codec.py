@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import gradient
-from photo_symbols import MODEL, decoded, decoded_symbols
 
 from latent8 import Codec, PictureError, inspect
 from latent8.evaluation.metrics import psnr
@@ -17,6 +15,8 @@ from latent8.file_format.reader import read
 from latent8.latents import Latents, describe
 from latent8.zoo.registry import model_named
 from latent8.zoo.settings import Settings
+from tests.helpers.photo_symbols import MODEL, decoded, decoded_symbols
+from tests.helpers.samples import gradient
 
 
 def test_quality_makes_larger_and_better_pictures(photo_codec: Codec, sunset: np.ndarray) -> None:

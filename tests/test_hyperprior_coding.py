@@ -11,16 +11,24 @@ import constriction
 import numpy as np
 import pytest
 import torch
-from conftest import allocating_at_most, build_blob, gradient, side_bytes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from photo_symbols import assert_same, decoded_symbols, encoded_symbols, logistic_tables, photo_blob, random_q
 
 from latent8 import BlobError, Codec, inspect
 from latent8.file_format.hyperprior_coding import Tables, checksum
 from latent8.file_format.reader import read
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.passes import Passes
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.photo_symbols import (
+    assert_same,
+    decoded_symbols,
+    encoded_symbols,
+    logistic_tables,
+    photo_blob,
+    random_q,
+)
+from tests.helpers.samples import build_blob, gradient, side_bytes
 
 DAMAGED = "The blob is damaged: its latents cannot be decoded. Encode the picture again."
 

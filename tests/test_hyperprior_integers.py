@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from photo_symbols import MODEL, decoded, framed, known_before
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from latent8.l8_photo.model import (
     table_indices,
 )
 from latent8.zoo.weights import load_autoencoder
+from tests.helpers.photo_symbols import MODEL, decoded, framed, known_before
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 LAYERS_OF_SCALES = [

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from conftest import gradient
-from photo_symbols import MODEL, assert_same, changed, decoded, decoded_symbols, photo_payload
 from torch import Tensor, nn
 
 from latent8 import BlobError, Codec
@@ -20,6 +18,8 @@ from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import L8Photo
 from latent8.networks.tiling import Demand
 from latent8.pictures.intake import pad_to_multiple
+from tests.helpers.photo_symbols import MODEL, assert_same, changed, decoded, decoded_symbols, photo_payload
+from tests.helpers.samples import gradient
 
 
 @contextmanager

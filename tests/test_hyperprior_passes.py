@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from photo_symbols import assert_same, decoded_symbols, encoded_symbols, photo_payload, random_q
 
 from latent8 import Codec
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.passes import Passes, hyper_latents, hyper_tiles
+from tests.helpers.photo_symbols import assert_same, decoded_symbols, encoded_symbols, photo_payload, random_q
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (4, 1), (2, 2), (7, 6)])

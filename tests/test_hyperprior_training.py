@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import gradient
-from photo_symbols import MODEL, decoded, framed, known_before, logistic_tables
 from PIL import Image
 
 from latent8 import Codec
@@ -19,6 +17,8 @@ from latent8.evaluation.metrics import psnr
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo import quantisation
 from latent8.l8_photo.model import band_of, context_scales, hyper_scales, level_of
+from tests.helpers.photo_symbols import MODEL, decoded, framed, known_before, logistic_tables
+from tests.helpers.samples import gradient
 from training import ms_ssim, photo, train
 from training.export import export_photo, logistic, symmetric_table_counts, table_counts
 from training.photo import COARSE_WEIGHT, PhotoTask, enlarged, forward, n_bits

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobs_by_hand import packed
-from conftest import allocating_at_most, build_blob, gradient, smooth_symbols
 from PIL import Image
 
 import latent8
@@ -22,6 +20,9 @@ from latent8.file_format.reader import read
 from latent8.l8_photo import bit_cost
 from latent8.pictures import drawing
 from latent8.zoo.registry import model_named
+from tests.helpers.blobs_by_hand import packed
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.samples import build_blob, gradient, smooth_symbols
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 

@@ -14,11 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import gradient
 from diffusers import AutoencoderKL, ConsistencyDecoderVAE
-from hub_server import HubServer, client_environment
-from own_folders import FACTORS, kl_model, square
-from passthrough import GAIN, NOISE_LEFT, WEIGHTS, make_consistency, make_kl, make_tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -28,6 +24,10 @@ from latent8.file_format.reader import read
 from latent8.pool import latents_of as latents_in
 from latent8.zoo.latent_spaces import SPACES, space_named
 from latent8.zoo.registry import Model, decoders_of, model_named, models
+from tests.helpers.hub_server import HubServer, client_environment
+from tests.helpers.own_folders import FACTORS, kl_model, square
+from tests.helpers.passthrough import GAIN, NOISE_LEFT, WEIGHTS, make_consistency, make_kl, make_tiny
+from tests.helpers.samples import gradient
 
 SHARED = [model for model in models() if model.space in SPACES]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_photos import NAMES, crop_of, names
 from PIL import Image
 
 import latent8
@@ -21,8 +20,9 @@ from latent8.library import export
 from latent8.library.checking import check
 from latent8.library.duplicates import duplicate_groups
 from latent8.library.reindexing import reindex
+from tests.helpers.library_photos import NAMES, crop_of, names
 
-pytest_plugins = ["library_photos"]
+pytest_plugins = ["tests.helpers.library_photos"]
 
 
 def test_importing_latent8_brings_neither_torch_nor_an_engine():

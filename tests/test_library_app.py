@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_calls import SPACES
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from library_photos import NAMES, crop_of
 
 from latent8 import Library
+from tests.helpers.app_calls import SPACES
+from tests.helpers.library_photos import NAMES, crop_of
 
-pytest_plugins = ["app_servers", "library_photos"]
+pytest_plugins = ["tests.helpers.app_servers", "tests.helpers.library_photos"]
 pytestmark = pytest.mark.slow
 WAIT_MS = 60_000
 

@@ -8,13 +8,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from library_photos import NAMES, crop_of
 from PIL import Image
 
 from latent8 import Library
 from latent8.cli.commands import main
+from tests.helpers.library_photos import NAMES, crop_of
 
-pytest_plugins = ["library_photos"]
+pytest_plugins = ["tests.helpers.library_photos"]
 
 
 @pytest.fixture

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_photos import made_up_points
 
 from latent8 import Library, LibraryError
 from latent8.library.places import FolderPlace
 from latent8.library.reindexing import reindex
+from tests.helpers.library_photos import made_up_points
 
-pytest_plugins = ["library_photos"]
+pytest_plugins = ["tests.helpers.library_photos"]
 COUNT, BATCH = 20_000, 100
 ADDING = f"""
 import sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}]
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}]
 from pathlib import Path
-from library_photos import made_up_points
+from tests.helpers.library_photos import made_up_points
 from latent8.library.places import FolderPlace
 place = FolderPlace(Path(sys.argv[1]), None)
 engine = place.engine_for_adding()

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hub_server import HubServer, client_environment
 from PIL import Image
 from safetensors.torch import save_file
 
 from latent8.library.edits import EDITS
 from latent8.library.evaluation.dinov2 import REPOSITORY, DinoV2
 from latent8.library.evaluation.tables import Table
+from tests.helpers.hub_server import HubServer, client_environment
 
-pytest_plugins = ["library_photos"]
+pytest_plugins = ["tests.helpers.library_photos"]
 CONFIG = {
     "hidden_size": 32,
     "num_hidden_layers": 2,

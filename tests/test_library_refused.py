@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_photos import made_up_points
 from PIL import Image
 
 import latent8
@@ -18,8 +17,9 @@ from latent8.library.edge import EdgeEngine
 from latent8.library.engine import Point
 from latent8.library.records import Record, clean_name
 from latent8.library.vectors.base import unit
+from tests.helpers.library_photos import made_up_points
 
-pytest_plugins = ["library_photos"]
+pytest_plugins = ["tests.helpers.library_photos"]
 
 
 def test_a_folder_of_other_files_is_no_library(small_photos, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from library_photos import NAMES, crop_of, names
 
 from latent8 import BlobError, Library, LibraryError
 from latent8.cli.commands import main
@@ -13,8 +12,9 @@ from latent8.library.checking import check
 from latent8.library.duplicates import duplicate_groups
 from latent8.library.evaluation.stores import table_of_times
 from latent8.pool import CodecPool
+from tests.helpers.library_photos import NAMES, crop_of, names
 
-pytest_plugins = ["library_photos", "qdrant_server"]
+pytest_plugins = ["tests.helpers.library_photos", "tests.helpers.qdrant_server"]
 pytestmark = pytest.mark.qdrant
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_cannot_be_reached(stand_in, small_blobs):
     ],
 )
 def test_collections_of_another_kind(stand_in, request_of, message, tmp_path):
-    from qdrant_server import Collection
+    from tests.helpers.qdrant_server import Collection
 
     stand_in.collections["other"] = Collection(tmp_path / "other", request_of)
     with pytest.raises(LibraryError, match=message):

@@ -7,8 +7,6 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from drawn_photos import photo
-from library_photos import NAMES
 from PIL import Image
 
 import latent8
@@ -17,8 +15,10 @@ from latent8.library.efficientnet import EfficientNetLite0, SameConv
 from latent8.library.vectors import embedder, latents, picture
 from latent8.library.vectors.base import WEIGHTS, opaque
 from latent8.pool import CodecPool
+from tests.helpers.drawn_photos import photo
+from tests.helpers.library_photos import NAMES
 
-pytest_plugins = ["library_photos"]
+pytest_plugins = ["tests.helpers.library_photos"]
 HASHES = {"picture": "4ebec1b25dd0ad34", "latents": "ae30c7b7a6309d60"}
 FIRST_VALUES = {
     "picture": [-0.255, 0.055, -0.222, 0.188, -0.16, 0.055],

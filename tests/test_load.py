@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from app_servers import AppServer
-from conftest import build_blob, gradient
 from PIL import Image
 
 import latent8
 from benchmarks import load
 from latent8.apps import files, housekeeping, work
+from tests.helpers.app_servers import AppServer
+from tests.helpers.samples import build_blob, gradient
 
-pytest_plugins = ["app_servers"]
+pytest_plugins = ["tests.helpers.app_servers"]
 
 
 def test_apps_under_load_and_faults(capsys) -> None:

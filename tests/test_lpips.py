@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from drawn_photos import photo
 
+from tests.helpers.drawn_photos import photo
 from training import lpips_weights
 from training.lpips import LPIPS, SCALE, SHIFT
 

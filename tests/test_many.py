@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import gradient
 from PIL import Image
 from test_metrics import busy
 
@@ -20,6 +19,7 @@ from latent8 import BlobError, Codec, Latent8Error, PictureError
 from latent8.machine import parallel
 from latent8.machine.parallel import large, map_in_order
 from latent8.pictures.intake import size_of
+from tests.helpers.samples import gradient
 
 SIZES = [(64, 48), (1, 1), (33, 97), (160, 128), (17, 300), (64, 48), (250, 130), (16, 16), (129, 65)]
 

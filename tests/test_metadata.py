@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, build_blob, gradient, names_in
-from metadata_files import SECRET, XMP, exif_block, picture_file
 from PIL import Image, UnidentifiedImageError
 
 import latent8
@@ -23,6 +21,9 @@ from latent8.metadata import exif, xmp
 from latent8.metadata.kept import Metadata, check_keep
 from latent8.pictures.intake import Picture, open_picture
 from latent8.pictures.output import picture_bytes
+from tests.helpers.checks import Run, names_in
+from tests.helpers.metadata_files import SECRET, XMP, exif_block, picture_file
+from tests.helpers.samples import build_blob, gradient
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 

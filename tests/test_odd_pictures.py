@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import LIMIT, refusal
 
 from latent8.pictures.intake import Picture, open_picture
+from tests.helpers.picture_files import LIMIT, refusal
 
 ODD = Path(__file__).with_name("odd")
 RAMP, FALLING = np.rint(np.linspace(0, 255, 64)), np.rint(np.linspace(255, 0, 64))

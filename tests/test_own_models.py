@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hub_server import HubServer, client_environment
-from own_folders import kl_model, square
-from passthrough import WEIGHTS, make_kl, make_tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, own_model
 from latent8.zoo.registry import OWN_ID, model_named
+from tests.helpers.hub_server import HubServer, client_environment
+from tests.helpers.own_folders import kl_model, square
+from tests.helpers.passthrough import WEIGHTS, make_kl, make_tiny
 
 
 def test_own_model_without_a_space_decodes_only_its_own(tmp_path: Path) -> None:

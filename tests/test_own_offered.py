@@ -12,10 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_photos import photo
-from passthrough import make_kl
 from PIL import Image
-from vq_folders import make_vq
 
 import latent8
 from latent8 import BlobError, ModelError
@@ -23,6 +20,9 @@ from latent8.file_format.blob import Encoded
 from latent8.zoo import registry
 from latent8.zoo.own_models import offer_models, own_model
 from latent8.zoo.settings import Settings
+from tests.helpers.drawn_photos import photo
+from tests.helpers.passthrough import make_kl
+from tests.helpers.vq_folders import make_vq
 
 SPACES = Path(__file__).parents[1] / "spaces"
 

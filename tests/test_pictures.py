@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, gradient, png_claiming
-from icc_profiles import DISPLAY_P3
-from picture_files import LIMIT, file_of, opened, quadrants, refusal
 from PIL import EpsImagePlugin, Image, ImageFile
 
 from latent8.errors import PictureError
 from latent8.pictures.intake import open_picture, pad_to_multiple
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.icc_profiles import DISPLAY_P3
+from tests.helpers.picture_files import LIMIT, file_of, opened, quadrants, refusal
+from tests.helpers.samples import gradient, png_claiming
 
 ORIENTATION = 0x0112
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_blob, gradient
 from PIL import Image, UnidentifiedImageError
 
 import latent8
 import latent8.pillow
+from tests.helpers.samples import build_blob, gradient
 
 
 @pytest.fixture(scope="module")

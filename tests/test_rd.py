@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import gradient
 from PIL import Image
 from test_metrics import busy, distorted
 
@@ -17,6 +16,7 @@ from benchmarks import rd
 from benchmarks.contenders import has_jpeg_xl
 from benchmarks.curves import bd_rate, pchip, value_at
 from latent8 import Codec
+from tests.helpers.samples import gradient
 from training import evaluate as ev
 from training.ms_ssim import decibels, ms_ssim
 from training.photo import PhotoTask

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, gradient
-from photo_symbols import MODEL, decoded
 from PIL import Image
 
 from latent8 import Codec, ModelError
 from latent8.evaluation.comparison import compare
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import EARLIER_HASHES, L8Photo, bitstream_hash
+from tests.helpers.photo_symbols import MODEL, decoded
+from tests.helpers.samples import GOLDEN, gradient
 from training import train
 from training.drawn import drawn_crop
 from training.export import export_photo, export_synthesis, logistic, table_counts

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blob_calls import decoded, refusal, symbols_in
-from conftest import allocating_at_most, gradient, png_chunk, png_claiming, smooth_symbols
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,6 +22,9 @@ from latent8.file_format.rgba_png import TEXT_KEY, RgbaPngCoding, parse_rgba_png
 from latent8.latents import describe
 from latent8.pool import symbols_of
 from latent8.zoo.settings import DEFAULTS
+from tests.helpers.blob_calls import decoded, refusal, symbols_in
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.samples import gradient, png_chunk, png_claiming, smooth_symbols
 
 
 def rgba_header(width: int, height: int, levels: int = 256) -> Header:

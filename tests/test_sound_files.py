@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import gradient, png_chunk
-from picture_files import file_of, opened, quadrants, refusal
 from PIL import Image, ImageFile
 
 from latent8.pictures import opening
+from tests.helpers.picture_files import file_of, opened, quadrants, refusal
+from tests.helpers.samples import gradient, png_chunk
 
 PICTURE = gradient(90, 70)
 DATA = file_of(PICTURE)

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import gradient
 from PIL import Image
 from torch import nn
 
@@ -21,6 +20,7 @@ from benchmarks.arithmetic import count_flops, matrix_rate
 from benchmarks.speed_gpu import pictures_per_second
 from benchmarks.timing import Contender, Times, Timing, measure, on_the_clock, rounds_for, speed_up
 from latent8 import Codec
+from tests.helpers.samples import gradient
 
 IMAGE = Image.fromarray(gradient(32, 32))
 

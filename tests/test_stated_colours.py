@@ -8,13 +8,23 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import png_chunk
-from icc_profiles import ADOBE_RGB, DISPLAY_P3, P3_TO_SRGB, curve, displayed, icc_profile, linear, rgb_profile, xyz
-from picture_files import file_of, opened
 from PIL import Image, ImageCms
 
 from latent8.pictures import hdr
 from latent8.pictures.icc import rgb_to_xyz
+from tests.helpers.icc_profiles import (
+    ADOBE_RGB,
+    DISPLAY_P3,
+    P3_TO_SRGB,
+    curve,
+    displayed,
+    icc_profile,
+    linear,
+    rgb_profile,
+    xyz,
+)
+from tests.helpers.picture_files import file_of, opened
+from tests.helpers.samples import png_chunk
 
 P3_RED, P3_WHITE = (234, 51, 35), (255, 255, 255)
 SRGB_XY = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import allocating_at_most, gradient
-from icc_profiles import DISPLAY_P3
-from picture_files import LIMIT, opened, refusal
-from tiff_files import DEFLATE, LZW, NONE, pages, tiff
+
+from tests.helpers.checks import allocating_at_most
+from tests.helpers.icc_profiles import DISPLAY_P3
+from tests.helpers.picture_files import LIMIT, opened, refusal
+from tests.helpers.samples import gradient
+from tests.helpers.tiff_files import DEFLATE, LZW, NONE, pages, tiff
 
 WIDTH, HEIGHT = 70, 45
 UNIT = np.linspace(0, 1, WIDTH)[None].repeat(HEIGHT, axis=0)

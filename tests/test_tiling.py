@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import gradient
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from latent8.l8_photo.network import HyperpriorNetwork
 from latent8.machine import memory
 from latent8.networks.base import Network
 from latent8.networks.tiling import Demand, scaled, tiles
+from tests.helpers.samples import gradient
 
 SHAPES = [(1, 1), (1, 90), (90, 1), (37, 53), (128, 64), (101, 7)]
 

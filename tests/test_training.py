@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
-from drawn_photos import photo, rows_of
 from PIL import Image
-from small_networks import busy_network, save_checkpoint
 
 from latent8.file_format.quantiser import Quantiser
+from tests.helpers.drawn_photos import photo, rows_of
+from tests.helpers.small_networks import busy_network, save_checkpoint
 from training import average, train
 from training.export import export
 from training.network import TinyAutoencoder, quantise_in_the_loop
@@ -22,7 +22,7 @@ from training.optimiser import Muon, make_optimisers, orthogonalised
 from training.photos import CropSource, photo_files
 from training.tiny import TinyTask
 
-pytest_plugins = ["drawn_photos"]
+pytest_plugins = ["tests.helpers.drawn_photos"]
 
 
 # The network

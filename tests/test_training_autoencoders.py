@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from drawn_photos import photo, rows_of
 from PIL import Image
 
 import latent8
+from tests.helpers.drawn_photos import photo, rows_of
 from training import export, train, vae, vq
 from training.photos import CropSource, photo_files
 from training.tasks import AUTOENCODERS
 
-pytest_plugins = ["drawn_photos"]
+pytest_plugins = ["tests.helpers.drawn_photos"]
 SMALL = ["--width", "8", "--crop", "32", "--batch", "4", "--device", "cpu", "--watch", "0", "--lr", "3e-3"]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from training import config, datasets, options, watch
 from training.task import TrainingError
 
-pytest_plugins = ["drawn_photos"]
+pytest_plugins = ["tests.helpers.drawn_photos"]
 
 
 # Data sets

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import VQModel
-from drawn_photos import photo
 from PIL import Image
-from vq_folders import make_vq
 
 import latent8
 from latent8 import BlobError, Codec, ModelError, own_model
@@ -23,6 +21,8 @@ from latent8.file_format.codings import NEIGHBOURS
 from latent8.networks.vq import code_order
 from latent8.pictures import drawing
 from latent8.pictures.intake import open_picture
+from tests.helpers.drawn_photos import photo
+from tests.helpers.vq_folders import make_vq
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import VQModel
-from drawn_photos import photo
+
+from tests.helpers.drawn_photos import photo
 
 
 def make_vq(folder: Path, codes: int = 256, seed: int = 0, **config: Any) -> Path:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from passthrough import make_kl
 
 from latent8 import own_model
 from latent8.zoo.registry import Model
+from tests.helpers.passthrough import make_kl
 
 FACTORS = {
     "sd1": (0.18215, 0.0, 4),

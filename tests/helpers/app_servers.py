@@ -1,7 +1,7 @@
 """The two apps, started as a user starts them, on a port and in folders of their own, and what they are given. A
 pytest plugin with fixtures, the browser among them.
 
-A test module gets the fixtures, and one pair of servers for all modules, by `pytest_plugins = ["app_servers"]`.
+A test module gets the fixtures, and one pair of servers for all modules, by naming this one in `pytest_plugins`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
-from app_calls import SPACES, caller
-from conftest import gradient
-from passthrough import make_kl, make_tiny
 from PIL import Image
 
 import latent8
+from tests.helpers.app_calls import SPACES, caller
+from tests.helpers.passthrough import make_kl, make_tiny
+from tests.helpers.samples import gradient
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -1,6 +1,6 @@
 """Both apps' pages in headless Chromium, and what they are given. A pytest plugin with fixtures.
 
-A test module gets them by `pytest_plugins = ["app_servers", "page_fixtures"]`.
+A test module gets them by naming this one, behind app_servers, in `pytest_plugins`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import build_blob, gradient
-from pages import EXAMPLES, SINGLE_BOX, WAIT_MS
 from PIL import Image
 
+from tests.helpers.pages import EXAMPLES, SINGLE_BOX, WAIT_MS
+from tests.helpers.samples import build_blob, gradient
+
 if TYPE_CHECKING:
-    from app_servers import AppServer
     from playwright.sync_api import Browser, Page
+
+    from tests.helpers.app_servers import AppServer
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
     from playwright.sync_api import Download, Locator, Page
 
+    from tests.helpers.app_servers import AppServer
+
 WAIT_MS = 60_000
-EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "spaces" / "encoder" / "examples"
 TABS = {"encoder": ("One photo", "Many photos"), "decoder": ("One file", "Many files", "Compare")}
 SINGLE_BOX = {"encoder": "#photo", "decoder": "#blob"}
 ALL_LOADED = "[...document.images].every(image => !image.getAttribute('src') || image.complete && image.naturalWidth)"

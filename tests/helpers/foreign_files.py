@@ -9,10 +9,10 @@ import zlib
 from typing import Any
 
 import numpy as np
-from conftest import build_blob, png_chunk
 
 from latent8.file_format.reader import read
 from latent8.pool import symbols_of
+from tests.helpers.samples import build_blob, png_chunk
 
 FACTORS = {  # scale, shift, channels
     "sd1": (0.18215, 0.0, 4),

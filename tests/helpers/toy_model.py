@@ -53,7 +53,7 @@ class Deflated(Coding):
             raise BlobError("The blob is not valid: so few bytes cannot hold its latents.")
 
 
-KIND = kinds.Kind("Boxes", "toy_model:Boxes", "", codings=(Deflated.id,))
+KIND = kinds.Kind("Boxes", "tests.helpers.toy_model:Boxes", "", codings=(Deflated.id,))
 MODEL = registry.Model(60000, "toy", KIND, "", True, "toy", 3, 8, 0.0, 1.0, 0.0, "MIT", "boxes of 8 x 8 pixels")
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import build_blob
 from torch import Tensor, nn
 
 from latent8 import Codec
@@ -22,6 +21,7 @@ from latent8.file_format.quantiser import Quantiser
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.passes import Passes
 from latent8.zoo.registry import model_named
+from tests.helpers.samples import build_blob
 from training.export import logistic, table_counts
 
 MODEL = model_named("l8-photo")

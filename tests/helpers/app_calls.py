@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import build_blob
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 import latent8
+from tests.helpers.samples import build_blob
 
 if TYPE_CHECKING:
-    from app_servers import AppServer
+    from tests.helpers.app_servers import AppServer
 
 
-SPACES = Path(__file__).parents[1] / "spaces"
+SPACES = Path(__file__).parents[2] / "spaces"
 SUFFIXES = {"PNG": ".png", "WebP": ".webp", "JPEG": ".jpg"}
 
 

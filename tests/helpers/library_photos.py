@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES
 from PIL import Image
 
 from latent8 import Library
 from latent8.library.engine import Point
 from latent8.library.records import Record
+from tests.helpers.samples import EXAMPLES
 
 NAMES = ["aitzgorri", "life", "picos", "seeding", "sunset", "wine"]
 

@@ -1,0 +1,1 @@
+"""Measurements; run them from the repository, `python -m benchmarks.NAME`. See docs/BENCHMARKS.md."""
