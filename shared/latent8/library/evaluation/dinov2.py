@@ -112,7 +112,7 @@ def load_dinov2(device: str | None = None, repository: str = REPOSITORY) -> Dino
     try:
         config, weights = (Path(hf_hub_download(repository, name)) for name in ("config.json", "model.safetensors"))
     except Exception as error:  # of the network, the Hub or the disk; the Hub's library has many kinds
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")[:200] or type(error).__name__
         raise ModelError(f"{repository} cannot be downloaded ({reason}).") from None
     try:
         network = DinoV2(json.loads(config.read_text()))
