@@ -32,6 +32,7 @@ ROUTES = re.compile(
     rf"|{API}/(user|login_check|token|app_id|info|startup-events|cancel|reset)/?"
     rf"|{API}/(openapi\.json|theme\.css|upload|upload_progress|queue/(join|data|status))"
     rf"|{API}/heartbeat/[^/]+|{API}/call/.+|{API}/mcp(/.*)?"
+    rf"|{API}/run/predict"  # the page's events beside the queue; Gradio refuses those of the queue here
     rf"|{API}/file=(?!https?:).+",
     re.DOTALL | re.IGNORECASE,
 )
