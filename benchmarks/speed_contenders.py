@@ -83,9 +83,9 @@ def _contender(codec: Codec, quality: int) -> Contender:
 def pillow_contenders(image: Image.Image, n_bytes: int) -> dict[str, Contender]:
     """JPEG, WebP and AVIF, each at the highest quality that keeps this picture in so many bytes."""
     found = {}
-    for name, effort in EFFORTS.items():
+    for name in ("JPEG", "WebP", "AVIF"):
         quality = best_quality(image, name, n_bytes)
-        settings = ", ".join(f"{option} {int(value)}" for option, value in effort.items())
+        settings = ", ".join(f"{option} {int(value)}" for option, value in EFFORTS[name].items())
         found[f"{name}, quality {quality}, {settings}"] = pillow_contender(name, quality)
     return found
 

@@ -12,8 +12,6 @@ import pytest
 from PIL import Image
 
 pytest.register_assert_rewrite("tests.helpers")
-if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in the apps that tests start
 
 if TYPE_CHECKING:
     from tests.helpers.checks import Run

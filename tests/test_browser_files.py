@@ -24,7 +24,7 @@ from tests.helpers.pages import (
     settle,
     wait_for_photo,
 )
-from tests.helpers.samples import build_blob
+from tests.helpers.samples import build_blob, gradient
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -123,14 +123,18 @@ def test_many_photos_to_many_blobs_to_many_pictures(
     tmp_path: Path,
 ) -> None:
     page = open_page(encoder)
-    run_batch(page, encoder, [gradient_photo, junk, gradient_photo])
-    blob = latent8.encode(gradient_photo)
-    before, after = 2 * gradient_photo.stat().st_size / 1000, 2 * len(blob) / 1000
+    other = tmp_path / "other" / gradient_photo.name  # of the same name; a file that is given twice is done once
+    other.parent.mkdir()
+    Image.fromarray(gradient(120, 70)).save(other)
+    run_batch(page, encoder, [gradient_photo, junk, other])
+    first, blob = (latent8.encode(photo) for photo in (gradient_photo, other))
+    before = (gradient_photo.stat().st_size + other.stat().st_size) / 1000
+    after = (len(first) + len(blob)) / 1000
     page.locator("#results").get_by_text(f"2 done, 1 failed, {before:,.1f} KB to {after:,.1f} KB").wait_for()
     failed = page.locator("#results tr.l8-failed")
     assert failed.count() == 1 and "This is not a picture that can be read" in failed.inner_text()
     row = page.locator("#results tbody tr").last
-    assert f"{gradient_photo.stat().st_size / len(blob):.1f} times" in row.inner_text()
+    assert f"{other.stat().st_size / len(blob):.1f} times" in row.inner_text()
     got = downloaded(page, row.get_by_role("link"))
     assert got.suggested_filename == "photo é #1-2.l8" and Path(got.path()).read_bytes() == blob
     zipped = downloaded(page, page.get_by_role("link", name="Download all as ZIP"))
@@ -151,10 +155,14 @@ def test_many_photos_to_many_blobs_to_many_pictures(
     assert np.array_equal(np.asarray(picture), np.asarray(latent8.decode(blob)))
 
 
-def test_a_batch_is_stopped(open_page: Callable[..., Page], decoder: AppServer, large_blob: Path) -> None:
-    page = open_page(decoder)
+def test_a_batch_is_stopped(
+    open_page: Callable[..., Page], decoder: AppServer, large_blob: Path, tmp_path: Path
+) -> None:
+    page, other = open_page(decoder), tmp_path / "other.l8"
+    size = {"width": 4000, "height": 2992}
+    other.write_bytes(build_blob(weights=bytes(4), payload=bytes(4 * 374 * 500), **size))
     open_tab(page, "Many files")
-    bring(page, "#blobs", large_blob, large_blob)
+    bring(page, "#blobs", large_blob, other)
     page.get_by_role("button", name="Remove").nth(1).wait_for()
     page.locator("#decode-all").click()
     page.get_by_text("Blob 1 of 2").first.wait_for()

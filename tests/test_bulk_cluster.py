@@ -156,7 +156,7 @@ def test_an_index_with_vectors_fills_a_library_without_opening_a_picture(album: 
         assert report.added == 4 and [outcome.name for outcome in report.failures] == ["bad.jpg"]
         assert library.add(output / "index").known == 4
         hit = library.search(album / "deep" / "two.jpg", k=1)[0]
-        assert hit.record.name == "deep/two.jpg" and hit.score > 0.999
+        assert hit.record.name in ("deep/two.jpg", "same.jpg") and hit.score > 0.999  # which are equal
         assert hit.blob == (output / "blobs" / "deep" / "two.l8").read_bytes() and hit.record.quality == 50
     with Library(tmp_path / "other", vector="latents") as library:
         report = library.add(output / "index")

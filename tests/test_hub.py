@@ -100,7 +100,7 @@ def test_first_use_downloads_and_later_uses_need_no_hub(good: Path, photo: Path,
     assert second_blob.read_bytes() == first_blob.read_bytes()
     header = inspect(first_blob.read_bytes())
     assert header.model_id == model_named("taesd").id
-    assert header.weights == weights_hash(AutoencoderTiny.from_pretrained(good))
+    assert header.header.weights == weights_hash(AutoencoderTiny.from_pretrained(good))
 
     result = latent8("decode", first_blob, "-o", decoded, env=env)
     assert (result.returncode, result.stderr) == (0, "")

@@ -123,7 +123,7 @@ def test_own_models_and_decoders_on_the_command_line(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert np.abs(np.asarray(Image.open(picture)).astype(int) - square()).max() <= 2
         assert not any("taesd" in request for request in hub.requests)
-        done = run("decode", blob, "--decoder", "sdxl-vae", "-o", picture, env=env)
+        done = run("decode", blob, "--decoder", "sdxl-vae", "-o", picture, "--force", env=env)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (
             f"latent8: {blob}: The blob holds sd1 latents, and sdxl-vae decodes sdxl latents: "

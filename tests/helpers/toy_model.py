@@ -17,7 +17,7 @@ from latent8.zoo.settings import Settings
 class Boxes:
     """Latents [3, h, w] are the mean colours of boxes, in [0, 1]."""
 
-    weights_hash, default_realism, bytes_per_pixel, device = b"boxy", None, 30, "cpu"
+    weights_hash, default_realism, bytes_per_pixel, max_bytes, device = b"boxy", None, 30, 1 << 30, "cpu"
 
     def __init__(self, *_: object):
         pass

@@ -162,7 +162,7 @@ def until_cancelled(steps: Iterator[Any], failed: Callable[[str], Any]) -> Itera
     try:
         yield from steps
     except Cancelled:
-        return  # what is shown now is of the job that replaced it
+        yield gr.skip()  # what is shown now is of the job that replaced it; without a step Gradio would empty it
     except Latent8Error as error:
         yield failed(html.escape(str(error)))
     except gr.Error as error:
