@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from latent8.errors import Latent8Error
 from latent8.file_format.blob import is_blob
 from latent8.library.engine import Engine
-from latent8.library.intake import Embedded, Item
+from latent8.library.item import Embedded, Item
 from latent8.library.records import Record, clean_name, point_id, record_of, require_blob, stamp_of, writable_path
 from latent8.library.vectors.base import Embedder, opaque
 from latent8.limits import DEFAULT_MAX_PIXELS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latent8.errors import Latent8Error, LibraryError
-from latent8.library.intake import Embedded
+from latent8.library.item import Embedded
 from latent8.library.records import Record, clean_name, writable_path
 
 VECTOR, HASH = (

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from latent8.errors import Latent8Error, LibraryError
-from latent8.library.records import Record
+from latent8.library.item import Item
 from latent8.library.vectors.base import Embedder
 from latent8.pictures.intake import SUFFIXES
 
@@ -21,23 +19,6 @@ BLOB_SUFFIX = ".l8"
 MAX_ZIP_FILES, MAX_ZIP_BYTES, MAX_ZIP_RATIO = 100_000, 4 << 30, 200  # of what a ZIP holds, unpacked
 MAX_FILE_BYTES = 512 << 20  # of one file in it, which is unpacked in memory
 ZIP_MAGIC = b"PK\x03\x04"
-
-
-@dataclass(frozen=True)
-class Item:
-    """A photo or blob to add. path: of its file; None where it is in a ZIP."""
-
-    name: str
-    path: Path | None
-    read: Callable[[], bytes]  # raises Latent8Error or OSError
-
-
-@dataclass(frozen=True)
-class Embedded(Item):
-    """A blob with its record and vector, float32 [d] of unit length."""
-
-    record: Record
-    vector: np.ndarray
 
 
 Source = str | os.PathLike | Item

@@ -23,7 +23,8 @@ from latent8.file_format.blob import is_blob
 from latent8.library import adding
 from latent8.library.adding import ADDED, FAILED, KNOWN, UPDATED, Adder, Options, Outcome, Prepared
 from latent8.library.engine import Point, Scored
-from latent8.library.intake import Item, Source, items
+from latent8.library.intake import Source, items
+from latent8.library.item import Item
 from latent8.library.places import open_place
 from latent8.library.records import Record
 from latent8.library.vectors.base import opaque

@@ -9,7 +9,7 @@ from typing import Any
 from latent8.errors import LibraryError
 from latent8.library.engine import Engine, Point
 from latent8.library.manifest import Manifest
-from latent8.library.places import checked_embedder
+from latent8.library.stated import checked_embedder
 from latent8.library.store import BlobStore
 from latent8.library.vectors import DEFAULT, embedder
 
