@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "encoder" / "examples"
 GOLDEN = Path(__file__).with_name("golden")
 REWRITE = "LATENT8_REWRITE_GOLDEN"
+
+
+@pytest.fixture(scope="session")
+def default_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def same_number_of_threads(default_threads: int) -> Iterator[None]:
+    """Some tests change it, as actors of a bulk job do; with another number, half precision rounds in another way."""
+    import torch
+
+    yield
+    torch.set_num_threads(default_threads)
 
 
 @pytest.fixture(scope="session")
