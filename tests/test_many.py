@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from test_metrics import busy
 
-from latent8 import BlobError, Codec, Latent8Error, PictureError
+from latent8 import BlobError, Codec, Latent8Error, ModelError, PictureError
 from latent8.machine import parallel
-from latent8.machine.parallel import large, map_in_order
+from latent8.machine.parallel import failing_once, large, map_in_order
 from latent8.pictures.intake import size_of
 from tests.helpers.samples import gradient
 
@@ -215,3 +215,28 @@ def test_a_defect_is_raised_and_not_given_out() -> None:
     assert next(results) == 0 and str(next(results)) == "bad input"
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_what_fails_is_tried_once_by_threads_that_ask_together() -> None:
+    tried, going, problems = [], threading.Event(), []
+
+    def load(name: str) -> None:
+        tried.append(name)
+        going.wait(30)
+        raise ModelError(f"{name} is missing.")
+
+    def ask() -> None:
+        try:
+            loaded("a model")
+        except ModelError as error:
+            problems.append(str(error))
+
+    loaded = failing_once(load)
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)  # enough for a second one to try, were it not held back
+    going.set()
+    for thread in threads:
+        thread.join()
+    assert (tried, problems) == (["a model"], ["a model is missing."] * 4)

@@ -68,17 +68,22 @@ def large(n_pixels: int, bytes_per_pixel: int, free_bytes: int) -> bool:
 
 
 def failing_once(load: Callable[[Key], Loaded]) -> Callable[[Key], Loaded]:
-    """`load`, but a key that raised a ModelError raises it again at once: for many blobs of one missing model."""
+    """`load`, but a key that raised a ModelError raises it again at once: for many blobs of one missing model.
+
+    Threads that ask for one key at the same time wait for the first of them.
+    """
     failed: dict[Key, ModelError] = {}
+    turns: dict[Key, threading.Lock] = {}
 
     def loaded(key: Key) -> Loaded:
-        if key in failed:
-            raise failed[key]
-        try:
-            return load(key)
-        except ModelError as error:
-            failed[key] = error
-            raise
+        with turns.setdefault(key, threading.Lock()):
+            if key in failed:
+                raise failed[key]
+            try:
+                return load(key)
+            except ModelError as error:
+                failed[key] = error
+                raise
 
     return loaded
 
