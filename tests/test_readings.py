@@ -128,18 +128,23 @@ def crops(count: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
-def test_only_the_synthesis_is_trained(lpips_file: Callable[[str], Path], tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("more", "trained"), [([], "synthesis."), (["--only-tables"], "synthesis.readings.")], ids=["all", "tables"]
+)
+def test_only_the_synthesis_is_trained(
+    more: list[str], trained: str, lpips_file: Callable[[str], Path], tmp_path: Path, monkeypatch
+) -> None:
     options = [str(tmp_path), "--model", "l8-photo", "--out", str(tmp_path / "run"), "--device", "cpu"]
     options += ["--only-synthesis", "--start-from-weights", str(BUNDLED), "--crop", "192"]
-    options += ["--lpips", str(lpips_file("alexnet")), "--vgg16", str(lpips_file("vgg16"))]
+    options += ["--lpips", str(lpips_file("alexnet")), "--vgg16", str(lpips_file("vgg16")), *more]
     trainer = train.Trainer(train.parse_args(options))
-    monkeypatch.setattr("training.readings.drawn_realism", lambda count: torch.tensor([0.0, 0.4, 1.0])[:count])
+    monkeypatch.setattr("training.readings.drawn_realism", lambda count, places: torch.tensor([0.0, 0.4, 1.0])[:count])
     start = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     for _ in range(2):  # the Wasserstein distortion counts in every second step
         figures = trainer.train_step(crops(3))
     assert all(np.isfinite(value) for value in figures.values()) and trainer.guard.skipped == 0
     for name, tensor in trainer.model.state_dict().items():
-        assert torch.equal(tensor, start[name]) != name.startswith("synthesis."), name
+        assert torch.equal(tensor, start[name]) != name.startswith(trained), name
 
 
 def test_every_part_of_the_loss_counts_by_its_realism(lpips_file: Callable[[str], Path], monkeypatch) -> None:
@@ -148,7 +153,7 @@ def test_every_part_of_the_loss_counts_by_its_realism(lpips_file: Callable[[str]
     model, photos = photo_weights(BUNDLED), crops(2)
 
     def loss(realism: float, **networks: LPIPS | None) -> tuple[float, dict[str, float]]:
-        monkeypatch.setattr("training.readings.drawn_realism", lambda count: torch.full((count,), realism))
+        monkeypatch.setattr("training.readings.drawn_realism", lambda count, places: torch.full((count,), realism))
         task = ReadingsTask(BUNDLED, networks.get("alexnet"), networks.get("vgg16"))
         task._step = 1
         torch.manual_seed(1)
@@ -167,11 +172,12 @@ def test_every_part_of_the_loss_counts_by_its_realism(lpips_file: Callable[[str]
 
 def test_realism_is_drawn_at_the_ends_and_between() -> None:
     torch.manual_seed(0)
-    drawn = drawn_realism(2000)
-    for learned in hp.REALISMS:
-        assert 0.1 < (drawn == learned).float().mean() < 0.5
-    between = ~torch.isin(drawn, torch.tensor(hp.REALISMS))
-    assert 0.05 < between.float().mean() < 0.3 and drawn.min() >= 0 and drawn.max() <= 1
+    for places in (hp.REALISMS, hp.REALISMS[1:]):
+        drawn = drawn_realism(2000, places)
+        for learned in hp.REALISMS:
+            assert (0.1 < (drawn == learned).float().mean() < 0.5) == (learned in places)
+        between = ~torch.isin(drawn, torch.tensor(hp.REALISMS))
+        assert 0.05 < between.float().mean() < 0.3 and drawn.min() >= 0 and drawn.max() <= 1
 
 
 def test_wasserstein_distortion_is_of_textures(lpips_file: Callable[[str], Path]) -> None:

@@ -42,6 +42,8 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--start-from-weights", type=Path, help=text)
     text = "of l8-photo: train how bitstreams of --start-from-weights are read, and leave the bits as they are"
     parser.add_argument("--only-synthesis", action="store_true", help=text)
+    text = "with --only-synthesis: train its tables of the realism alone, so that realism 0 stays the picture it is"
+    parser.add_argument("--only-tables", action="store_true", help=text)
     parser.add_argument("--vgg16", type=Path, help="weights from training.lpips_weights, for --only-synthesis")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -82,6 +84,8 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error("--only-synthesis needs --start-from-weights: the weights whose bitstreams are to be read")
     if args.only_synthesis and args.crop < MIN_SIDE:
         parser.error(f"--only-synthesis needs a --crop of at least {MIN_SIDE}")
+    if args.only_tables and not args.only_synthesis:
+        parser.error("--only-tables goes with --only-synthesis")
     if args.vgg16 and not args.only_synthesis:
         parser.error("--vgg16 is for --only-synthesis")
     if not 0 <= args.drawn <= 1:

@@ -10,6 +10,7 @@ al., "Multi-realism image compression with a conditional generator" (2023), with
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -38,14 +39,15 @@ WASSERSTEIN_EVERY, WASSERSTEIN_SIDE = 2, 128  # steps, pixels: VGG16 takes most 
 class ReadingsTask(Task):
     """`tables`: a folder of weights whose entropy tables say how latents are rounded.
 
-    Without the networks of LPIPS their parts of the loss are left out.
+    Without the networks of LPIPS their parts of the loss are left out. only_tables: train the tables of the realism
+    alone, all else of the synthesis stays; they have no say at realism 0, which is then not drawn.
     """
 
     columns = ("psnr_db", "psnr_vivid_db", "lpips", "wasserstein", "ms_ssim")
     multiple = 64
 
-    def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None):
-        self.alexnet, self.vgg16 = alexnet, vgg16
+    def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None, only_tables: bool = False):
+        self.alexnet, self.vgg16, self.only_tables = alexnet, vgg16, only_tables
         counts = bundled_tables(tables).double()
         costs = -(counts / counts.sum(-1, keepdim=True)).log2()
         self._saved = costs.diff(dim=-1, prepend=costs[..., :1]).float()  # [bands, scales, symbols]
@@ -57,7 +59,9 @@ class ReadingsTask(Task):
 
     def new_model(self) -> nn.Module:
         model = hp.Hyperprior().requires_grad_(False)
-        model.synthesis.requires_grad_(True)
+        trained = model.synthesis.readings if self.only_tables else model.synthesis
+        assert trained is not None
+        trained.requires_grad_(True)
         return model
 
     def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
@@ -68,7 +72,7 @@ class ReadingsTask(Task):
         assert isinstance(model, hp.Hyperprior)
         self._step += 1
         level = LOWEST_LEVEL + torch.rand(len(photos), device=photos.device) * (hp.N_LEVELS - 1 - LOWEST_LEVEL)
-        realism = drawn_realism(len(photos)).to(photos.device)
+        realism = drawn_realism(len(photos), hp.REALISMS[1:] if self.only_tables else hp.REALISMS).to(photos.device)
         with torch.no_grad():
             y = latents(model, photos, level, self.bits_saved).y
         synthesis: hp.Synthesis = model.synthesis
@@ -148,10 +152,10 @@ def patch(side: int, *pictures: Tensor) -> list[Tensor]:
     return [picture[..., top : top + side, left : left + side] for picture in pictures]
 
 
-def drawn_realism(count: int) -> Tensor:
-    """[count]: the ends and the middle more often than what lies between them."""
-    places = torch.tensor(hp.REALISMS)[torch.randint(len(hp.REALISMS), (count,))]
-    return torch.where(torch.rand(count) < 0.15, torch.rand(count), places)
+def drawn_realism(count: int, places: Sequence[float] = hp.REALISMS) -> Tensor:
+    """[count]: these places, and now and then what lies between 0 and 1."""
+    drawn = torch.tensor(places)[torch.randint(len(places), (count,))]
+    return torch.where(torch.rand(count) < 0.15, torch.rand(count), drawn)
 
 
 def decibels(mse: Tensor) -> float:

@@ -29,7 +29,8 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
         return channels_last(LPIPS(weights).to(device)) if weights else None
 
     if args.only_synthesis:
-        return ReadingsTask(args.start_from_weights, network(args.lpips), network(args.vgg16))
+        networks = network(args.lpips), network(args.vgg16)
+        return ReadingsTask(args.start_from_weights, *networks, only_tables=args.only_tables)
     if args.model in AUTOENCODERS:
         return AUTOENCODERS[args.model](network(args.lpips), args)
     if args.model == "l8-tiny":
