@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
 import struct
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training import config, datasets, options, watch
+from training import collect, config, datasets, options, watch
 from training.task import TrainingError
 
 pytest_plugins = ["tests.helpers.drawn_photos"]
@@ -284,3 +286,45 @@ def test_a_folder_without_moments_is_refused(tmp_path, capsys):
         with pytest.raises(SystemExit):
             watch.main([str(tmp_path)])
         assert "holds no watched.npz: give the folder of a run that has begun." in capsys.readouterr().err
+
+
+# Photos of packages
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="makes and unpacks a Debian package")
+def test_photos_of_a_package_are_collected(tmp_path: Path, monkeypatch) -> None:
+    images = "usr/share/wallpapers/Kite/contents/images"
+    files = {f"{images}/9x9.jpg": b"small", f"{images}/99x99.jpg": b"large one", "usr/life_by.jpg": b"an example"}
+    files |= {"usr/tree.jpg": b"tree", "usr/drawing.png": b"drawing", "DEBIAN/control": CONTROL}
+    for name, content in files.items():
+        (tmp_path / "package" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "package" / name).write_bytes(content)
+    subprocess.run(["dpkg-deb", "-b", "package", "some.deb"], cwd=tmp_path, check=True, capture_output=True)
+    really = collect.run
+
+    def run(*command: str, cwd: Path | None = None) -> None:
+        if command[0] == "apt-get":
+            shutil.copy(tmp_path / "some.deb", cwd)
+        else:
+            really(*command, cwd=cwd)
+
+    monkeypatch.setattr(collect, "run", run)
+    package = collect.Package("some", "CC0-1.0", (f"{images}/*.jpg", "usr/*.jpg"))
+    assert len(list(collect.collect(tmp_path / "photos", (package,)))) == 2
+    found = {path.name: path.read_bytes() for path in (tmp_path / "photos").glob("*.jpg")}
+    assert found == {"wall_kite.jpg": b"large one", "wall_tree.jpg": b"tree"}
+    assert "wall_tree.jpg,some,CC0-1.0" in (tmp_path / "photos" / collect.SOURCES).read_text()
+    assert list(collect.collect(tmp_path / "photos", (package,))) == []
+
+
+CONTROL = b"Package: some\nVersion: 1\nArchitecture: all\nMaintainer: nobody <a@example.org>\nDescription: photos\n"
+
+
+def test_a_package_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch) -> None:
+    def run(*command: str, cwd: Path | None = None) -> None:
+        raise subprocess.CalledProcessError(100, command, stderr="E: Unable to locate package some\n")
+
+    monkeypatch.setattr(collect, "run", run)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    with pytest.raises(TrainingError, match="some could not be had .E: Unable to locate package some."):
+        list(collect.collect(tmp_path / "photos", (collect.Package("some", "", ()),)))
