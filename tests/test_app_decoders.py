@@ -13,6 +13,7 @@ import latent8
 from tests.helpers.app_calls import assert_same_pixels, caller, pixels_of, refused, sd1_blob, sentence_of, written
 from tests.helpers.hub_server import HubServer
 from tests.helpers.passthrough import make_kl, make_tiny
+from tests.helpers.samples import gradient
 
 if TYPE_CHECKING:
     from tests.helpers.app_servers import AppServer
@@ -81,6 +82,40 @@ def test_two_decoders_of_one_latent_space(
                 call("/compare", blob=blob, left="taesd")
             *_, maps, rows = call("/compare", blob=blob, left="sd-vae-ft-mse", right="taesd")
             assert len(maps) == 1 and rows[0]["psnr_db"] is None
+
+
+def test_a_reading_is_chosen(decoder: AppServer, decode: Callable[..., Any], blob: Path, tmp_path: Path) -> None:
+    data = blob.read_bytes()
+    vivid = latent8.decode(data, realism=1)
+    picture, facts = decode("/decode", blob=blob, realism=1)
+    assert_same_pixels(picture, vivid)
+    assert facts["realism"] == 1 and decode("/decode", blob=blob)[1]["realism"] == 0
+    assert_same_pixels(decode("/decode_picture", blob=blob, realism=0.5), latent8.decode(data, realism=0.5))
+    for wrong in (1.5, -0.1):
+        with refused(decoder, f"realism must be from 0, faithful, to 1, vivid, not {wrong:g}."):
+            decode("/decode", blob=blob, realism=wrong)
+    tiny = written(tmp_path / "tiny.l8", latent8.encode(gradient(24, 16), "l8-tiny"))
+    assert decode("/decode", blob=tiny)[1]["realism"] is None
+    with refused(decoder, sentence_of(lambda: latent8.decode(tiny.read_bytes(), realism=0.5))):
+        decode("/decode_picture", blob=tiny, realism=0.5)
+
+
+def test_readings_are_compared(decoder: AppServer, decode: Callable[..., Any], photo: Path, blob: Path) -> None:
+    left, right, _maps, rows = decode("/compare", blob=blob, left="original", right="vivid", original=photo)
+    assert_same_pixels(left, photo)
+    assert_same_pixels(right, latent8.decode(blob.read_bytes(), realism=1))
+    expected = latent8.compare(blob.read_bytes(), original=photo, realisms=[1]).rows()
+    assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected]
+    left, right, *_ = decode("/compare", blob=blob, left="l8-photo realism 0.5", right="faithful")
+    assert_same_pixels(left, latent8.decode(blob.read_bytes(), realism=0.5))
+    assert_same_pixels(right, latent8.decode(blob.read_bytes()))
+    assert decode("/compare", blob=blob, left="faithful")[3][1]["decoder"] == "l8-photo realism 1"
+    for same in ("faithful", "l8-photo"):  # which is that by itself
+        name = "l8-photo realism 0" if same == "faithful" else same
+        with refused(decoder, f"Both sides are {name}: choose two that differ."):
+            decode("/compare", blob=blob, left=same, right="faithful")
+    with refused(decoder, "l8-photo realism 2: realism must be a number from 0, faithful, to 1, vivid."):
+        decode("/compare", blob=blob, left="l8-photo realism 2")
 
 
 def test_comparisons_that_are_refused(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,8 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 
-from latent8.apps import jobs, work
+from latent8.apps import budget, jobs, widgets, work
+from latent8.apps.turns import Turn
 
 WAIT_SECONDS = 10
 
@@ -59,51 +59,108 @@ def test_a_client_that_cancels_stops_the_work(endless: tuple[gr.Blocks, list[str
 
 
 def test_a_replaced_job_is_cancelled_and_others_go_on() -> None:
-    first, other_page = jobs.begin("page", "encode"), jobs.begin("other page", "encode")
+    first, other_page = jobs.begin("page", "encode", 1), jobs.begin("other page", "encode", 1)
+    part = jobs.begin("page", "details", 2, part_of=first)
     work.Bar("Encoding", 0, 1, first).part("tile", 0, 0.5)(0.5)
-    second = jobs.begin("page", "encode")
+    budget.check(part)
+    second = jobs.begin("page", "encode", 3)
     with pytest.raises(jobs.Cancelled):
         work.Bar("Encoding", 0, 1, first).part("tile", 0, 0.5)(0.5)
-    jobs.check(second)
-    jobs.check(other_page)
-    jobs.check()
+    with pytest.raises(jobs.Cancelled):
+        budget.check(part)
+    budget.check(second)
+    budget.check(other_page)
+    budget.check()
+
+
+def test_the_highest_number_is_wanted_in_whatever_order_jobs_arrive() -> None:
+    for order in itertools.permutations((1, 2, 3)):
+        page = f"page of {order}"
+        begun = {number: jobs.begin(page, "encode", number) for number in order}
+        assert [begun[number].wanted() for number in (1, 2, 3)] == [False, False, True]
+        assert jobs.begin(page, "encode", 3).wanted()  # as its function begins it again
+
+
+@pytest.mark.parametrize("number", [0, -1, math.nan, math.inf, 1e300, None, "7", [7], {}])
+def test_a_number_that_no_page_gives_changes_nothing(number: Any) -> None:
+    before = jobs.begin("page of a stranger", "encode", 5)
+    assert not jobs.begin("page of a stranger", "encode", number).wanted()
+    assert before.wanted()
+
+
+def test_no_page_touches_anothers_jobs_or_fills_the_memory() -> None:
+    own = jobs.begin("own", "encode", 1)
+    jobs.begin("a stranger's", "encode", jobs.GREATEST)
+    jobs.begin(None, "encode", 9)
+    assert own.wanted()
+    before = len(jobs._highest)
+    assert not jobs.begin("x" * 1_000_000, "encode", 1).wanted()
+    assert len(jobs._highest) == before
 
 
 def test_old_pages_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "REMEMBERED", 3)
-    begun = [jobs.begin(f"page {number}", "encode") for number in range(9)]
-    assert len(jobs._latest) <= 3
+    begun = [jobs.begin(f"page {number}", "encode", 1) for number in range(9)]
+    assert len(jobs._highest) <= 3
     assert all(job.wanted() for job in begun)
 
 
-def test_jobs_begun_at_once_have_numbers_of_their_own() -> None:
+def test_of_jobs_that_begin_at_once_one_is_wanted() -> None:
     found = list[jobs.Job]()
-    threads = [threading.Thread(target=lambda: found.append(jobs.begin("page", "at once"))) for _ in range(20)]
+    threads = [
+        threading.Thread(target=lambda number=number: found.append(jobs.begin("page", "at once", number)))
+        for number in range(1, 21)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(job.wanted() for job in found) == 1
+    assert [job.number for job in found if job.wanted()] == [20]
 
 
-def test_what_is_looked_at_stops_when_it_is_closed_or_its_result_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "spaces" / "encoder"))
-    results = importlib.import_module("encoder_results")
-    page = SimpleNamespace(session_hash="a page that looks")
-    for stop in (results.closed("curves"), lambda page: results.begin(page.session_hash)):
-        done = SimpleNamespace(job=results.begin(page.session_hash))
+@pytest.mark.parametrize("is_generator", [False, True])
+def test_what_is_replaced_while_it_waits_for_its_turn_ends_without_a_word(is_generator: bool) -> None:
+    """An error would empty the page, which shows what is of the job that replaced it."""
+    ran, name = list[str](), f"waiting, {is_generator}"
+
+    @jobs.does(name)
+    def function(number: float) -> str:
+        ran.append("function")
+        return "result"
+
+    @jobs.does(name)
+    def generator(number: float) -> Iterator[str]:
+        ran.append("generator")
+        yield "result"
+
+    event = budget.bounded(generator if is_generator else function, takes_turns=True)
+    other, got = Turn("another client", "its page"), list[Any]()
+    budget.turns.take(other, lambda: None)
+    try:
+        thread = threading.Thread(target=lambda: got.extend(event(1) if is_generator else [event(1)]))
+        thread.start()
+        assert settles(lambda: bool(budget.turns._waiting))
+        jobs.begin("", name, 2)  # outside of an event the page has no name
+        thread.join(WAIT_SECONDS)
+    finally:
+        budget.turns.leave(other)
+    assert got == [gr.skip()] and ran == []
+
+
+def test_what_is_looked_at_stops_when_it_is_closed_or_its_result_replaced() -> None:
+    result = SimpleNamespace(job=jobs.begin("a page that looks", "encode", 1))
+    for asked, name in ((2, "curves"), (4, "encode")):
         steps = list[str]()
 
-        def content(bar: work.Bar, stop: Callable[[Any], Any] = stop, steps: list[str] = steps) -> str:
+        def content(done: Any, bar: work.Bar, name: str = name, asked: int = asked, steps: list = steps) -> str:
             bar(0)
             steps.append("before")
-            stop(page)
+            jobs.begin("a page that looks", name, asked + 1)
             bar(0.5)
             steps.append("after")
             return "curves"
 
-        assert results._looked_at("curves", done, content) == gr.skip()
+        assert widgets.made_for(result, "curves", asked, content) == gr.skip()
         assert steps == ["before"]
-    assert (
-        results._looked_at("curves", SimpleNamespace(job=results.begin("page")), lambda bar: "here")["html"] == "here"
-    )
+    shown = widgets.made_for(SimpleNamespace(job=jobs.begin("page", "look", 1)), "curves", 2, lambda done, bar: "here")
+    assert shown and shown["html"] == "here"

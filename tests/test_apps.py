@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.helpers.app_servers"]
 
 ENCODER_SETTINGS = ["model", "quality", "fit_kb", "levels", "longest_side", "keep_name", "keep_metadata"]
-DECODER_SETTINGS = ["picture_format", "decoder", "space", "raw", "legacy_range"]
+DECODER_SETTINGS = ["picture_format", "decoder", "space", "raw", "legacy_range", "realism"]
 
 
 # --- what is offered ---
@@ -174,7 +174,7 @@ def test_decode_gives_the_librarys_picture(decode: Callable[..., Any], blob: Pat
     alone = decode("/decode_picture", blob=blob, picture_format=name)
     assert Path(alone).read_bytes() == Path(file).read_bytes()
     assert 0 < found.pop("decode_seconds") < 60
-    assert found.pop("decoder") == "l8-photo"
+    assert found.pop("decoder") == "l8-photo" and found.pop("realism") == 0
     assert found == describe(latent8.inspect(blob.read_bytes()))
 
 
@@ -235,8 +235,10 @@ def test_every_endpoint_of_the_decoder_works_with_a_blob_alone(decode: Callable[
         assert_same_pixels(decode("/decode_picture", blob=blob, **nothing), expected)
     for nothing in ({}, {"left": None, "right": None}):
         left, right, maps, facts = decode("/compare", blob=blob, **nothing)
-        assert_same_pixels(left, right)
-        assert maps == [] and facts[0]["decoder"] == "l8-photo"
+        assert_same_pixels(left, expected)
+        assert_same_pixels(right, latent8.decode(blob.read_bytes(), realism=1))
+        assert len(maps) == 1
+        assert [row["decoder"] for row in facts] == ["l8-photo realism 0", "l8-photo realism 1"]
     assert Path(decode("/convert", latents=blob)).read_bytes() == latent8.convert(blob.read_bytes(), "safetensors")
     assert decode("/convert", latents=blob, to=None, space=None, raw=None).endswith("renamed.safetensors")
 

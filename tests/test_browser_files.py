@@ -27,7 +27,7 @@ from tests.helpers.pages import (
 from tests.helpers.samples import build_blob, gradient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     from tests.helpers.app_servers import AppServer
 
@@ -153,6 +153,23 @@ def test_many_photos_to_many_blobs_to_many_pictures(
         assert content.namelist() == ["photo é #1.png", "photo é #1-2.png"]
         picture = Image.open(io.BytesIO(content.read("photo é #1-2.png")))
     assert np.array_equal(np.asarray(picture), np.asarray(latent8.decode(blob)))
+
+
+def test_events_may_arrive_in_another_order(
+    open_page: Callable[..., Page], decoder: AppServer, large_blob: Path, blob: Path
+) -> None:
+    """The click's job is the wanted one, though the event of the upload before it comes to the server after it."""
+    page, held = open_page(decoder), list["Route"]()
+    page.route("**/run/predict", lambda route: route.fallback() if held else held.append(route))
+    open_tab(page, "Many files")
+    bring(page, "#blobs", large_blob, blob)
+    page.get_by_role("button", name="Remove").nth(1).wait_for()
+    page.locator("#decode-all").click()
+    page.get_by_text("Blob 1 of 2").first.wait_for()
+    with page.expect_response("**/run/predict"):
+        held[0].continue_()
+    page.locator("#results").get_by_text("2 done").wait_for()
+    settle(page)
 
 
 def test_a_batch_is_stopped(

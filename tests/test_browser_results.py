@@ -13,6 +13,7 @@ from PIL import Image
 import latent8
 from tests.helpers.pages import (
     EXAMPLES,
+    WAIT_MS,
     bring,
     bring_blob,
     bring_photo,
@@ -20,12 +21,14 @@ from tests.helpers.pages import (
     downloaded,
     open_part,
     set_quality,
+    set_slider,
     settle,
     wait_for_photo,
 )
+from tests.helpers.samples import gradient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
     from tests.helpers.app_servers import AppServer
 
@@ -72,6 +75,77 @@ def test_another_format_is_another_file_and_decodes_nothing_again(
     assert got.suggested_filename == "renamed.jpg" and Image.open(got.path()).format == "JPEG"
     assert page.locator("#facts").get_by_text("by l8-photo in").inner_text() == decoded
     assert len(made) == 1
+
+
+def test_the_format_that_is_set_while_a_file_is_decoded_is_what_comes(
+    open_page: Callable[..., Page], decoder: AppServer, large_blob: Path
+) -> None:
+    page = open_page(decoder)
+    bring(page, "#blob", large_blob)
+    page.get_by_text("Decoding").first.wait_for()
+    page.locator("#format").get_by_label("JPEG").check()
+    page.locator("#facts .l8-download", has_text="slow.jpg").wait_for()
+    settle(page)
+    assert page.locator("#facts .l8-download").inner_text() == "Download slow.jpg"
+
+
+def test_a_reading_is_chosen_in_the_decoder(
+    open_page: Callable[..., Page], decoder: AppServer, blob: Path, tmp_path: Path
+) -> None:
+    tiny = tmp_path / "tiny.l8"
+    tiny.write_bytes(latent8.encode(gradient(30, 20), "l8-tiny"))
+    page = open_page(decoder)
+    assert page.locator("#reading").is_hidden()
+    bring_blob(page, blob)
+    assert page.locator("#reading input[type=range]").input_value() == "0"
+    made = calls(page)
+    for count, realism in enumerate((1.0, 0.5), 1):
+        set_slider(page, "#reading", realism)
+        page.locator("#facts").get_by_text("vivid" if realism == 1 else "realism 0.5").wait_for()
+        settle(page)
+        assert len(made) == count
+        got = downloaded(page, page.locator("#facts .l8-download"))
+        expected = np.asarray(latent8.decode(blob.read_bytes(), realism=realism))
+        assert np.array_equal(np.asarray(Image.open(got.path())), expected)
+    bring_blob(page, tiny)
+    assert page.locator("#reading").is_hidden()
+
+
+def test_the_encoders_preview_is_read_in_another_way_and_the_blob_stays(
+    open_page: Callable[..., Page], encoder: AppServer, gradient_photo: Path
+) -> None:
+    page = open_page(encoder)
+    bring_photo(page, gradient_photo)
+    link, picture = page.locator("#facts .l8-download"), page.locator("#compare .l8-right img")
+    before, shown, made = link.get_attribute("href"), picture.get_attribute("src"), calls(page)
+    assert page.locator("#preview").get_by_text("The file itself stays the same.").is_visible()
+    set_slider(page, "#preview", 1)
+    page.locator("#compare .l8-tag-right", has_text="vivid").wait_for()
+    settle(page)
+    assert link.get_attribute("href") == before and len(made) == 1
+    assert picture.get_attribute("src") != shown
+    set_quality(page, 40)  # the reading stays as it was set
+    page.locator("#compare .l8-tag-right", has_text="quality 40, vivid").wait_for()
+
+
+def test_what_the_server_does_not_take_is_said_where_the_result_would_stand(
+    browser: Browser, encoder: AppServer, gradient_photo: Path
+) -> None:
+    page = browser.new_page()  # for the browser says in its console what it was answered
+    page.set_default_timeout(WAIT_MS)
+    page.goto(encoder.url)
+    page.locator("#photo input[type=file]").wait_for(state="attached")
+    bring_photo(page, gradient_photo)
+    answer = {"detail": "Too many requests are waiting here: try again in a minute."}
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json=answer))
+    set_quality(page, 30)
+    page.locator("#facts .l8-error").wait_for()
+    settle(page)
+    assert page.locator(".l8-download").count() == 0 and page.locator("#compare .l8-stage").is_hidden()
+    page.unroute("**/queue/join*")
+    set_quality(page, 31)
+    wait_for_photo(page)
+    page.context.close()
 
 
 def test_nothing_of_the_last_result_can_be_taken_while_the_next_is_made(

@@ -351,6 +351,10 @@ def requirements(file: Path) -> set[str]:
     return {str(Requirement(line)) for line in lines if line and not line.startswith("-")}
 
 
+def is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_program_in_the_readme_fits_the_app(app: str) -> None:
     program = re.search(r"```python\n(.*?)```", (ROOT / "spaces" / app / "README.md").read_text("utf-8"), re.DOTALL)
@@ -366,7 +370,9 @@ def test_program_in_the_readme_fits_the_app(app: str) -> None:
 
     source = ast.parse((ROOT / "spaces" / app / f"{app}_api.py").read_text("utf-8"))
     handler = next(n for n in source.body if isinstance(n, ast.FunctionDef) and n.name == ENDPOINTS[app])
-    assert list(arguments) == [argument.arg for argument in handler.args.args if argument.arg != "progress"]
+    options = [call.args[0] for call in ast.walk(source) if isinstance(call, ast.Call) and is_name(call.func, "Option")]
+    names = [option.value for option in options if isinstance(option, ast.Constant)]
+    assert list(arguments) == [*(argument.arg for argument in handler.args.args), *names]
     assert isinstance(handler.returns, ast.Subscript) and isinstance(handler.returns.slice, ast.Tuple)
     assert len(results.elts) == len(handler.returns.slice.elts)
 

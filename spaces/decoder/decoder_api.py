@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from decoder_sides import sides_of
 
-from latent8.apps import files, jobs, work
+from latent8.apps import budget, files, jobs, work
+from latent8.apps.options import Option, with_options
 from latent8.codec import Codec
 from latent8.errors import Latent8Error
-from latent8.evaluation.comparison import ORIGINAL, Comparison, Decoded, measured, original_of
+from latent8.evaluation.comparison import ORIGINAL, Comparison, Decoded, measured, original_of, parsed_reading
 from latent8.file_format.blob import Encoded
-from latent8.file_format.reader import decoders_for, require_decoder, require_size
+from latent8.file_format.reader import require_decoder, require_size
 from latent8.latents import Latents, describe
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import failing_once
@@ -23,32 +27,80 @@ from latent8.pictures.output import FORMATS, picture_bytes
 from latent8.zoo.registry import model_named
 
 BATCH_COLUMNS = ["file", "result", "width", "height", "model"]
+OPTIONS = [
+    Option(
+        "picture_format",
+        str,
+        "PNG",
+        "PNG (lossless), WebP or JPEG.",
+        partial(gr.Radio, list(FORMATS)),
+    ),
+    Option(
+        "decoder",
+        str,
+        "",
+        "Name of another model of the blob's latent space; empty for the blob's own.",
+        gr.Textbox,
+        "decoder, empty for the blob's own",
+    ),
+    Option(
+        "space",
+        str,
+        "",
+        "Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.",
+        gr.Textbox,
+        "space, of files that do not say it",
+    ),
+    Option(
+        "raw",
+        bool,
+        False,
+        "Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.",
+        gr.Checkbox,
+    ),
+    Option("legacy_range", bool, False, "For PNGs of early Spaces, which look pale and bright otherwise.", gr.Checkbox),
+    Option(
+        "realism",
+        float,
+        None,
+        "Of l8-photo, from 0, faithful, to 1, vivid, which makes up fine texture; null for the model's own choice.",
+        gr.Number,
+        "realism, 0 to 1; null for the model's own choice",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """How a file is read and decoded. An empty decoder or space: what the file itself says."""
+    """How a file is read and decoded. An empty decoder or space: what the file itself says.
+
+    realism: of the reading, from 0, faithful, to 1, vivid; None is the model's own choice.
+    """
 
     decoder: str = ""
     space: str = ""
     raw: bool = False
     legacy_range: bool = False
+    realism: float | None = None
 
 
 @dataclass(frozen=True)
 class Opened:
-    """One blob or file of latents, and the picture that it gives. seconds: without loading the model."""
+    """One blob or file of latents, and the picture that it gives. seconds: without loading the model. realism: of the
+    reading; None for a model that has one alone."""
 
     source: Encoded | Latents
     n_bytes: int
     picture: Picture
     decoder: str
     seconds: float
+    realism: float | None
 
     def facts(self) -> dict:
         return {
             **describe(self.source, self.n_bytes),
             "decoder": self.decoder,
+            "realism": self.realism,
             "decode_seconds": round(self.seconds, 3),
         }
 
@@ -58,21 +110,28 @@ def gpu_seconds(decoder: str, source: Encoded | Latents, *_: object) -> int:
 
 
 @work.gpu(duration=gpu_seconds)
-def synthesise(decoder: str, source: Encoded | Latents, legacy_range: bool, bar: work.Bar) -> Picture:
+def synthesise(
+    decoder: str, source: Encoded | Latents, legacy_range: bool, realism: float | None, bar: work.Bar
+) -> Picture:
     with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
-        return work.codec(decoder).synthesise(source, legacy_range=legacy_range, progress=bar)
+        codec = work.codec(decoder)
+        return codec.synthesise(source, realism=realism, legacy_range=legacy_range, progress=bar)
 
 
 def open_blob(path: str, bar: work.Bar, wish: Wish | None = None, codec: Callable[[str], Codec] = work.codec) -> Opened:
     """Raises Latent8Error, or gr.Error from the GPU part."""
     wish = wish or Wish()
+    if wish.realism is not None and not 0 <= wish.realism <= 1:
+        raise Latent8Error(f"realism must be from 0, faithful, to 1, vivid, not {wish.realism:g}.")
     source = read_blob(path, wish.space, wish.raw)
     chosen = wish.decoder or files.model_name(source)
     require_decoder(source.header, model_named(chosen))
-    require_size(source.header, codec(chosen).max_pixels)  # loads the model, which is not part of the time below
+    loaded = codec(chosen)  # which is not part of the time below
+    require_size(source.header, loaded.max_pixels)
+    realism = loaded.network.default_realism if wish.realism is None else wish.realism
     started = time.perf_counter()
-    picture = synthesise(chosen, source, wish.legacy_range, bar)
-    return Opened(source, Path(path).stat().st_size, picture, chosen, time.perf_counter() - started)
+    picture = synthesise(chosen, source, wish.legacy_range, wish.realism, bar)
+    return Opened(source, Path(path).stat().st_size, picture, chosen, time.perf_counter() - started, realism)
 
 
 def read_blob(path: str, space: str = "", raw: bool = False) -> Encoded | Latents:
@@ -94,23 +153,12 @@ def inspect(blob: str | None) -> dict:
         return describe(read_blob(path), Path(path).stat().st_size)
 
 
-def decode(
-    blob: str | None,
-    picture_format: str | None = "PNG",
-    decoder: str | None = "",
-    space: str | None = "",
-    raw: bool | None = False,
-    legacy_range: bool | None = False,
-) -> tuple[str, dict]:
+@with_options(OPTIONS)
+def decode(blob: str | None, **options: Any) -> tuple[str, dict]:
     """Turn a latent blob back into a picture.
 
     Args:
         blob: A .l8 file, latents as RGBA PNG, a ComfyUI .latent, .safetensors or .npy file; told apart by content.
-        picture_format: PNG (lossless), WebP or JPEG.
-        decoder: Name of another model of the blob's latent space; empty for the blob's own.
-        space: Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.
-        raw: Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.
-        legacy_range: For PNGs of early Spaces, which look pale and bright otherwise.
 
     Returns:
         The picture, a file named after the blob; facts: the header in words, and the seconds of decoding.
@@ -119,32 +167,22 @@ def decode(
     bar = work.Bar("Decoding", 0, 0.9)
     bar(0)
     with work.errors_in_the_page():
-        opened = open_blob(path, bar, Wish(decoder or "", space or "", bool(raw), bool(legacy_range)))
+        picture_format = options.pop("picture_format")
+        opened = open_blob(path, bar, Wish(**options))
         return save_picture(opened.picture, path, picture_format), opened.facts()
 
 
-def decode_picture(
-    blob: str | None,
-    picture_format: str | None = "PNG",
-    decoder: str | None = "",
-    space: str | None = "",
-    raw: bool | None = False,
-    legacy_range: bool | None = False,
-) -> str:
+@with_options(OPTIONS)
+def decode_picture(blob: str | None, **options: Any) -> str:
     """Turn a latent blob back into a picture, and give that alone.
 
     Args:
         blob: A .l8 file, latents as RGBA PNG, a ComfyUI .latent, .safetensors or .npy file; told apart by content.
-        picture_format: PNG (lossless), WebP or JPEG.
-        decoder: Name of another model of the blob's latent space; empty for the blob's own.
-        space: Latent space of a file that does not say it, sd1, sdxl, sd3, flux1 or l8-tiny.
-        raw: Whether .npy and .safetensors hold the autoencoder's raw latents instead of the scaled ones.
-        legacy_range: For PNGs of early Spaces, which look pale and bright otherwise.
 
     Returns:
         The picture, a file named after the blob.
     """
-    return decode(blob, picture_format, decoder, space, raw, legacy_range)[0]
+    return decode(blob, **options)[0]
 
 
 def save_picture(picture: Picture, path: str, picture_format: str | None) -> str:
@@ -186,7 +224,7 @@ class Batch:
     def _row(self, blob: str, bar: work.Bar, archive: files.ZipWriter) -> Row:
         name = Path(blob).name
         try:
-            jobs.check()
+            budget.check()
             opened = open_blob(blob, bar, codec=self._codec)
             data = picture_bytes(opened.picture.image(), self._suffix)  # not every format takes every size
         except jobs.Cancelled:
@@ -223,28 +261,15 @@ def table_row(row: Row) -> list:
     return [row.file, Path(row.path).name, picture.width, picture.height, row.opened.decoder]
 
 
-def sides_of(source: Encoded | Latents, left: str, right: str, has_original: bool) -> tuple[str, str]:
-    """What is compared where it was not said: the original with the blob's own model, else two models of its latent
-    space, else that one model alone, which both sides then name."""
-    right = right or files.model_name(source)
-    fitting = decoders_for(source)
-    if not left:
-        others = [name for name in fitting if name != right]
-        left = ORIGINAL if has_original else others[0] if others else right
-    elif left == right:
-        raise Latent8Error(f"Both sides are {left}: choose two that differ.")
-    return left, right
-
-
 def compare(
     blob: str | None, left: str | None = "", right: str | None = "", original: str | None = None
 ) -> tuple[str, str, list[tuple[str, str]], list[dict]]:
-    """Decode a latent blob with two decoders, or with one and put it beside the original.
+    """Decode a latent blob with two decoders, or in two readings of one, or put one beside the original.
 
     Args:
         blob: A .l8 file, latents as RGBA PNG, or a file of latents that says its latent space.
-        left: A model of the blob's latent space, or "original"; empty for the original, where it is given.
-        right: Another; empty for the model that the blob was made with.
+        left: faithful, vivid, original, or a model of the blob's latent space, as "l8-photo" or "l8-photo realism 0.5".
+        right: Another. Empty sides are the original, where it is given, and the blob's own model, or its two readings.
         original: The picture that the blob was made from; with it there are distances from it.
 
     Returns:
@@ -264,18 +289,19 @@ def compared(
     path: str, source: Encoded | Latents, sides: tuple[str, str], original: str | None, job: jobs.Job | None
 ) -> Comparison:
     """Raises Latent8Error."""
-    decoders = list(dict.fromkeys(name for name in sides if name != ORIGINAL))
-    for name in decoders:
-        require_decoder(source.header, model_named(name))
+    names = list(dict.fromkeys(name for name in sides if name != ORIGINAL))
+    wishes = [Wish(decoder, realism=realism) for decoder, realism in map(parsed_reading, names)]
+    for wish in wishes:
+        require_decoder(source.header, model_named(wish.decoder))
     if ORIGINAL in sides and not original:
         raise Latent8Error("Give the original too, or choose two decoders.")
     truth = original_of(source.header, original, DEFAULT_MAX_PIXELS) if original else None
     decoded: list[Decoded] = []
-    for index, name in enumerate(decoders):
-        bar = work.Bar(f"Decoding with {name}", index / len(decoders), (index + 1) / len(decoders), job)
+    for index, (name, wish) in enumerate(zip(names, wishes, strict=True)):
+        bar = work.Bar(f"Decoding with {name}", index / len(names), (index + 1) / len(names), job)
         bar(0)
-        opened = open_blob(path, bar, Wish(decoder=name))
-        jobs.check(job)
+        opened = open_blob(path, bar, wish)
+        budget.check(job)
         decoded.append(measured(name, opened.picture, opened.seconds, truth))
     return Comparison(decoded, truth)
 
@@ -304,14 +330,7 @@ def endpoints() -> None:
     blob = gr.File(label="blob", type="filepath", visible=False)
     blobs = gr.File(label="blobs", type="filepath", file_count="multiple", visible=False)
     original = gr.File(label="original", type="filepath", visible=False)
-    picture_format = gr.Radio(list(FORMATS), value="PNG", label="picture_format", visible=False)
-    settings: list[gr.components.Component] = [
-        picture_format,
-        gr.Textbox("", label="decoder, empty for the blob's own", visible=False),
-        gr.Textbox("", label="space, of files that do not say it", visible=False),
-        gr.Checkbox(False, label="raw", visible=False),
-        gr.Checkbox(False, label="legacy_range", visible=False),
-    ]
+    settings = [option.hidden() for option in OPTIONS]
     sides = [gr.Textbox("", label=label, visible=False) for label in ("left, a decoder or original", "right")]
     picture = gr.File(label="picture", visible=False)
     pictures = [gr.File(label="left", visible=False), gr.File(label="right", visible=False)]
@@ -322,5 +341,5 @@ def endpoints() -> None:
     button.click(inspect, [blob], [facts], api_name="inspect")
     button.click(decode, [blob, *settings], [picture, facts], api_name="decode", **work.TAKE_TURNS)
     button.click(decode_picture, [blob, *settings], [picture], api_name="decode_picture", **work.TAKE_TURNS)
-    button.click(decode_batch, [blobs, picture_format], [archive, table], api_name="decode_batch", **work.TAKE_TURNS)
+    button.click(decode_batch, [blobs, settings[0]], [archive, table], api_name="decode_batch", **work.TAKE_TURNS)
     button.click(compare, [blob, *sides, original], [*pictures, maps, facts], api_name="compare", **work.TAKE_TURNS)

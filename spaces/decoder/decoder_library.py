@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from latent8.apps import files, jobs, visitors, widgets, work
+from latent8.apps import budget, files, jobs, parts, visitors, widgets, wiring, work
 from latent8.errors import BlobError, LibraryError
 from latent8.library.adding import FAILED
 from latent8.library.export import BLOBS, free_name, write_zip
@@ -28,7 +28,7 @@ HINT = (
     "Photos, .l8 files, or ZIPs of them, as the encoder app gives. They are deleted an hour after they were last used."
 )
 ACCEPT = ",".join(["image/*", *sorted(SUFFIXES), ".l8", ".zip"])
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+SEARCH, ADDING = "search", "adding"  # names of the jobs
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,14 @@ def build_library() -> None:
             if not visitors.has_app_library():
                 build_own()
             query = widgets.drop_box("file", "Drop a photo or .l8 file to look for", "", ACCEPT, "library-query")
-            k = gr.Slider(1, MOST_HITS, 8, step=1, label="How many", elem_id="library-k")
-            turned = gr.Checkbox(label="Also mirrored or turned", elem_id="library-turned")
+            with gr.Group(elem_classes=["l8-settings"]):
+                k = gr.Slider(1, MOST_HITS, 8, step=1, label="How many", elem_id="library-k")
+                turned = gr.Checkbox(label="Also mirrored or turned", elem_id="library-turned")
+            signal = widgets.signals()
             button = gr.Button("Search", variant="primary", elem_id="library-search")
+            status, stop = parts.status_and_stop("library-query")
         with gr.Column(scale=3, min_width=300):
-            times = gr.HTML(elem_id="library-times", apply_default_css=False)
+            times = widgets.result("library-times", announced=True)
             grid = gr.Gallery(
                 label="Found, decoded from the latents",
                 show_label=False,
@@ -64,26 +67,32 @@ def build_library() -> None:
                 interactive=False,
                 buttons=["fullscreen"],
                 elem_id="library-hits",
+                elem_classes=["l8-result"],
             )
-            with gr.Row():
+            with gr.Row(elem_classes=["l8-result"]):
                 more = gr.Button("More like the chosen one", interactive=False, elem_id="library-more")
                 one = gr.DownloadButton("Download it (.l8)", interactive=False, elem_id="library-one")
                 archive = gr.DownloadButton("Download all (ZIP)", interactive=False, elem_id="library-zip")
     records, chosen = gr.State([]), gr.State(None)  # kept on the server
-    shown = [grid, times, archive, records, chosen, more, one]
+    outputs = [times, grid, archive, records, chosen, more, one]
 
-    gr.on([button.click, query.upload], search_in_page, [query, k, turned], shown, **PRIVATE, **work.TAKE_TURNS)
-    grid.select(choose, [records], [chosen, more, one], show_progress="hidden", **PRIVATE)
-    more.click(more_in_page, [chosen, k], shown, **PRIVATE, **work.TAKE_TURNS)
+    searches = [button.click, query.upload, signal.submit]
+    wiring.runs(searches, search_in_page, [query, k, turned], outputs, "library-query", status)
+    wiring.runs([more.click], more_in_page, [chosen, k], outputs, "library-query", status)
+    wiring.stops(stop, stop_search, outputs, "library-query")
+    grid.select(choose, [records], [chosen, more, one], **wiring.QUIET)
     endpoints()
 
 
 def build_own() -> None:
     """Where visitors add to a library of their own."""
     title = "Drop photos and .l8 files for your library"
-    added = widgets.drop_box("files", title, HINT, ACCEPT, "library-files", multiple=True)
-    said = gr.HTML(elem_id="library-said", apply_default_css=False)
-    added.upload(add_in_page, [added], [said, added], **PRIVATE, **work.TAKE_TURNS)
+    with gr.Column(elem_classes=["l8-work"]):
+        added = widgets.drop_box("files", title, HINT, ACCEPT, "library-files", multiple=True)
+        status, stop = parts.status_and_stop("library-files")
+        said = widgets.result("library-said", announced=True)
+    wiring.runs([added.upload], add_in_page, [added], [said, added], "library-files", status)
+    wiring.stops(stop, stop_adding, [said, added], "library-files")
 
 
 def endpoints() -> None:
@@ -144,33 +153,74 @@ def search(
         return [_described(hit) for hit in hits], _archive(folder, hits)
 
 
-def add_in_page(dropped: list[dict] | None, request: gr.Request, progress=gr.Progress()) -> tuple[str, None]:
-    with work.errors_in_the_page():
-        paths = widgets.paths_of(dropped)
-    report = library_add(paths, request)
-    known = report["known"] + report["updated"]
-    text = f"{report['added']:,} added, {known:,} known; {report['in_all']:,} in your library."
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in report["reasons"])
-    return f'<p role="status">{text}</p><ul class="l8-notice">{reasons}</ul>', None
+@jobs.does(ADDING)
+def add_in_page(
+    number: float, dropped: list[dict] | None, request: gr.Request, progress=gr.Progress()
+) -> Iterator[tuple]:
+    """The box is empty again when all is added; files that come meanwhile are added with those that are in it."""
+    job = jobs.begin(request.session_hash, ADDING, number)
+
+    def steps() -> Iterator[tuple]:
+        if not dropped:
+            yield widgets.shown(job.number, ""), gr.skip()
+            return
+        with work.errors_in_the_page():
+            report = library_add(widgets.paths_of(dropped), request)
+        known = report["known"] + report["updated"]
+        text = f"{report['added']:,} added, {known:,} known; {report['in_all']:,} in your library."
+        reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in report["reasons"])
+        yield widgets.shown(job.number, f'<p>{text}</p><ul class="l8-notice">{reasons}</ul>'), None
+
+    yield from widgets.until_cancelled(
+        steps(), lambda text: (widgets.shown(job.number, widgets.error_html(text)), gr.skip())
+    )
 
 
+def stop_adding(number: float, request: gr.Request) -> tuple:
+    job = jobs.begin(request.session_hash, ADDING, number)
+    return widgets.shown(job.number, "<p>Stopped. What was added stays.</p>"), None
+
+
+@jobs.does(SEARCH)
 def search_in_page(
-    dropped: list[dict] | None, k: float, turned: bool, request: gr.Request, progress=gr.Progress()
-) -> tuple:
-    with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
-        path = work.required(next(iter(widgets.paths_of(dropped)), None), "Choose a photo or .l8 file first.")
-        return _shown(_found(library, Path(path), _count(k), turned))
+    number: float, dropped: list[dict] | None, k: float, turned: bool, request: gr.Request, progress=gr.Progress()
+) -> Iterator[tuple]:
+    def query() -> Path:
+        found = next(iter(widgets.paths_of(dropped)), None)
+        return Path(work.required(found, "Choose a photo or .l8 file first."))
+
+    yield from _search(jobs.begin(request.session_hash, SEARCH, number), query, k, turned)
 
 
-def more_in_page(chosen: Record | None, k: float, request: gr.Request, progress=gr.Progress()) -> tuple:
-    record = work.required(chosen, "Click a picture first.")
-    with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
-        return _shown(_found(library, record, _count(k), False))
+@jobs.does(SEARCH)
+def more_in_page(
+    number: float, chosen: Record | None, k: float, request: gr.Request, progress=gr.Progress()
+) -> Iterator[tuple]:
+    job = jobs.begin(request.session_hash, SEARCH, number)
+    yield from _search(job, lambda: work.required(chosen, "Click a picture first."), k, False)
+
+
+def _search(job: jobs.Job, query: Callable[[], Path | Record], k: float, turned: bool) -> Iterator[tuple]:
+    def steps() -> Iterator[tuple]:
+        budget.check(job)
+        with work.errors_in_the_page(), visitors.searched(job.page) as library:
+            found = _found(library, query(), _count(k), turned)
+            budget.check(job)
+            yield _shown(job, found)
+
+    yield from widgets.until_cancelled(steps(), lambda text: _nothing(job, widgets.error_html(text)))
+
+
+def stop_search(number: float, request: gr.Request) -> tuple:
+    return _nothing(jobs.begin(request.session_hash, SEARCH, number), "<p>Stopped.</p>")
 
 
 def choose(records: list[Record], request: gr.Request, event: gr.SelectData) -> tuple:
     """The picture that was clicked: the one to look on from, and to download."""
-    record = records[int(event.index)]  # type: ignore[arg-type]
+    index = int(event.index)  # type: ignore[arg-type]
+    if index >= len(records):  # there are other ones by now
+        return gr.skip(), gr.skip(), gr.skip()
+    record = records[index]
     with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
         more = gr.Button(f"More like {record.name[-40:]}", interactive=True)
         try:
@@ -203,7 +253,7 @@ def _found(library: Library, query: Path | Record, k: int, turned: bool) -> Foun
         _picture(hit).save(path, "PNG", compress_level=1)
         pictures.append((str(path), f"{hit.score:.3f}  {hit.record.name}"))
     decode_ms = 1000 * (time.perf_counter() - started)
-    jobs.check()
+    budget.check()
     return Found(hits, search_ms, decode_ms, pictures, _archive(folder, hits))
 
 
@@ -219,23 +269,28 @@ def _picture(hit: Hit) -> Image.Image:
 def _archive(folder: Path, hits: Sequence[Hit]) -> str:
     path = folder / "found.zip"
     for _ in write_zip(path, hits, BLOBS):
-        jobs.check()
+        budget.check()
     return str(path)
 
 
-def _shown(found: Found) -> tuple:
+def _shown(job: jobs.Job, found: Found) -> tuple:
     lost = sum(hit.missing for hit in found.hits)
     text = f"{len(found.hits)} found in {found.search_ms:.1f} ms, decoded in {found.decode_ms:,.0f} ms."
     text += f" The files of {lost} of them have moved or were deleted." if lost else ""
-    return (
-        found.pictures,
-        f'<p role="status">{text}</p>',
-        gr.DownloadButton(value=found.archive, interactive=True),
-        [hit.record for hit in found.hits],
-        None,
-        gr.Button("More like the chosen one", interactive=False),
-        gr.DownloadButton(value=None, interactive=False),
-    )
+    archive = gr.DownloadButton(value=found.archive, interactive=True)
+    records = [hit.record for hit in found.hits]
+    return widgets.shown(job.number, f"<p>{text}</p>"), found.pictures, archive, records, *_none_chosen()
+
+
+def _nothing(job: jobs.Job, content: str) -> tuple:
+    """No hits, and a sentence."""
+    archive = gr.DownloadButton(value=None, interactive=False)
+    return widgets.shown(job.number, content), None, archive, [], *_none_chosen()
+
+
+def _none_chosen() -> tuple:
+    more = gr.Button("More like the chosen one", interactive=False)
+    return None, more, gr.DownloadButton(value=None, interactive=False)
 
 
 def _described(hit: Hit) -> dict[str, Any]:

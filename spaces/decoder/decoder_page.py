@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import decoder_results as results
 import gradio as gr
-from decoder_api import Batch, Wish, compared, endpoints, open_blob, read_blob, sides_of
+from decoder_api import Batch, Wish, compared, endpoints, open_blob, read_blob
 from decoder_library import build_library
+from decoder_sides import as_offered, label_of, offered, sides_of
 
-from latent8.apps import jobs, look, parts, widgets, work
+from latent8.apps import batches, budget, files, jobs, look, parts, widgets, wiring, work
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL
 from latent8.file_format.reader import decoders_for
@@ -25,8 +26,7 @@ LIMITS = "What comes back is near the photo, not the same: fine detail is invent
 AS_NAMED = "the file's own"
 PHOTOS = ",".join(["image/*", *sorted(SUFFIXES)])
 ACCEPT = ".l8,.png,.latent,.safetensors,.npy"
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+READING = "Vivid is sharper and makes up fine texture; faithful stays nearer to the photo."
 
 
 def build() -> gr.Blocks:
@@ -43,8 +43,9 @@ def build_single() -> None:
             blob = widgets.drop_box(".l8 file", "Drop a .l8 file, or choose one", hint, ACCEPT, "blob")
             status, stop = parts.status_and_stop("blob")
             card = widgets.result("facts", announced=True)
-            with gr.Group():
+            with gr.Group(elem_classes=["l8-settings"]):
                 picture_format = gr.Radio(list(FORMATS), value="PNG", label="Download as", elem_id="format")
+                reading = parts.reading_slider("reading", READING)
             decoder = gr.Dropdown([(AS_NAMED, "")], value="", label="Decoder", elem_id="decoder", visible="hidden")
             with gr.Accordion("Latents of other tools", open=False, elem_classes=["l8-settings"]):
                 space = gr.Dropdown(
@@ -60,65 +61,50 @@ def build_single() -> None:
             signal = widgets.signals()
         with gr.Column(scale=3, min_width=300):
             view = widgets.viewer("picture", "The picture appears here.")
-            with gr.Accordion("What is in the file (its latents)", open=False):
+            with gr.Accordion("What is in the file (its latents)", open=False) as latents_part:
                 latents = widgets.lazy("latents", "Drawing the latents ...")
-    done, number = gr.State(None), gr.Number(visible=False)
+    done = gr.State(None)
 
-    outputs = [card, view, latents, done]
-    began = {"js": parts.going_stale("blob"), "queue": False, **QUIET}
-    brought = blob.upload(begin_with_file, [blob, space, raw], [number, decoder, converted], **began)
-    set_anew = gr.on([signal.submit, decoder.input, space.input], begin_single, None, [number], **began)
-    for started in (brought, set_anew):
-        started.then(
-            decode_single,
-            [number, blob, picture_format, decoder, space, raw, legacy_range],
-            outputs,
-            show_progress_on=[status],
-            trigger_mode="multiple",
-            **PRIVATE,
-            **work.TAKE_TURNS,
-        )
-    stop.click(stop_single, None, outputs, queue=False, **QUIET)
-    looking: dict[str, Any] = {**QUIET, "concurrency_id": "looking", "concurrency_limit": 2, "trigger_mode": "multiple"}
-    stale_card = (
-        "(...all) => { const card = document.getElementById('facts'); card.classList.add('l8-stale'); "
-        "card.inert = true; return all; }"
-    )
-    picture_format.input(results.in_format, [done, picture_format], [card, done], js=stale_card, **looking)
-    latents.wanted(results.latents, [done], [latents], **looking)
-    view.full(results.full_size, [done], [view], **looking)
+    outputs = [card, view, latents, done, reading, decoder, converted]
+    inputs = [blob, done, picture_format, reading, decoder, space, raw, legacy_range]
+    for choice in (decoder, space):
+        wiring.signals(choice, "blob")
+    changes = [blob.upload, signal.submit]
+    wiring.runs(changes, decode_single, inputs, outputs, "blob", status)
+    wiring.stops(stop, stop_single, outputs, "blob")
+    wiring.looks(latents.wanted, results.latents, [done], latents)
+    wiring.closes(latents_part, results.LATENTS)
+    wiring.looks(view.full, results.full_size, [done], view)
 
 
-def begin_single(request: gr.Request) -> int:
-    """What runs for the page's last file or settings is stopped."""
-    return jobs.begin(request.session_hash or "", results.SINGLE).number
-
-
-def begin_with_file(blob: list[dict] | None, space: str, raw: bool, request: gr.Request) -> tuple:
-    """Only decoders of the file's latent space are offered, its own first; what was converted is of another file."""
-    choices = [(AS_NAMED, "")]
-    if blob:
-        with suppress(Latent8Error, OSError):  # what is wrong with it is said when it is decoded
-            (path,) = widgets.paths_of(blob)
-            names = decoders_for(read_blob(path, space, raw))
-            if names:
-                choices = [(parts.size_of_model(names[0]), ""), *((parts.size_of_model(n), n) for n in names[1:])]
-    return begin_single(request), gr.Dropdown(choices, value="", visible=len(choices) > 1 or "hidden"), ""
-
-
-def stop_single(request: gr.Request) -> tuple:
-    return shown_alone(begin_single(request), "<p>Stopped. Bring a file, or change a setting, to go on.</p>")
+def stop_single(number: float, request: gr.Request) -> tuple:
+    job = jobs.begin(request.session_hash, results.SINGLE, number)
+    return shown_alone(job.number, "<p>Stopped. Bring a file, or change a setting, to go on.</p>")
 
 
 def shown_alone(number: int, content: str) -> tuple:
     """All parts of the results empty, but for a sentence."""
-    return widgets.shown(number, content), None, None, None
+    return widgets.shown(number, content), None, None, None, gr.skip(), gr.skip(), gr.skip()
 
 
+def decoders_of(path: str, space: str, raw: bool, chosen: str) -> tuple[gr.Dropdown, str]:
+    """The list of decoders that fit a file, its own first, and the one that is chosen, if it is one of them."""
+    names: list[str] = []
+    with suppress(Latent8Error, OSError):  # what is wrong with the file is said when it is decoded
+        names = decoders_for(read_blob(path, space, raw))
+    chosen = chosen if chosen in names else ""
+    choices = [(parts.size_of_model(name), name if index else "") for index, name in enumerate(names)]
+    shown: Literal[True, "hidden"] = True if len(names) > 1 else "hidden"
+    return gr.Dropdown(choices or [(AS_NAMED, "")], value=chosen, visible=shown), chosen
+
+
+@jobs.does(results.SINGLE)
 def decode_single(
     number: float,
     blob: list[dict] | None,
+    before: results.Done | None,
     picture_format: str,
+    realism: float,
     decoder: str,
     space: str,
     raw: bool,
@@ -126,90 +112,65 @@ def decode_single(
     request: gr.Request,
     progress=gr.Progress(),
 ) -> Iterator[tuple]:
-    job = jobs.Job(request.session_hash or "", results.SINGLE, int(number))
+    """before: the last result, whose picture stays where only its format is another one."""
+    job = jobs.begin(request.session_hash, results.SINGLE, number)
+    same = [gr.skip()] * 3
 
     def steps() -> Iterator[tuple]:
-        jobs.check(job)
+        budget.check(job)
         if not blob:
-            yield shown_alone(job.number, "")
+            yield *shown_alone(job.number, "")[:-1], ""
             return
         with work.errors_in_the_page():
             (path,) = widgets.paths_of(blob)
             results.refuse_photos(path)
+            decoders, chosen = decoders_of(path, space, raw, decoder)
+            wish = Wish(chosen, space, raw, legacy_range, results.reading(before, path, chosen, realism))
+            if before and before.is_of(path, wish):
+                done = before.in_format(job, picture_format)
+                budget.check(job)
+                yield widgets.shown(job.number, results.card(done)), *same[:2], done, *same
+                return
+            jobs.begin(job.page, parts.CONVERSION, number)  # what is being converted may be of another file
+            yield gr.skip(), *same, gr.skip(), decoders, ""
             bar = work.Bar("Decoding", 0, 0.9, job)
             bar(0)
-            wish = Wish(decoder, space, raw, legacy_range)
             opened = open_blob(path, bar, wish)
-            jobs.check(job)
+            budget.check(job)
             done = results.Done.of(job, path, wish, opened, picture_format)
-            jobs.check(job)
-            yield widgets.shown(job.number, results.card(done)), done.viewed(), widgets.due(job.number), done
+            budget.check(job)
+            shown = widgets.shown(job.number, results.card(done)), done.viewed(), widgets.due(job.number), done
+            yield *shown, parts.reading_shown(opened.realism), gr.skip(), gr.skip()
 
-    yield from widgets.until_cancelled(
-        steps(), lambda text: shown_alone(job.number, widgets.error_html(text + results.link_to_encoder(text)))
-    )
+    def failed(sentence: str) -> tuple:
+        return shown_alone(job.number, widgets.error_html(sentence + results.link_to_encoder(sentence)))
+
+    yield from widgets.until_cancelled(steps(), failed)
 
 
 def build_batch() -> None:
-    with gr.Row(elem_classes=["l8-work", "l8-columns"]):
-        with gr.Column(scale=2, min_width=280):
-            title = "Drop .l8 files, or choose them"
-            blobs = widgets.drop_box("files", title, "As many as you like.", ACCEPT, "blobs", multiple=True)
-            with gr.Group(elem_classes=["l8-settings"]):
-                picture_format = gr.Radio(list(FORMATS), value="PNG", label="Pictures as", elem_id="formats")
-            signal = widgets.signals()
-            button = gr.Button("Decode all", variant="primary", elem_id="decode-all", elem_classes=["l8-start"])
-            status, stop = parts.status_and_stop("blobs")
-        with gr.Column(scale=3, min_width=300):
-            table = widgets.result("results", announced=True, early=False)
-    number = gr.Number(visible=False)
-    gr.on(
-        [blobs.upload, signal.submit],
-        begin_batch,
-        None,
-        [number],
-        js=parts.going_stale("blobs", busy=False),
-        queue=False,
-        **QUIET,
-    )
-    started = button.click(begin_batch, None, [number], js=parts.going_stale("blobs"), queue=False, **QUIET)
-    started.then(
-        decode_many,
-        [number, blobs, picture_format],
-        [table],
-        show_progress_on=[status],
-        trigger_mode="multiple",
-        **PRIVATE,
-        **work.TAKE_TURNS,
-    )
-    stop.click(stop_batch, None, [table], queue=False, **QUIET)
+    def box() -> gr.HTML:
+        title = "Drop .l8 files, or choose them"
+        return widgets.drop_box("files", title, "As many as you like.", ACCEPT, "blobs", multiple=True)
+
+    def settings() -> list[gr.components.Component]:
+        with gr.Group(elem_classes=["l8-settings"]):
+            return [gr.Radio(list(FORMATS), value="PNG", label="Pictures as", elem_id="formats")]
+
+    batches.build(box, settings, batches.start_button("Decode all", "decode-all"), decode_many)
 
 
-def begin_batch(request: gr.Request) -> int:
-    return jobs.begin(request.session_hash or "", results.MANY).number
-
-
-def stop_batch(request: gr.Request) -> dict:
-    return widgets.shown(begin_batch(request), "<p>Stopped.</p>")
-
-
+@jobs.does(batches.MANY)
 def decode_many(
     number: float, blobs: list[dict] | None, picture_format: str, request: gr.Request, progress=gr.Progress()
 ) -> Iterator[dict]:
     """The table, that grows with each file."""
-    job = jobs.Job(request.session_hash or "", results.MANY, int(number))
 
-    def steps() -> Iterator[dict]:
-        jobs.check(job)
-        with work.errors_in_the_page():
-            paths = widgets.paths_of(work.required(blobs, "Choose some files first."))
-            batch = Batch(paths, picture_format)
-            for _ in batch.run(job):
-                if len(batch.rows) < len(paths):
-                    yield widgets.shown(job.number, results.table(batch, len(paths)), final=False)
-            yield widgets.shown(job.number, results.table(batch, len(paths)))
+    def paths() -> list[str]:
+        return widgets.paths_of(work.required(blobs, "Choose some files first."))
 
-    yield from widgets.until_cancelled(steps(), lambda text: widgets.shown(job.number, widgets.error_html(text)))
+    job = jobs.begin(request.session_hash, batches.MANY, number)
+    yield from batches.in_steps(job, paths, lambda found: Batch(found, picture_format), results.table)
 
 
 def build_comparison() -> None:
@@ -225,86 +186,78 @@ def build_comparison() -> None:
             )
             left = gr.Dropdown([], label="Left", elem_id="left", visible="hidden")
             right = gr.Dropdown([], label="Right", elem_id="right", visible="hidden")
+            signal = widgets.signals()
             status, stop = parts.status_and_stop("compared")
             card = widgets.result("figures", announced=True)
         with gr.Column(scale=3, min_width=300):
             view = widgets.viewer("sides", "Two pictures of one file appear here, to be compared.")
-            with gr.Accordion("Where they differ", open=False):
+            with gr.Accordion("Where they differ", open=False) as maps_part:
                 maps = widgets.lazy("differences", "Drawing the differences ...")
-    done, number = gr.State(None), gr.Number(visible=False)
+    done = gr.State(None)
 
-    outputs = [card, view, maps, done]
-    began = {"js": parts.going_stale("compared"), "queue": False, **QUIET}
-    brought = gr.on([blob.upload, original.upload], begin_with_sides, [blob, original], [number, left, right], **began)
-    chosen = gr.on([left.input, right.input], begin_comparison, None, [number], **began)
-    for started in (brought, chosen):
-        started.then(
-            compare_in_page,
-            [number, blob, original, left, right],
-            outputs,
-            show_progress_on=[status],
-            trigger_mode="multiple",
-            **PRIVATE,
-            **work.TAKE_TURNS,
-        )
-    stop.click(stop_comparison, None, outputs, queue=False, **QUIET)
-    looking: dict[str, Any] = {**QUIET, "concurrency_id": "looking", "concurrency_limit": 2, "trigger_mode": "multiple"}
-    maps.wanted(results.differences, [done], [maps], **looking)
+    outputs = [card, view, maps, done, left, right]
+    brought = [blob.upload, original.upload]
+    wiring.runs(brought, compare_in_page, [blob, original], outputs, "compared", status)
+    for choice in (left, right):
+        wiring.signals(choice, "compared")
+    wiring.runs([signal.submit], compare_in_page, [blob, original, left, right], outputs, "compared", status)
+    wiring.stops(stop, stop_comparison, outputs, "compared")
+    wiring.looks(maps.wanted, results.differences, [done], maps)
+    wiring.closes(maps_part, results.DIFFERENCES)
 
 
-def begin_comparison(request: gr.Request) -> int:
-    return jobs.begin(request.session_hash or "", results.COMPARISON).number
+def stop_comparison(number: float, request: gr.Request) -> tuple:
+    job = jobs.begin(request.session_hash, results.COMPARISON, number)
+    return compared_alone(job.number, "<p>Stopped.</p>")
 
 
-def stop_comparison(request: gr.Request) -> tuple:
-    return shown_alone(begin_comparison(request), "<p>Stopped.</p>")
+def compared_alone(number: int, content: str) -> tuple:
+    return widgets.shown(number, content), None, None, None, gr.skip(), gr.skip()
 
 
-def begin_with_sides(blob: list[dict] | None, original: list[dict] | None, request: gr.Request) -> tuple:
-    """Choices for both sides, of the decoders that fit the file; they are shown where there is a choice."""
-    fitting: list[str] = []
-    if blob:
-        with suppress(Latent8Error, OSError):  # what is wrong with it is said when it is decoded
-            (path,) = widgets.paths_of(blob)
-            fitting = decoders_for(read_blob(path))
-    offered = [*([ORIGINAL] if original else []), *fitting]
-    first = ORIGINAL if original else (fitting[1] if len(fitting) > 1 else None)
-    shown: Literal[True, "hidden"] = True if len(fitting) > 1 else "hidden"
-    return (
-        begin_comparison(request),
-        gr.Dropdown(offered, value=first, visible=shown),
-        gr.Dropdown(fitting, value=fitting[0] if fitting else None, visible=shown),
-    )
-
-
+@jobs.does(results.COMPARISON)
 def compare_in_page(
     number: float,
     blob: list[dict] | None,
     original: list[dict] | None,
-    left: str | None,
-    right: str | None,
-    request: gr.Request,
+    left: str = "",
+    right: str = "",
+    request: gr.Request = None,  # type: ignore[assignment]
     progress=gr.Progress(),
 ) -> Iterator[tuple]:
-    job = jobs.Job(request.session_hash or "", results.COMPARISON, int(number))
+    """left, right: empty where files were brought, for which sides are then chosen."""
+    job = jobs.begin(request.session_hash, results.COMPARISON, number)
 
     def steps() -> Iterator[tuple]:
-        jobs.check(job)
+        budget.check(job)
         if not blob:
             text = "<p>Bring the .l8 file that was made from this photo.</p>" if original else ""
-            yield shown_alone(job.number, text)
+            yield *compared_alone(job.number, text)[:-2], *lists_of([], "", "", "")
             return
         with work.errors_in_the_page():
             (path,) = widgets.paths_of(blob)
             truth = next(iter(widgets.paths_of(original)), None)
             results.refuse_photos(path)
             source = read_blob(path)
-            sides = sides_of(source, left or "", right or "", bool(truth))
+            own = files.model_name(source)
+            names = [*([ORIGINAL] if truth else []), *offered(source)]
+            sides = as_offered(sides_of(source, left or "", right or "", bool(truth)))
+            yield *[gr.skip()] * 4, *lists_of(names, *sides, own)
             found = compared(path, source, sides, truth, job)
-            jobs.check(job)
-            done = results.Compared.of(job, path, truth, found, sides)
-            yield widgets.shown(job.number, results.figures(done)), done.viewed(), widgets.due(job.number), done
+            budget.check(job)
+            done = results.Compared.of(job, path, truth, own, found, sides)
+            shown = widgets.shown(job.number, results.figures(done)), done.viewed(), widgets.due(job.number), done
+            yield *shown, gr.skip(), gr.skip()
 
-    yield from widgets.until_cancelled(
-        steps(), lambda text: shown_alone(job.number, widgets.error_html(text + results.link_to_encoder(text)))
-    )
+    def failed(sentence: str) -> tuple:
+        return compared_alone(job.number, widgets.error_html(sentence + results.link_to_encoder(sentence)))
+
+    yield from widgets.until_cancelled(steps(), failed)
+
+
+def lists_of(names: list[str], left: str, right: str, own: str) -> list[gr.Dropdown]:
+    """Of what each side can be; shown where there is a choice."""
+    choices: Any = [(label_of(name, own), name) for name in names]
+    return [
+        gr.Dropdown(choices, value=name or None, visible=True if len(names) > 2 else "hidden") for name in (left, right)
+    ]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
 from decoder_api import Batch, Opened, Row, Wish, read_blob, save_maps, save_picture, save_sides
+from decoder_sides import label_of
 
 from latent8.apps import files, jobs, look, parts, widgets, work
-from latent8.errors import BlobError, Latent8Error, PictureError
-from latent8.evaluation.comparison import COLUMNS, ORIGINAL, Comparison
+from latent8.errors import BlobError
+from latent8.evaluation.comparison import COLUMNS, ORIGINAL, Comparison, Decoded
 from latent8.file_format.blob import Encoded, is_blob
 from latent8.file_format.rgba_png import is_png
 from latent8.latents import Latents
 from latent8.pictures.intake import open_picture, size_of
 
-SINGLE, MANY, COMPARISON = "single", "many", "comparison"  # names of the jobs of the tabs
+SINGLE, COMPARISON = "single", "comparison"  # names of the jobs of the tabs
+LATENTS, DIFFERENCES, FULL_SIZE = "latents", "differences", "full size"  # and of what is made when it is looked at
 ANY_SIZE = 1 << 30  # pixels: what was made here was checked before
 IS_A_PHOTO = "This is a photo, not a .l8 file: the encoder makes one of it."
 
@@ -38,7 +39,8 @@ def link_to_encoder(text: str) -> str:
 
 @dataclass(frozen=True)
 class Done:
-    """A result, as the page's session keeps it. picture: lossless, at its full size; file: in the chosen format."""
+    """A result, as the page's session keeps it. wish: with the reading that was chosen by itself. picture: lossless, at
+    its full size; file: in the chosen format."""
 
     job: jobs.Job
     path: str
@@ -55,7 +57,17 @@ class Done:
         file = save_picture(opened.picture, path, picture_format)
         picture = file if picture_format == "PNG" else save_picture(opened.picture, path, "PNG")
         preview = files.save_preview(folder, f"{stem}.preview.png", opened.picture)
+        wish = replace(wish, realism=opened.realism)
         return cls(job, path, wish, str(folder), opened.facts(), picture, preview, file)
+
+    def is_of(self, path: str, wish: Wish) -> bool:
+        """Whether the picture is what this wish makes of the file."""
+        return (self.path, self.wish) == (path, wish) and Path(self.picture).is_file()
+
+    def in_format(self, job: jobs.Job, picture_format: str) -> Done:
+        """The same picture as another file; nothing is decoded again. Raises PictureError."""
+        picture = open_picture(self.picture, ANY_SIZE, None, "all")
+        return replace(self, job=job, file=save_picture(picture, self.path, picture_format))
 
     def source(self) -> Encoded | Latents:
         return read_blob(self.path, self.wish.space, self.wish.raw)
@@ -76,6 +88,7 @@ def card(done: Done) -> str:
         ("From", f"{facts['bytes']:,} bytes, {facts['bpp']:.3f} bits per pixel"),
         ("Made with", f"{facts['model']}{quality}"),
         ("Decoded", f"by {facts['decoder']} in {facts['decode_seconds']:.2f} s"),
+        *([] if facts["realism"] is None else [("Reading", parts.reading_name(facts["realism"]))]),
         ("Latents", f"{facts['latents']}, space {facts['space']}, {facts['coding']}"),
         ("Transparency", facts["alpha"]),
         ("Metadata", facts["metadata"]),
@@ -85,36 +98,22 @@ def card(done: Done) -> str:
     return f'<div class="l8-card">{parts.download(done.file)}{parts.facts_table(rows)}</div>'
 
 
-def in_format(done: Done | None, picture_format: str) -> tuple:
-    """The same picture as another file; nothing is decoded again."""
-    if done is None:
-        return gr.skip(), gr.skip()
-    try:
-        jobs.check(done.job)
-        file = save_picture(open_picture(done.picture, ANY_SIZE, None, "all"), done.path, picture_format)
-        jobs.check(done.job)
-    except jobs.Cancelled:
-        return gr.skip(), gr.skip()
-    except PictureError as error:
-        return widgets.shown(done.job.number, widgets.error_html(html.escape(str(error)))), gr.skip()
-    done = replace(done, file=file)
-    return widgets.shown(done.job.number, card(done)), done
+def reading(before: Done | None, path: str, decoder: str, slider: float) -> float | None:
+    """Realism that is asked for: what the slider says, where it was shown for this file; None for the model's own."""
+    shown = before is not None and before.wish.realism is not None
+    return slider if shown and before and (before.path, before.wish.decoder) == (path, decoder) else None
 
 
-def latents(done: Done | None) -> dict:
-    if done is None:
-        return gr.skip()
-    try:
-        found = parts.latents_html(Path(done.folder), done.source(), work.Bar("", 0, 1, done.job))
-        jobs.check(done.job)
-    except jobs.Cancelled:
-        return gr.skip()
-    except (Latent8Error, OSError, gr.Error) as error:
-        found = widgets.error_html(html.escape(parts.sentence(error)))
-    return widgets.due(done.job.number, found)
+@jobs.does(LATENTS)
+def latents(number: float, done: Done | None) -> dict | None:
+    def content(done: Done, bar: work.Bar) -> str:
+        return parts.latents_html(Path(done.folder), done.source(), bar)
+
+    return widgets.made_for(done, LATENTS, number, content)
 
 
-def full_size(done: Done | None) -> dict | gr.HTML:
+@jobs.does(FULL_SIZE)
+def full_size(number: float, done: Done | None) -> dict | gr.HTML:
     if done is None:
         return gr.skip()
     return gr.HTML(side=widgets.side("picture", "Picture", done.picture, job=done.job.number, full=True))
@@ -145,51 +144,64 @@ def _cells(row: Row) -> list[str]:
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison, as the page's session keeps it. maps: of where its pictures differ, (file, caption)."""
+    """A comparison, as the page's session keeps it. own: the blob's model. views: lossless pictures, by side; sizes: in
+    bytes, of the files that they are of."""
 
     job: jobs.Job
+    path: str
+    own: str
     rows: list[dict]
     sides: tuple[str, str]
     views: dict[str, str]
     size: tuple[int, int]
-    maps: list[tuple[str, str]]
     sizes: dict[str, int]
 
     @classmethod
-    def of(cls, job: jobs.Job, path: str, original: str | None, found: Comparison, sides: tuple[str, str]) -> Compared:
-        folder, picture = files.request_folder(), found.decoded[0].picture
-        views = save_sides(found, folder, path)
-        maps, sizes = save_maps(found, folder, path), dict.fromkeys(views, Path(path).stat().st_size)
+    def of(
+        cls, job: jobs.Job, path: str, original: str | None, own: str, found: Comparison, sides: tuple[str, str]
+    ) -> Compared:
+        picture, views = found.decoded[0].picture, save_sides(found, files.request_folder(), path)
+        sizes = dict.fromkeys(views, Path(path).stat().st_size)
         if original:
             sizes[ORIGINAL] = Path(original).stat().st_size
-        return cls(job, found.rows(), sides, views, (picture.width, picture.height), maps, sizes)
+        return cls(job, path, own, found.rows(), sides, views, (picture.width, picture.height), sizes)
 
     def viewed(self) -> dict:
         left, right = self.sides
         names = list(dict.fromkeys([left, right, *self.views]))
         sides = [
-            widgets.side(name, "Original" if name == ORIGINAL else name, self.views[name], self.sizes[name])
+            widgets.side(name, label_of(name, self.own), self.views[name], self.sizes[name])
             for name in names
             if name in self.views
         ]
         return widgets.compared(self.job.number, self.size, right, sides)
 
+    def again(self) -> Comparison:
+        """From the pictures, without figures."""
+        pictures = {name: open_picture(view, ANY_SIZE) for name, view in self.views.items()}
+        original = pictures.pop(ORIGINAL, None)
+        labels = {name: label_of(name, self.own) for name in pictures}
+        return Comparison([Decoded(labels[name], picture, 0) for name, picture in pictures.items()], original)
+
 
 def figures(done: Compared) -> str:
-    """The rows of a comparison, one column for each decoder; and what else could be compared."""
+    """The rows of a comparison, one column for each side; and what else could be compared."""
     lines = [
         [title, *(format(row[name], form) for row in done.rows)]
         for name, (title, form) in COLUMNS.items()
         if done.rows[0][name] is not None
     ]
-    said = parts.figures_table(["", *(row["decoder"] for row in done.rows)], lines)
-    if len(done.views) == 1:
-        said += "<p>Add the photo that the file was made from to compare the two.</p>"
+    said = parts.figures_table(["", *(label_of(row["decoder"], done.own) for row in done.rows)], lines)
+    if ORIGINAL not in done.views:
+        said += "<p>Add the photo that the file was made from to measure how near it is.</p>"
     return f'<div class="l8-card">{said}</div>'
 
 
-def differences(done: Compared | None) -> dict:
-    if done is None:
-        return gr.skip()
-    found = parts.pictures_html(done.maps) or "<p>There is one picture alone: nothing it could differ from.</p>"
-    return widgets.due(done.job.number, found)
+@jobs.does(DIFFERENCES)
+def differences(number: float, done: Compared | None) -> dict | None:
+    def content(done: Compared, bar: work.Bar) -> str:
+        bar(0)
+        maps = save_maps(done.again(), Path(next(iter(done.views.values()))).parent, done.path)
+        return parts.pictures_html(maps) or "<p>There is one picture alone: nothing it could differ from.</p>"
+
+    return widgets.made_for(done, DIFFERENCES, number, content)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import gradio as gr
 
-from latent8.apps import files, jobs, work
+from latent8.apps import budget, files, jobs, work
+from latent8.apps.options import Option, with_options
 from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr
@@ -23,21 +26,69 @@ from latent8.zoo.settings import DEFAULT_QUALITY, Settings
 BATCH_COLUMNS = ["file", "result", "upload_bytes", "blob_bytes", "ratio"]
 
 
+OPTIONS = [
+    Option(
+        "model",
+        str,
+        DEFAULT_MODEL,
+        "Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.",
+        gr.Textbox,
+    ),
+    Option(
+        "quality",
+        int,
+        DEFAULT_QUALITY,
+        "Of l8-photo, 1 to 100; lower makes smaller blobs.",
+        partial(gr.Number, precision=0, minimum=1, maximum=100),
+        "quality, of l8-photo",
+    ),
+    Option(
+        "fit_kb",
+        float,
+        0,
+        "With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.",
+        partial(gr.Number, minimum=0),
+        "fit_kb, kilobytes; 0 goes by quality",
+    ),
+    Option(
+        "levels",
+        int,
+        256,
+        "Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.",
+        partial(gr.Number, precision=0, minimum=16, maximum=256),
+        "levels, of other models",
+    ),
+    Option(
+        "longest_side",
+        int,
+        0,
+        "Shrink larger pictures to this many pixels; 0 keeps the size.",
+        partial(gr.Number, precision=0, minimum=0),
+        "longest_side, pixels; 0 keeps the size",
+    ),
+    Option("keep_name", bool, True, "Whether the photo's file name goes into the blob.", gr.Checkbox),
+    Option(
+        "keep_metadata",
+        str,
+        "",
+        "What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.",
+        gr.Textbox,
+        "keep_metadata, all or no-gps",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Wish:
-    """What an encoding is set with. 0 or None of a setting: its default.
-
-    fit_kb: the best quality that fits, in place of `quality`. keep_name: the photo's name goes into the blob.
-    keep_metadata: "all", "no-gps", or empty for none.
-    """
+    """What an encoding is set with, see OPTIONS. None of a number: its default. fit_kb: in place of `quality`."""
 
     model: str = DEFAULT_MODEL
     quality: int | None = DEFAULT_QUALITY
     fit_kb: float | None = 0
     levels: int | None = 256
     longest_side: int | None = 0
-    keep_name: bool | None = True
-    keep_metadata: str | None = ""
+    keep_name: bool = True
+    keep_metadata: str = ""
 
     def settings(self) -> Settings:
         """Those that the model has. Raises Latent8Error for values out of range."""
@@ -112,15 +163,15 @@ def gpu_seconds_back(encoded: Encoded, *_: object) -> int:
 
 
 @work.gpu(duration=gpu_seconds_back)
-def synthesise(encoded: Encoded, bar: work.Bar) -> Picture:
+def synthesise(encoded: Encoded, realism: float | None, bar: work.Bar) -> Picture:
     with work.errors_in_the_page():
-        return work.codec(files.model_name(encoded)).synthesise(encoded, progress=bar)
+        return work.codec(files.model_name(encoded)).synthesise(encoded, realism=realism, progress=bar)
 
 
-def give_back(made: Made, bar: work.Bar) -> tuple[Picture, float]:
-    """What the blob gives back, and the seconds that it takes."""
+def give_back(made: Made, bar: work.Bar, realism: float | None = None) -> tuple[Picture, float]:
+    """What the blob gives back, and the seconds that it takes. realism: of its reading, see `Codec.decode`."""
     started = time.perf_counter()
-    return synthesise(made.encoded, bar), time.perf_counter() - started
+    return synthesise(made.encoded, realism, bar), time.perf_counter() - started
 
 
 def facts_of(made: Made, back: Picture | None = None, decode_seconds: float = 0) -> dict:
@@ -147,87 +198,42 @@ def facts_of(made: Made, back: Picture | None = None, decode_seconds: float = 0)
     return found
 
 
-def encode(
-    photo: str | None,
-    model: str | None = DEFAULT_MODEL,
-    quality: int | None = DEFAULT_QUALITY,
-    fit_kb: float | None = 0,
-    levels: int | None = 256,
-    longest_side: int | None = 0,
-    keep_name: bool | None = True,
-    keep_metadata: str | None = "",
-) -> tuple[str, str, dict]:
+@with_options(OPTIONS)
+def encode(photo: str | None, **options: Any) -> tuple[str, str, dict]:
     """Turn a photo into a small latent blob (.l8), and show what comes back.
 
     Args:
         photo: JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or HEIC file.
-        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
-        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
-        fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
-        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
-        longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
-        keep_name: Whether the photo's file name goes into the blob.
-        keep_metadata: What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.
 
     Returns:
         The blob; the picture that comes back from it, as PNG; facts: sizes in bytes, PSNR in dB, seconds.
     """
     with work.errors_in_the_page():
-        made = _made(
-            photo, model, quality, fit_kb, levels, longest_side, keep_name, keep_metadata, work.Bar("Encoding", 0, 0.5)
-        )
+        made = _made(photo, Wish(**options), work.Bar("Encoding", 0, 0.5))
         back, seconds = give_back(made, work.Bar("Decoding", 0.5, 1))
         folder = files.request_folder()
         blob = files.save_bytes(folder, f"{made.stem}.l8", made.blob)
         return blob, files.save_view(folder, f"{made.stem}.png", back), facts_of(made, back, seconds)
 
 
-def encode_blob(
-    photo: str | None,
-    model: str | None = DEFAULT_MODEL,
-    quality: int | None = DEFAULT_QUALITY,
-    fit_kb: float | None = 0,
-    levels: int | None = 256,
-    longest_side: int | None = 0,
-    keep_name: bool | None = True,
-    keep_metadata: str | None = "",
-) -> str:
+@with_options(OPTIONS)
+def encode_blob(photo: str | None, **options: Any) -> str:
     """Turn a photo into a small latent blob (.l8), and nothing more: about half the work of /encode.
 
     Args:
         photo: JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or HEIC file.
-        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
-        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
-        fit_kb: With l8-photo, the best quality that fits into this many kilobytes; 0 goes by quality.
-        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
-        longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
-        keep_name: Whether the photo's file name goes into the blob.
-        keep_metadata: What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.
 
     Returns:
         The blob.
     """
     with work.errors_in_the_page():
-        made = _made(
-            photo, model, quality, fit_kb, levels, longest_side, keep_name, keep_metadata, work.Bar("Encoding", 0, 1)
-        )
+        made = _made(photo, Wish(**options), work.Bar("Encoding", 0, 1))
         return files.save_bytes(files.request_folder(), f"{made.stem}.l8", made.blob)
 
 
-def _made(
-    photo: str | None,
-    model: str | None,
-    quality: int | None,
-    fit_kb: float | None,
-    levels: int | None,
-    longest_side: int | None,
-    keep_name: bool | None,
-    keep_metadata: str | None,
-    bar: work.Bar,
-) -> Made:
+def _made(photo: str | None, wish: Wish, bar: work.Bar) -> Made:
     path = work.required(photo, "Choose a photo first.")
     bar(0)
-    wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name, keep_metadata)
     return make_blob(path, wish, bar)
 
 
@@ -251,9 +257,10 @@ class Batch:
         work.codec(wish.model)  # a model that cannot be loaded is one error, not one for each photo
         self.rows: list[Row] = []
         self.folder = files.request_folder()
+        self.archive: str | None = None
         self._taken: set[str] = set()
 
-    def run(self, job: jobs.Job | None = None):
+    def run(self, job: jobs.Job | None = None) -> Iterator[None]:
         """Yields after each photo. Raises OSError where the disk is full."""
         with files.ZipWriter(self.folder / "latents.zip") as archive:
             for photo, bar in work.one_by_one(self._photos, "Photo", self.folder, job):
@@ -264,7 +271,7 @@ class Batch:
     def _row(self, photo: str, bar: work.Bar, archive: files.ZipWriter) -> Row:
         name, size = Path(photo).name, Path(photo).stat().st_size
         try:
-            jobs.check()
+            budget.check()
             made = make_blob(photo, self._wish, bar)
         except jobs.Cancelled:
             raise
@@ -275,35 +282,19 @@ class Batch:
         return Row(name, size, made, files.save_bytes(self.folder, blob_name, made.blob))
 
 
-def encode_batch(
-    photos: list[str] | None,
-    model: str | None = DEFAULT_MODEL,
-    quality: int | None = DEFAULT_QUALITY,
-    fit_kb: float | None = 0,
-    levels: int | None = 256,
-    longest_side: int | None = 0,
-    keep_name: bool | None = True,
-    keep_metadata: str | None = "",
-) -> tuple[str | None, list[list]]:
+@with_options(OPTIONS)
+def encode_batch(photos: list[str] | None, **options: Any) -> tuple[str | None, list[list]]:
     """Turn many photos into latent blobs, in one ZIP; one bad file does not stop the rest.
 
     Args:
-        photos: Picture files.
-        model: Name of the model, l8-photo, l8-tiny, taesd, taesdxl, taesd3, taef1, sd-vae-ft-mse or sdxl-vae.
-        quality: Of l8-photo, 1 to 100; lower makes smaller blobs.
-        fit_kb: With l8-photo, the best quality that fits each photo into this many kilobytes; 0 goes by quality.
-        levels: Values per latent of the other models, 16 to 256; fewer make smaller blobs and coarser pictures.
-        longest_side: Shrink larger pictures to this many pixels; 0 keeps the size.
-        keep_name: Whether the photos' file names go into the blobs.
-        keep_metadata: What is kept of EXIF and XMP data, all or no-gps (no positions); empty for nothing.
+        photos: Picture files. The options hold for each of them.
 
     Returns:
         A ZIP of blobs, or nothing when no photo could be encoded; a table that says what happened to each.
     """
     paths = work.required(photos, "Choose some photos first.")
     with work.errors_in_the_page():
-        wish = Wish(model or DEFAULT_MODEL, quality, fit_kb, levels, longest_side, keep_name, keep_metadata)
-        batch = Batch(paths, wish)
+        batch = Batch(paths, Wish(**options))
         for _ in batch.run():
             pass
     return batch.archive, [table_row(row) for row in batch.rows]
@@ -319,15 +310,7 @@ def endpoints() -> None:
     """The endpoints for programs, on components that the page does not show."""
     photo = gr.File(label="photo", type="filepath", visible=False)
     photos = gr.File(label="photos", type="filepath", file_count="multiple", visible=False)
-    settings: list[gr.components.Component] = [
-        gr.Textbox(DEFAULT_MODEL, label="model", visible=False),
-        gr.Number(DEFAULT_QUALITY, label="quality, of l8-photo", precision=0, minimum=1, maximum=100, visible=False),
-        gr.Number(0, label="fit_kb, kilobytes; 0 goes by quality", minimum=0, visible=False),
-        gr.Number(256, label="levels, of other models", precision=0, minimum=16, maximum=256, visible=False),
-        gr.Number(0, label="longest_side, pixels; 0 keeps the size", precision=0, minimum=0, visible=False),
-        gr.Checkbox(True, label="keep_name", visible=False),
-        gr.Textbox("", label="keep_metadata, all or no-gps", visible=False),
-    ]
+    settings = [option.hidden() for option in OPTIONS]
     blob, picture = gr.File(label="blob", visible=False), gr.File(label="picture", visible=False)
     facts = gr.JSON(label="facts", visible=False)
     archive = gr.File(label="zip", visible=False)

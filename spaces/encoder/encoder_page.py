@@ -12,7 +12,7 @@ import encoder_results as results
 import gradio as gr
 from encoder_api import Batch, Wish, endpoints, give_back, make_blob
 
-from latent8.apps import jobs, look, parts, widgets, work
+from latent8.apps import batches, budget, jobs, look, parts, widgets, wiring, work
 from latent8.pictures.intake import SUFFIXES
 from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import DEFAULT_QUALITY
@@ -34,9 +34,8 @@ EXAMPLE_CREDITS = (
     "seeding by Clements Engelhardt (CC0); scaled down."
 )
 BY_QUALITY, BY_SIZE = "Quality", "Size"
+READING = "How this page reads the file; vivid makes up fine texture. The file itself stays the same."
 ACCEPT = ",".join(["image/*", *sorted(SUFFIXES)])  # by which phones offer the gallery and the camera
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 
 def build() -> gr.Blocks:
@@ -48,7 +47,7 @@ def build() -> gr.Blocks:
 
 @dataclass
 class Controls:
-    """What an encoding is set with, in the order in which `wish_of` takes it."""
+    """What an encoding is set with. all: in the order in which `wish_of` takes it."""
 
     mode: gr.Radio
     quality: gr.Slider
@@ -108,7 +107,7 @@ def controls(prefix: str) -> Controls:
         [quality, size],
         js=f"(mode) => mode === '{BY_SIZE}' ? [{other % 'false'}, {other % 'true'}] : "
         f"[{other % 'true'}, {other % 'false'}]",
-        **QUIET,
+        **wiring.QUIET,
     )
     shown = "{ __type__: 'update', visible: %s }"
     model.input(
@@ -118,7 +117,7 @@ def controls(prefix: str) -> Controls:
         js=f"(model) => {{ const quality = {json.dumps(with_quality)}.includes(model); "
         f"const levels = {json.dumps(with_levels)}.includes(model); "
         f"return [{shown % 'quality'}, {shown % 'quality'}, {shown % 'quality'}, {shown % 'levels'}]; }}",
-        **QUIET,
+        **wiring.QUIET,
     )
     return Controls(mode, quality, size, levels, model, longest_side, keep_name, keep_metadata)
 
@@ -133,7 +132,10 @@ def wish_of(
     keep_name: bool,
     keep_metadata: str,
 ) -> Wish:
-    return Wish(model, quality, size if mode == BY_SIZE else 0, levels, longest_side, keep_name, keep_metadata)
+    by_size = mode == BY_SIZE
+    return Wish(
+        model, None if by_size else quality, size if by_size else 0, levels, longest_side, keep_name, keep_metadata
+    )
 
 
 def build_single() -> None:
@@ -153,6 +155,8 @@ def build_single() -> None:
             signal = widgets.signals()
         with gr.Column(scale=3, min_width=300):
             view = widgets.viewer("compare", "Your photo, and what comes back from the small file, appear here.")
+            with gr.Group(elem_classes=["l8-settings", "l8-second"]):
+                reading = parts.reading_slider("preview", READING)
             with gr.Accordion("Details", open=False) as details_part:
                 details = widgets.lazy("details", "Measuring ...")
             with gr.Accordion("Size against quality, beside WebP and AVIF", open=False) as curves_part:
@@ -162,96 +166,81 @@ def build_single() -> None:
                 latents = widgets.lazy("latents", "Drawing the latents ...")
             with gr.Accordion("Latents for other tools", open=False):
                 raw = parts.raw_switch()
-                parts.conversion(card_file := gr.State(None), gr.State(""), raw)
-    done, number = gr.State(None), gr.Number(visible=False)
+                converted = parts.conversion(card_file := gr.State(None), gr.State(""), raw)
+    done = gr.State(None)
 
-    outputs = [card, view, details, curves, latents, done, card_file, control.quality]
-    started = gr.on(
-        [photo.upload, signal.submit, control.model.input],
-        begin_single,
-        None,
-        [number],
-        js=parts.going_stale("photo"),
-        queue=False,
-        **QUIET,
-    )
-    started.then(
-        encode_single,
-        [number, photo, *control.all()],
-        outputs,
-        show_progress_on=[status],
-        trigger_mode="multiple",
-        **PRIVATE,
-        **work.TAKE_TURNS,
-    )
-    stop.click(stop_single, None, outputs, queue=False, **QUIET)
-
-    looking: dict[str, Any] = {**QUIET, "concurrency_id": "looking", "concurrency_limit": 2, "trigger_mode": "multiple"}
-    details.wanted(results.details, [done], [details], **looking)
-    latents.wanted(results.latents, [done], [latents], **looking)
-    curves.wanted(results.curves, [done, measure], [curves], **looking)
-    measure.input(results.curves, [done, measure], [curves], **looking)
-    for name, part in zip(results.LOOKED_AT, (details_part, curves_part, latents_part), strict=True):
-        part.collapse(results.closed(name), None, None, queue=False, **QUIET)
-    view.wanted(results.other_side, [done], [view], **looking)
-    view.full(results.full_size, [done], [view], **looking)
+    outputs = [card, view, details, curves, latents, done, card_file, converted, control.quality, reading]
+    wiring.signals(control.model, "photo")
+    changes = [photo.upload, signal.submit]
+    wiring.runs(changes, encode_single, [photo, done, reading, *control.all()], outputs, "photo", status)
+    wiring.stops(stop, stop_single, outputs, "photo")
+    wiring.looks(details.wanted, results.details, [done], details)
+    wiring.looks(latents.wanted, results.latents, [done], latents)
+    for trigger in (curves.wanted, measure.input):
+        wiring.looks(trigger, results.curves, [done, measure], curves)
+    for accordion, job in zip((details_part, curves_part, latents_part), results.LOOKED_AT, strict=True):
+        wiring.closes(accordion, job)
+    wiring.looks(view.wanted, results.other_side, [done], view)
+    wiring.looks(view.full, results.full_size, [done], view)
 
 
-def begin_single(request: gr.Request) -> int:
-    """What runs for the page's last photo or settings is stopped."""
-    return results.begin(request.session_hash or "").number
-
-
-def stop_single(request: gr.Request) -> tuple:
-    return shown_alone(
-        results.begin(request.session_hash or "").number,
-        "<p>Stopped. Change a setting, or bring a photo, to go on.</p>",
-    )
+def stop_single(number: float, request: gr.Request) -> tuple:
+    job = jobs.begin(request.session_hash, results.SINGLE, number)
+    return shown_alone(job.number, "<p>Stopped. Change a setting, or bring a photo, to go on.</p>")
 
 
 def shown_alone(number: int, content: str) -> tuple:
     """All parts of the results empty, but for a sentence."""
-    return widgets.shown(number, content), None, None, None, None, None, None, gr.skip()
+    return widgets.shown(number, content), *[None] * 7, gr.skip(), gr.skip()
 
 
+@jobs.does(results.SINGLE)
 def encode_single(
     number: float,
     photo: list[dict] | None,
-    mode: str,
-    quality: int,
-    size: float,
-    levels: int,
-    model: str,
-    longest_side: int,
-    keep_name: bool,
-    keep_metadata: str,
+    before: results.Done | None,
+    realism: float,
     request: gr.Request,
     progress=gr.Progress(),
+    *chosen: Any,
 ) -> Iterator[tuple]:
-    """The blob, as soon as it is made; then the pictures. What takes longer is made when it is looked at."""
-    job = jobs.Job(request.session_hash or "", results.SINGLE, int(number))
+    """The blob, as soon as it is made; then the pictures. What takes longer is made when it is looked at.
+
+    before: the last result, whose blob stays where only its reading is another one.
+    """
+    job = jobs.begin(request.session_hash, results.SINGLE, number)
 
     def steps() -> Iterator[tuple]:
-        jobs.check(job)
+        budget.check(job)
         if not photo:
             yield shown_alone(job.number, "")
             return
         with work.errors_in_the_page():
-            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name, keep_metadata)
+            wish = wish_of(*chosen)
             (path,) = widgets.paths_of(photo, EXAMPLES_FOLDER)
             results.refuse_blobs(path)
             bar = work.Bar("Encoding", 0, 0.6, job)
             bar(0)
-            made = make_blob(path, wish, bar)
-            done = results.Done.of(job, path, wish, made)
+            read = results.reading(before, wish.model, realism)
+            if before and before.is_of(path, wish):
+                made, done = before.made_again(), before.under(job, read)
+                converted: Any = gr.skip()
+            else:
+                made = make_blob(path, wish, bar)
+                done = results.Done.of(job, path, wish, made, read)
+                jobs.begin(job.page, parts.CONVERSION, number)  # what is being converted is of another file
+                converted = ""
             slider = made.encoded.quality if wish.fit_kb else gr.skip()
             same = [gr.skip()] * 4
-            yield widgets.shown(job.number, results.card(done), final=False), *same, done, done.blob, slider
-            back, seconds = give_back(made, work.Bar("Decoding", 0.6, 0.95, job))
+            card = widgets.shown(job.number, results.card(done), final=False)
+            yield card, *same, done, done.blob, converted, slider, gr.skip()
+            back, seconds = give_back(made, work.Bar("Decoding", 0.6, 0.95, job), read)
             done = done.with_pictures(made, back, seconds)
             later = [widgets.due(job.number)] * 3
-            jobs.check(job)
-            yield widgets.shown(job.number, results.card(done)), done.compared(), *later, done, done.blob, slider
+            budget.check(job)
+            card = widgets.shown(job.number, results.card(done))
+            same = [gr.skip()] * 2
+            yield card, done.compared(), *later, done, *same, slider, parts.reading_shown(read)
 
     def failed(sentence: str) -> tuple:
         return shown_alone(job.number, widgets.error_html(sentence + results.link_to_decoder(sentence)))
@@ -260,74 +249,26 @@ def encode_single(
 
 
 def build_batch() -> None:
-    with gr.Row(elem_classes=["l8-work", "l8-columns"]):
-        with gr.Column(scale=2, min_width=280):
-            photos = widgets.drop_box(
-                "photos", "Drop photos, or choose them", "Up to 64 MB each.", ACCEPT, "photos", multiple=True
-            )
-            control = controls("photos")
-            signal = widgets.signals()
-            button = gr.Button("Encode all", variant="primary", elem_id="encode-all", elem_classes=["l8-start"])
-            status, stop = parts.status_and_stop("photos")
-        with gr.Column(scale=3, min_width=300):
-            table = widgets.result("results", announced=True, early=False)
-    number = gr.Number(visible=False)
-    gr.on(
-        [photos.upload, signal.submit, control.model.input],
-        begin_batch,
-        None,
-        [number],
-        js=parts.going_stale("photos", busy=False),
-        queue=False,
-        **QUIET,
-    )
-    started = button.click(begin_batch, None, [number], js=parts.going_stale("photos"), queue=False, **QUIET)
-    started.then(
-        encode_many,
-        [number, photos, *control.all()],
-        [table],
-        show_progress_on=[status],
-        trigger_mode="multiple",
-        **PRIVATE,
-        **work.TAKE_TURNS,
-    )
-    stop.click(stop_batch, None, [table], queue=False, **QUIET)
+    def box() -> gr.HTML:
+        title = "Drop photos, or choose them"
+        return widgets.drop_box("photos", title, "Up to 64 MB each.", ACCEPT, "photos", multiple=True)
+
+    def settings() -> list[gr.components.Component]:
+        control = controls("photos")
+        wiring.signals(control.model, "photos")
+        return control.all()
+
+    batches.build(box, settings, batches.start_button("Encode all", "encode-all"), encode_many)
 
 
-def begin_batch(request: gr.Request) -> int:
-    return jobs.begin(request.session_hash or "", results.MANY).number
-
-
-def stop_batch(request: gr.Request) -> dict:
-    return widgets.shown(begin_batch(request), "<p>Stopped.</p>")
-
-
+@jobs.does(batches.MANY)
 def encode_many(
-    number: float,
-    photos: list[dict] | None,
-    mode: str,
-    quality: int,
-    size: float,
-    levels: int,
-    model: str,
-    longest_side: int,
-    keep_name: bool,
-    keep_metadata: str,
-    request: gr.Request,
-    progress=gr.Progress(),
+    number: float, photos: list[dict] | None, request: gr.Request, progress=gr.Progress(), *chosen: Any
 ) -> Iterator[dict]:
     """The table, that grows with each photo."""
-    job = jobs.Job(request.session_hash or "", results.MANY, int(number))
 
-    def steps() -> Iterator[dict]:
-        jobs.check(job)
-        with work.errors_in_the_page():
-            wish = wish_of(mode, quality, size, levels, model, longest_side, keep_name, keep_metadata)
-            paths = widgets.paths_of(work.required(photos, "Choose some photos first."), EXAMPLES_FOLDER)
-            batch = Batch(paths, wish)
-            for _ in batch.run(job):
-                if len(batch.rows) < len(paths):
-                    yield widgets.shown(job.number, results.table(batch, len(paths)), final=False)
-            yield widgets.shown(job.number, results.table(batch, len(paths)))
+    def paths() -> list[str]:
+        return widgets.paths_of(work.required(photos, "Choose some photos first."), EXAMPLES_FOLDER)
 
-    yield from widgets.until_cancelled(steps(), lambda text: widgets.shown(job.number, widgets.error_html(text)))
+    job = jobs.begin(request.session_hash, batches.MANY, number)
+    yield from batches.in_steps(job, paths, lambda found: Batch(found, wish_of(*chosen)), results.table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,15 +11,16 @@ import encoder_rivals as rivals
 import gradio as gr
 from encoder_api import Batch, Made, Row, Wish, facts_of
 
-from latent8.apps import chart, files, jobs, look, parts, widgets, work
-from latent8.errors import Latent8Error, PictureError
+from latent8.apps import budget, chart, files, jobs, look, parts, widgets, work
+from latent8.errors import PictureError
 from latent8.evaluation.metrics import ssim
 from latent8.file_format.blob import is_blob
 from latent8.file_format.reader import read
 from latent8.pictures.intake import Picture, open_picture
 
-SINGLE, MANY = "single", "many"  # names of the jobs of both tabs
-LOOKED_AT = ("details", "curves", "latents")  # of parts that are made when they are looked at
+SINGLE = "single"  # name of the jobs of the tab
+DETAILS, CURVES, LATENTS = LOOKED_AT = ("details", "curves", "latents")  # and of what is made when it is looked at
+SIDE, FULL_SIZE = "side", "full size"
 MEASURES = rivals.MEASURES
 ORIGINAL, DECODED = "original", "decoded"
 ANY_SIZE = 1 << 30  # pixels: what was made here was checked before
@@ -50,20 +51,35 @@ class Done:
     facts: dict
     original: str = ""  # pictures for the page
     decoded: str = ""
+    realism: float | None = None  # of the reading that is shown; None for a model that has one alone
 
     @classmethod
-    def of(cls, job: jobs.Job, photo: str, wish: Wish, made: Made) -> Done:
+    def of(cls, job: jobs.Job, photo: str, wish: Wish, made: Made, realism: float | None) -> Done:
         folder = files.request_folder()
         blob = files.save_bytes(folder, f"{made.stem}.l8", made.blob)
-        return cls(job, photo, wish, str(folder), blob, facts_of(made))
+        return cls(job, photo, wish, str(folder), blob, facts_of(made), realism=realism)
+
+    def is_of(self, photo: str, wish: Wish) -> bool:
+        """Whether the blob is what this wish makes of the photo."""
+        return (self.photo, self.wish) == (photo, wish) and Path(self.blob).is_file()
+
+    def under(self, job: jobs.Job, realism: float | None) -> Done:
+        return replace(self, job=job, realism=realism)
+
+    def made_again(self) -> Made:
+        """What the blob was made as, from the files."""
+        blob, facts = Path(self.blob).read_bytes(), self.facts
+        picture, encoded = self.photo_again(), read(blob, ANY_SIZE)
+        return Made(picture, encoded, blob, Path(self.blob).stem, facts["upload_bytes"], facts["encode_seconds"])
 
     def with_pictures(self, made: Made, back: Picture, seconds: float) -> Done:
         folder, stem = Path(self.folder), made.stem
+        reading = "" if self.realism is None else f".{self.realism:g}"  # in the name, as browsers keep pictures
         return replace(
             self,
             facts=facts_of(made, back, seconds),
-            original=files.save_preview(folder, f"{stem}.original.png", made.picture),
-            decoded=files.save_preview(folder, f"{stem}.decoded.png", back),
+            original=self.original or files.save_preview(folder, f"{stem}.original.png", made.picture),
+            decoded=files.save_preview(folder, f"{stem}.decoded{reading}.png", back),
         )
 
     @property
@@ -77,7 +93,8 @@ class Done:
 
     @property
     def label(self) -> str:
-        return self.facts["model"] + (f", quality {self.facts['quality']}" if self.facts["quality"] else "")
+        said = self.facts["model"] + (f", quality {self.facts['quality']}" if self.facts["quality"] else "")
+        return f"{said}, {parts.reading_name(self.realism)}" if self.realism else said
 
     @property
     def colour_bytes(self) -> int:
@@ -91,7 +108,8 @@ class Done:
         """At its full size: from the page's picture, where that is it."""
         if not self.scaled:
             return open_picture(self.decoded, ANY_SIZE)
-        return work.codec(self.facts["model"]).synthesise(read(self.blob, ANY_SIZE), progress=bar)
+        encoded = read(self.blob, ANY_SIZE)
+        return work.codec(self.facts["model"]).synthesise(encoded, realism=self.realism, progress=bar)
 
     def compared(self) -> dict:
         sides = [
@@ -102,6 +120,14 @@ class Done:
         if self.facts["quality"]:
             more.append({"key": rivals.OURS, "label": "latent8, another quality", "quality": True})
         return widgets.compared(self.job.number, self.size, DECODED, sides, more)
+
+
+def reading(before: Done | None, model: str, slider: float) -> float | None:
+    """Realism of the preview: what the slider says, where it was shown for this model, else the model's own choice;
+    None for one without readings."""
+    own = work.codec(model).network.default_realism
+    shown = before is not None and before.realism is not None and before.wish.model == model
+    return slider if shown and own is not None else own
 
 
 def card(done: Done) -> str:
@@ -123,11 +149,11 @@ def card(done: Done) -> str:
     )
 
 
-def details(done: Done | None) -> dict | None:
+@jobs.does(DETAILS)
+def details(number: float, done: Done | None) -> dict | None:
     """The facts for those who want them, with SSIM, which takes longer than the encoding."""
 
-    def content(bar: work.Bar) -> str:
-        assert done is not None
+    def content(done: Done, bar: work.Bar) -> str:
         facts, picture = done.facts, done.photo_again()
         bar(0.1)
         similar = ssim(picture.rgb, done.back_again(bar).rgb)
@@ -143,110 +169,79 @@ def details(done: Done | None) -> dict | None:
         ]
         return parts.facts_table(rows)
 
-    return _looked_at("details", done, content)
+    return widgets.made_for(done, DETAILS, number, content)
 
 
-def latents(done: Done | None) -> dict | None:
-    def content(bar: work.Bar) -> str:
-        assert done is not None
+@jobs.does(LATENTS)
+def latents(number: float, done: Done | None) -> dict | None:
+    def content(done: Done, bar: work.Bar) -> str:
         return parts.latents_html(Path(done.folder), read(done.blob, ANY_SIZE), bar)
 
-    return _looked_at("latents", done, content)
+    return widgets.made_for(done, LATENTS, number, content)
 
 
-def curves(done: Done | None, measure: str) -> dict | None:
-    def content(bar: work.Bar) -> str:
-        assert done is not None
+@jobs.does(CURVES)
+def curves(number: float, done: Done | None, measure: str) -> dict | None:
+    def content(done: Done, bar: work.Bar) -> str:
         picture = open_picture(done.photo, ANY_SIZE, rivals.CURVE_SIDE)
         points = rivals.curves(Picture(picture.rgb), done.facts["model"], measure, bar)
         side = f", longest side {rivals.CURVE_SIDE} pixels" if max(done.size) > rivals.CURVE_SIDE else ""
         return chart.chart(points, "KB", measure, f"{measure} against size of this photo{side}; higher is better.")
 
-    return _looked_at("curves", done, content)
+    return widgets.made_for(done, CURVES, number, content)
 
 
-def begin(page: str) -> jobs.Job:
-    """What runs for the page's last photo or settings, also for what was looked at, is stopped."""
-    for name in LOOKED_AT:
-        jobs.begin(page, name)
-    return jobs.begin(page, SINGLE)
-
-
-def closed(name: str) -> Callable[[gr.Request], None]:
-    """For when the part of that name is closed: nobody waits for it."""
-
-    def stop(request: gr.Request) -> None:
-        jobs.begin(request.session_hash or "", name)
-
-    return stop
-
-
-def _looked_at(name: str, done: Done | None, content: Callable[[work.Bar], str]) -> dict | None:
-    """Value of a part that is made when it is looked at; nothing where the result was replaced, or the part closed."""
-    if done is None:
-        return gr.skip()
-    asked = jobs.begin(done.job.page, name)
-    try:
-        jobs.check(done.job)
-        found = content(work.Bar("", 0, 1, asked))
-        jobs.check(asked)
-        jobs.check(done.job)
-    except jobs.Cancelled:
-        return gr.skip()
-    except (Latent8Error, OSError, gr.Error) as error:
-        found = widgets.error_html(html.escape(parts.sentence(error)))
-    return widgets.due(done.job.number, found)
-
-
-def other_side(done: Done | None, event: gr.EventData) -> Iterator[gr.HTML]:
+@jobs.does(SIDE)
+def other_side(number: float, done: Done | None, event: gr.EventData) -> Iterator[gr.HTML]:
     """The left side that was chosen, as it is made."""
     if done is None:
         return
-    key, number = str(event.key), done.job.number
-    asked = jobs.begin(done.job.page, "side")  # the choice before it is no longer wanted
+    key, job = str(event.key), done.job.number
+    asked = jobs.begin(done.job.page, SIDE, number, part_of=done.job)
 
     def check(share: float) -> None:
-        jobs.check(done.job)
-        jobs.check(asked)
+        budget.check(asked)
 
     def steps() -> Iterator[gr.HTML]:
         label = rivals.label_of(key)
-        yield gr.HTML(side={"job": number, "key": key, "label": label, "share": 0})
+        yield gr.HTML(side={"job": job, "key": key, "label": label, "share": 0})
         if key == rivals.OURS:
-            made = rivals.ours(done.photo_again(), done.facts["model"], int(event.quality or 1), check)
+            quality = int(event.quality or 1)
+            made = rivals.ours(done.photo_again(), done.facts["model"], quality, done.realism, check)
         else:
             search = rivals.search(key, done.photo_again().rgb, done.colour_bytes)
             for share in search.steps():
                 check(share)
-                yield gr.HTML(side={"job": number, "key": key, "label": label, "share": share})
+                yield gr.HTML(side={"job": job, "key": key, "label": label, "share": share})
             made = rivals.rival(search)
         check(1)
         file = files.save_preview(Path(done.folder), f"{made.name}.png", made.picture)
-        side = widgets.side(key, made.label, file, made.n_bytes, job=number, scaled=done.scaled)
-        yield gr.HTML(side=side)
+        yield gr.HTML(side=widgets.side(key, made.label, file, made.n_bytes, job=job, scaled=done.scaled))
 
     yield from widgets.until_cancelled(
-        steps(), lambda text: gr.HTML(side={"job": number, "key": key, "problem": html.unescape(text)})
+        steps(), lambda text: gr.HTML(side={"job": job, "key": key, "problem": html.unescape(text)})
     )
 
 
-def full_size(done: Done | None) -> Iterator[gr.HTML]:
+@jobs.does(FULL_SIZE)
+def full_size(number: float, done: Done | None) -> Iterator[gr.HTML]:
     """Both pictures in their full size."""
     if done is None:
         return
-    number, folder = done.job.number, Path(done.folder)
+    job, folder, facts = done.job.number, Path(done.folder), done.facts
+    asked = jobs.begin(done.job.page, FULL_SIZE, number, part_of=done.job)
 
     def steps() -> Iterator[gr.HTML]:
-        facts = done.facts
+        budget.check(asked)
         file = files.save_view(folder, "original.full.png", done.photo_again())
-        yield gr.HTML(side=widgets.side(ORIGINAL, "Original", file, facts["upload_bytes"], job=number))
-        yield gr.HTML(side={"job": number, "key": "full", "label": "The full size", "share": 0.3})
-        file = files.save_view(folder, "decoded.full.png", done.back_again(work.Bar("", 0, 1, done.job)))
-        jobs.check(done.job)
-        yield gr.HTML(side=widgets.side(DECODED, done.label, file, facts["blob_bytes"], job=number, full=True))
+        yield gr.HTML(side=widgets.side(ORIGINAL, "Original", file, facts["upload_bytes"], job=job))
+        yield gr.HTML(side={"job": job, "key": "full", "label": "The full size", "share": 0.3})
+        file = files.save_view(folder, f"decoded.{done.realism}.full.png", done.back_again(work.Bar("", 0, 1, asked)))
+        budget.check(asked)
+        yield gr.HTML(side=widgets.side(DECODED, done.label, file, facts["blob_bytes"], job=job, full=True))
 
     yield from widgets.until_cancelled(
-        steps(), lambda text: gr.HTML(side={"job": number, "key": "full", "problem": html.unescape(text)})
+        steps(), lambda text: gr.HTML(side={"job": job, "key": "full", "problem": html.unescape(text)})
     )
 
 
@@ -264,8 +259,7 @@ def table(batch: Batch, n_photos: int) -> str:
     if good:
         first, second = parts.sizes(before, after)
         said += f", {first} to {second}"
-    archive = getattr(batch, "archive", None)
-    zipped = parts.download(archive, "Download all as ZIP") if archive else ""
+    zipped = parts.download(batch.archive, "Download all as ZIP") if batch.archive else ""
     titles = ["Photo", "Result", "Before", "After", "Smaller"]
     return f'<div class="l8-card"><p><b>{said}</b></p>{zipped}{parts.rows_table(titles, rows)}</div>'
 

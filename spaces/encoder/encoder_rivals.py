@@ -59,10 +59,11 @@ def rival(found: baselines.Search) -> Rival:
     return Rival(f"{name}-{found.quality}", label, len(found.file), Picture(baselines.pixels(found.file)))
 
 
-def ours(picture: Picture, model: str, quality: int, check: Callable[[float], None]) -> Rival:
+def ours(picture: Picture, model: str, quality: int, realism: float | None, check: Callable[[float], None]) -> Rival:
+    """At another quality, in the same reading."""
     codec = work.codec(model)
     encoded = codec.analyse(picture, Settings(quality=quality), progress=check)
-    back = codec.synthesise(encoded, progress=check)
+    back = codec.synthesise(encoded, realism=realism, progress=check)
     return Rival(f"{model}-quality-{quality}", f"{model}, quality {quality}", encoded.n_bytes, back)
 
 

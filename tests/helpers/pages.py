@@ -60,8 +60,13 @@ def settle(page: Page) -> None:
 
 
 def set_quality(page: Page, quality: int, prefix: str = "photo") -> None:
-    slider = page.locator(f"#{prefix}-quality input[type=range]")
-    slider.fill(str(quality))
+    set_slider(page, f"#{prefix}-quality", quality)
+
+
+def set_slider(page: Page, where: str, value: float) -> None:
+    """Moved, and let go."""
+    slider = page.locator(f"{where} input[type=range]")
+    slider.fill(str(value))
     slider.dispatch_event("change")
 
 

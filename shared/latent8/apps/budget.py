@@ -19,18 +19,14 @@ from typing import Any
 import gradio as gr
 from gradio.context import LocalContext
 
-from latent8.apps import bounds
+from latent8.apps import bounds, jobs
+from latent8.apps.jobs import Cancelled, Job
 from latent8.apps.turns import Turn, Turns
+
+__all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "leave_out"]
 
 REQUEST_SECONDS: float = bounds.REQUEST_SECONDS  # of work, without waiting
 UNHEARD_SECONDS = 30  # of messages that nobody fetches: the client has gone, or never listened
-
-
-class Cancelled(gr.Error):
-    """Nobody waits for the result any more."""
-
-    def __init__(self) -> None:
-        super().__init__("This was stopped.", print_exception=False, visible=False)
 
 
 class OutOfTime(gr.Error):
@@ -52,10 +48,12 @@ class LeftOut(gr.Error):
 class Budget:
     """What is left of a request. A GPU function of ZeroGPU runs in a fork of this process, where it does not count.
 
-    turn: of one that uses the model. left_out: why the file that is next is not worked on, empty where it is.
+    turn: of one that uses the model. job: that the event does, of those that a page replaces. left_out: why the file
+    that is next is not worked on, empty where it is.
     """
 
     turn: Turn | None = None
+    job: Job | None = None
     begun: float = field(default_factory=time.monotonic)
     process: int = field(default_factory=os.getpid)
     unheard_since: float | None = None
@@ -70,12 +68,15 @@ turns = Turns()
 _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
-def check() -> None:
-    """Raise Cancelled where nobody waits for the event that this runs in, OutOfTime where its time is over, LeftOut for
-    a file that is too much. Lets requests that have had less of the model go first, so it may take a while.
+def check(job: Job | None = None) -> None:
+    """Raise Cancelled where the job, or the event that this runs in, is no longer wanted, OutOfTime where its time is
+    over, LeftOut for a file that is too much. Lets requests that have had less of the model go first, so it may take a
+    while.
 
-    Outside of an event, as in tests, it does nothing.
+    Outside of an event, as in tests, it looks at the job alone.
     """
+    if job is not None and not job.wanted():
+        raise Cancelled
     budget = _here()
     if budget is None:
         return _check_wanted(None)
@@ -101,8 +102,12 @@ def _here() -> Budget | None:
 
 
 def _check_wanted(budget: Budget | None) -> None:
-    if _gone(budget):
+    if _gone(budget) or _replaced(budget):
         raise Cancelled
+
+
+def _replaced(budget: Budget | None) -> bool:
+    return budget is not None and budget.job is not None and not budget.job.wanted()
 
 
 def _gone(budget: Budget | None) -> bool:
@@ -128,13 +133,20 @@ def _gone(budget: Budget | None) -> bool:
 def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable[..., Any]:
     """The function of an event, with the budget of one request; of a generator, over all its steps.
 
-    takes_turns: whether it uses the model.
+    takes_turns: whether it uses the model. What is replaced while it waits for its turn ends without a result: what the
+    page shows is left to the job that replaced it.
     """
+
+    def budget_of(inputs: tuple[Any, ...]) -> Budget:
+        request = LocalContext.request.get(None)
+        job = jobs.begin_event(function, getattr(request, "session_hash", None), list(inputs[:1]))
+        return Budget(_turn() if takes_turns else None, job)
 
     @contextmanager
     def within(budget: Budget) -> Iterator[None]:
         token = _budget.set(budget)
         try:
+            _check_wanted(budget)
             if budget.turn:
                 turns.take(budget.turn, lambda: _check_wanted(budget))
             yield
@@ -145,16 +157,28 @@ def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        with within(Budget(_turn() if takes_turns else None)):
-            return function(*args, **kwargs)
+        budget = budget_of(args)
+        try:
+            with within(budget):
+                return function(*args, **kwargs)
+        except Cancelled:
+            if _replaced(budget):
+                return gr.skip()
+            raise
 
     @functools.wraps(function)
     def run_in_steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        budget = Budget(_turn() if takes_turns else None)
+        budget = budget_of(args)
         steps, end = function(*args, **kwargs), object()
         while True:
-            with within(budget):  # each step may run in another thread
-                found = next(steps, end)
+            try:
+                with within(budget):  # each step may run in another thread
+                    found = next(steps, end)
+            except Cancelled:
+                if _replaced(budget):
+                    yield gr.skip()
+                    return
+                raise
             if found is end:
                 return
             yield found

@@ -15,7 +15,7 @@ import gradio as gr
 from anyio.to_thread import run_sync
 from gradio.queueing import Event, EventQueue, Queue
 
-from latent8.apps import bounds, sizes
+from latent8.apps import bounds, jobs, sizes
 from latent8.apps.bounds import MODEL
 
 REST_SECONDS = 0.02  # after a look that found nothing to start: Gradio looks a thousand times a second
@@ -46,6 +46,8 @@ class FairQueue(Queue):
 
     async def push(self, body: Any, request: fastapi.Request, username: str | None) -> Any:
         client = client_of(request)
+        if body.fn_index in self.blocks.fns:  # what it replaces ends now, not when this one's turn comes
+            jobs.begin_event(self.blocks.fns[body.fn_index].fn, body.session_hash, body.data)
         refusal = self._refusal(client, body.session_hash)
         if refusal:
             return False, refusal, "queue_full"

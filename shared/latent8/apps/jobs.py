@@ -1,54 +1,92 @@
-"""Whether work is still wanted: what was replaced or stopped, or whose client has gone, ends at its next tile.
+"""Whether work is still wanted: what was replaced or stopped ends at its next tile.
 
-Gradio lets a function that runs go on to its end. So a page numbers its jobs: `begin` makes the one before unwanted,
-and what runs for a job asks `check` between its steps.
+Gradio lets a function that runs go on to its end, and events of one page may arrive in another order than they were
+sent in. So a page's script numbers what its user does, the number goes with the event, and of the jobs of one name that
+with the highest number is wanted, whenever it arrives. What runs for a job asks `budget.check` between its steps.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from latent8.apps import budget
-from latent8.apps.budget import Cancelled
-
-__all__ = ["Cancelled", "Job", "begin", "check"]
+import gradio as gr
 
 REMEMBERED = 10_000  # pages; an older one's job counts as wanted
+GREATEST = 1 << 53  # number of a job, as JavaScript counts
+LONGEST_NAME = 100  # of a page, in characters
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Cancelled(gr.Error):
+    """Nobody waits for the result any more."""
+
+    def __init__(self) -> None:
+        super().__init__("This was stopped.", print_exception=False, visible=False)
 
 
 @dataclass(frozen=True)
 class Job:
-    """page: the session of the page that asks. name: what it asks for; of one name the latest job alone is wanted."""
+    """page: the session of the page that asks. name: what it asks for; of one name the highest number is wanted.
+
+    part_of: the job whose result this one is about, and with which it ends.
+    """
 
     page: str
     name: str
     number: int
+    part_of: Job | None = None
 
     def wanted(self) -> bool:
-        return _latest.get((self.page, self.name), self.number) == self.number
+        if self.part_of is not None and not self.part_of.wanted():
+            return False
+        return 0 < self.number >= _highest.get((self.page, self.name), 0)
 
 
-_numbers = itertools.count(1)
-_latest: OrderedDict[tuple[str, str], int] = OrderedDict()
+_highest: OrderedDict[tuple[str, str], int] = OrderedDict()
 _lock = threading.Lock()
 
 
-def begin(page: str, name: str) -> Job:
-    """A new job; the one before it of this name is no longer wanted."""
-    with _lock:
-        job = Job(page, name, next(_numbers))
-        _latest[page, name] = job.number
-        _latest.move_to_end((page, name))
-        while len(_latest) > REMEMBERED:
-            _latest.popitem(last=False)
+def begin(page: str | None, name: str, number: Any, part_of: Job | None = None) -> Job:
+    """The job of that number; those of the same page and name with lower ones are no longer wanted.
+
+    What is no number that a page's script gives makes a job that is not wanted, and changes nothing.
+    """
+    good = isinstance(number, (int, float)) and 0 < number <= GREATEST and len(page or "") <= LONGEST_NAME
+    job = Job(page or "", name, int(number) if good else 0, part_of)
+    if job.number:
+        with _lock:
+            _highest[job.page, name] = max(job.number, _highest.get((job.page, name), 0))
+            _highest.move_to_end((job.page, name))
+            while len(_highest) > REMEMBERED:
+                _highest.popitem(last=False)
     return job
 
 
-def check(job: Job | None = None) -> None:
-    """Raise Cancelled where the job, or the event that this runs in, is no longer wanted; OutOfTime by its budget."""
-    if job is not None and not job.wanted():
-        raise Cancelled
-    budget.check()
+def does(name: str) -> Callable[[Function], Function]:
+    """Decorator for the function of an event that does the jobs of a name. Its first input is the number."""
+
+    def marked(function: Function) -> Function:
+        function.does_job = name  # type: ignore[attr-defined]
+        return function
+
+    return marked
+
+
+def begin_event(function: Callable[..., Any] | None, page: str | None, inputs: list[Any]) -> Job | None:
+    """The job of an event, by its function and inputs; None where it does none."""
+    name = getattr(function, "does_job", None)
+    return begin(page, name, inputs[0]) if name and inputs else None
+
+
+def ended(name: str) -> Callable[[float, gr.Request], None]:
+    """For an event upon which nothing of that name is wanted any more."""
+
+    def end(number: float, request: gr.Request) -> None:
+        begin(request.session_hash, name, number)
+
+    return end

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from latent8 import exchange
-from latent8.apps import files, housekeeping, look
+from latent8.apps import files, housekeeping, jobs, look, wiring
 from latent8.apps.files import request_folder, save_bytes, save_latent_views, stem_of
 from latent8.apps.widgets import file_url, paths_of
 from latent8.apps.work import POOL, TAKE_TURNS, Bar, errors_in_the_page, required
@@ -25,6 +25,7 @@ CONVERSIONS = [
     ("RGBA PNG", "png"),
     (".l8", "l8"),
 ]
+CONVERSION = "conversion"  # name of the jobs
 NOTICE = (
     "Metadata such as GPS is kept only where you say so. Files are deleted from the server after an hour, and used for "
     "nothing else."
@@ -57,16 +58,6 @@ def page(
         endpoints()
         convert_endpoint()
     return demo
-
-
-def going_stale(elem_id: str, busy: bool = True) -> str:
-    """Script of an event upon which the results of that part of the page no longer belong to what is set.
-
-    busy: whether something begins to run for new ones.
-    """
-    done = "" if busy else "window.l8.work(node).classList.remove('l8-busy'); "
-    node = f"const node = document.getElementById('{elem_id}'); "
-    return f"(...inputs) => {{ {node}window.l8.stale(node); {done}return inputs; }}"
 
 
 def status_and_stop(prefix: str) -> tuple[gr.HTML, gr.Button]:
@@ -119,15 +110,17 @@ def conversion(latents: gr.components.Component, space: gr.components.Component,
     button = gr.Button("Convert", size="sm", elem_id="convert")
     found = gr.HTML(elem_id="converted", elem_classes=["l8-result"], apply_default_css=False)
 
-    def convert_in_page(value: Any, to: str, space: str, raw: bool) -> str:
+    @jobs.does(CONVERSION)
+    def convert_in_page(number: float, value: Any, to: str, space: str, raw: bool) -> str:
         try:
             with errors_in_the_page():
                 path = value if isinstance(value, str) else next(iter(paths_of(value)), None)
-            return download(convert(path, to, space, raw))
+                return download(convert(path, to, space, raw))
         except gr.Error as error:
             return f'<p class="l8-error" role="alert">{error.message}</p>'
 
-    button.click(convert_in_page, [latents, to, space, raw], [found], api_visibility="private", **TAKE_TURNS)
+    wiring.looks(button.click, convert_in_page, [latents, to, space, raw], found, TAKE_TURNS)
+    wiring.clears([to.input, raw.input], CONVERSION, found)
     return found
 
 
@@ -163,6 +156,24 @@ def models_list() -> str:
     return f'<ul class="l8-models">{items}</ul>'
 
 
+# Readings
+
+
+def reading_slider(elem_id: str, info: str) -> gr.Slider:
+    """How a blob is read, by models that have more than one reading; there where such a model has read one."""
+    label = "From faithful (0) to vivid (1)"
+    return gr.Slider(0, 1, 0, step=0.05, label=label, info=info, visible="hidden", elem_id=elem_id)
+
+
+def reading_shown(realism: float | None) -> gr.Slider:
+    """The slider at the reading that is shown; None where the model has one alone."""
+    return gr.Slider(visible="hidden") if realism is None else gr.Slider(value=realism, visible=True)
+
+
+def reading_name(realism: float) -> str:
+    return {0.0: "faithful", 1.0: "vivid"}.get(realism, f"realism {realism:g}")
+
+
 # Texts
 
 
@@ -184,13 +195,6 @@ def sizes(before: int, after: int) -> tuple[str, str]:
     if min(before, after) >= 10_000_000:
         return size_text(before), size_text(after)
     return f"{before / 1e3:,.1f} KB", f"{after / 1e3:,.1f} KB"
-
-
-def sentence(error: Exception) -> str:
-    """Text that says what an error means for the user."""
-    if isinstance(error, gr.Error):
-        return html.unescape(error.message)
-    return str(error)
 
 
 def download(path: str, text: str = "") -> str:

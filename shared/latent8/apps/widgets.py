@@ -6,13 +6,13 @@ import html
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import gradio as gr
 
-from latent8.apps import look
-from latent8.apps.jobs import Cancelled
+from latent8.apps import budget, jobs, look, work
+from latent8.apps.jobs import Cancelled, Job
 from latent8.errors import Latent8Error
 
 MAX_UPLOAD_BYTES = 64 << 20
@@ -123,6 +123,37 @@ def due(job: int, content: str = "") -> dict[str, Any]:
     return {"job": job, "html": content}
 
 
+class Result(Protocol):
+    """What a page's session keeps of a result."""
+
+    @property
+    def job(self) -> Job: ...
+
+
+AnyResult = TypeVar("AnyResult", bound=Result)
+
+
+def made_for(
+    done: AnyResult | None, name: str, number: float, content: Callable[[AnyResult, work.Bar], str]
+) -> dict[str, Any] | None:
+    """Value of a `lazy` part of a result, made now; nothing where the result was replaced, or the part closed.
+
+    name, number: of the job. content: HTML, made with a bar that raises where the job is no longer wanted.
+    """
+    if done is None:
+        return gr.skip()
+    job = jobs.begin(done.job.page, name, number, part_of=done.job)
+    try:
+        budget.check(job)
+        found = content(done, work.Bar("", 0, 1, job))
+        budget.check(job)
+    except Cancelled:
+        return gr.skip()
+    except (Latent8Error, OSError, gr.Error) as error:
+        found = error_html(html.escape(sentence(error)))
+    return due(done.job.number, found)
+
+
 def viewer(elem_id: str, placeholder: str) -> gr.HTML:
     """A comparison of pictures with a divider, or one picture. Its value is None or what `compared` gives.
 
@@ -155,6 +186,11 @@ def compared(
 
 def error_html(message: str) -> str:
     return f'<p class="l8-error"><b>That did not work.</b> {message}</p>'
+
+
+def sentence(error: Exception) -> str:
+    """Text that says what an error means for the user."""
+    return html.unescape(error.message) if isinstance(error, gr.Error) else str(error)
 
 
 def until_cancelled(steps: Iterator[Any], failed: Callable[[str], Any]) -> Iterator[Any]:

@@ -62,7 +62,7 @@ class Bar:
     job: jobs.Job | None = None
 
     def __call__(self, share: float) -> None:
-        jobs.check(self.job)
+        budget.check(self.job)
         gr.Progress()(self._at(share), desc=self.text)  # made here: it looks up the event that it runs in
 
     def part(self, text: str, begin: float, end: float) -> Bar:
@@ -79,7 +79,7 @@ def one_by_one(paths: list[str], noun: str, folder: Path, job: jobs.Job | None =
 
     `folder`, of the request, and the files to come are kept for as long as it lasts. When the time of the request is
     over, or it has too many files or pixels, the files go on to come: what is tried with each then raises, through the
-    bar or `jobs.check`, the sentence of the file's row.
+    bar or `budget.check`, the sentence of the file's row.
     """
     paths = list(dict.fromkeys(paths))  # a file that is named twice is done once
     pixels = 0

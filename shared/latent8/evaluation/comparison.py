@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,9 +132,28 @@ def compare(
         for realism in dict.fromkeys(realisms) or [None]:
             started = time.perf_counter()
             picture = loaded.synthesise(encoded, realism=realism)
-            name = model.name if realism is None else f"{model.name} realism {realism:g}"
-            decoded.append(measured(name, picture, time.perf_counter() - started, truth))
+            seconds = time.perf_counter() - started
+            decoded.append(measured(reading_name(model.name, realism), picture, seconds, truth))
     return Comparison(decoded, truth)
+
+
+def reading_name(decoder: str, realism: float | None) -> str:
+    """What a reading of a decoder is called in a comparison."""
+    return decoder if realism is None else f"{decoder} realism {realism:g}"
+
+
+def parsed_reading(name: str) -> tuple[str, float | None]:
+    """What `reading_name` was given. Raises Latent8Error for a realism that is none."""
+    decoder, said, text = name.partition(" realism ")
+    if not said:
+        return name, None
+    try:
+        realism = float(text)
+    except ValueError:
+        realism = math.nan
+    if not 0 <= realism <= 1:
+        raise Latent8Error(f"{name}: realism must be a number from 0, faithful, to 1, vivid.")
+    return decoder, realism
 
 
 def original_of(header: Header, source: Source, max_pixels: int) -> Picture:

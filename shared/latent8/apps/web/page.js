@@ -1,10 +1,17 @@
-// What the parts of a page share. A part of a result that no longer belongs to what is set is stale: greyed, and
-// nothing in it can be used, until the part gets a value of its own again.
+// What the parts of a page share. What a person changes has a rising number, which goes to the server with its event:
+// there, and here, the last one counts, in whatever order events and answers arrive. A part of a result that does not
+// belong to the last change is stale: greyed, and nothing in it can be used, until that change has a result.
+let changes = 0;
+const last = new WeakMap(); // number of the last change in a part of the page
+
 window.l8 = {
   work: (node) => node.closest('.l8-work') || document,
 
+  next: () => ++changes,
+
   stale(node) {
     const work = window.l8.work(node);
+    last.set(work, ++changes);
     work.classList?.add('l8-busy');
     for (const part of work.querySelectorAll('.l8-result')) {
       part.classList.add('l8-stale');
@@ -12,6 +19,22 @@ window.l8 = {
       part.setAttribute('aria-busy', 'true');
     }
   },
+
+  // Something was changed in the part of the page that holds an id. busy: whether work begins for it. Gives its number.
+  changed(id, busy) {
+    const node = document.getElementById(id);
+    window.l8.stale(node);
+    if (!busy) window.l8.work(node).classList?.remove('l8-busy');
+    return last.get(window.l8.work(node));
+  },
+
+  // Values for the parts of a result whose event the server did not take.
+  refused(id, html, n) {
+    const job = last.get(window.l8.work(document.getElementById(id)));
+    return [{ job, html, final: true }, ...Array(n - 1).fill(null)];
+  },
+
+  isLast: (node, job) => !job || job >= (last.get(window.l8.work(node)) || 0),
 
   fresh(...parts) {
     for (const part of parts) {

@@ -1,2 +1,7 @@
-// The part of a page that Python fills first: value is null or {job, html, final}.
-watch('value', () => (props.value?.final === false ? window.l8.partly(element) : window.l8.done(element)));
+// The part of a page that Python fills first: value is null or {job, html, final}; of the last change, or too late.
+watch('value', () => {
+  const { job, final } = props.value || {};
+  if (!window.l8.isLast(element, job)) return;
+  if (final === false) window.l8.partly(element);
+  else window.l8.done(element);
+});
