@@ -90,6 +90,18 @@ def test_average_lies_between_two_checkpoints(tmp_path, capsys):
         assert words in capsys.readouterr().err
 
 
+def test_crops_cover_what_is_asked(tmp_path):
+    """A photo whose brightness is its place tells what a crop covers."""
+    ramp = np.broadcast_to(np.linspace(0, 255, 400).astype(np.uint8)[None, :, None], (400, 400, 3))
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    for options, low, high in (({"cover": 0.8, "zoom_out": 100}, 0.75, 1), ({"cover": 1.0}, 0.97, 1), ({}, 0.08, 0.25)):
+        crops = CropSource([tmp_path / "ramp.png"], 32, 40, **options).next()
+        seen = crops.amax((1, 2, 3)) - crops.amin((1, 2, 3))
+        assert low <= seen.min() and seen.max() <= high, options
+    with pytest.raises(SystemExit):
+        train.parse_args([str(tmp_path), "--out", "run", "--cover", "1.2"])
+
+
 def test_quantise_in_the_loop_gives_what_a_blob_gives_back():
     quantiser = Quantiser()
     offsets = np.array([-0.4, -0.1, 0.2, 0.45], np.float32)[:, None] * quantiser.step  # halves could round either way

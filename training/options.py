@@ -30,6 +30,8 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--drawn", type=float, default=0.0, help="share of crops that are text, lines, screenshots")
     parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels")
     parser.add_argument("--zoom-out", type=float, default=1.5, help="crops cover up to so many times their own side")
+    text = "crops cover at least this share of a photo's shorter side, as whole pictures that were shrunk do"
+    parser.add_argument("--cover", type=float, default=0.0, help=text)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
     parser.add_argument("--lpips-weight", type=float, default=2.0)
@@ -88,8 +90,9 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error("--only-tables goes with --only-synthesis")
     if args.vgg16 and not args.only_synthesis:
         parser.error("--vgg16 is for --only-synthesis")
-    if not 0 <= args.drawn <= 1:
-        parser.error(f"--drawn must be from 0 to 1, not {args.drawn:g}")
+    for name in ("drawn", "cover"):
+        if not 0 <= getattr(args, name) <= 1:
+            parser.error(f"--{name} must be from 0 to 1, not {getattr(args, name):g}")
 
 
 def read(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:

@@ -34,8 +34,8 @@ class CropSource:
 
     A photo is shrunk by a factor drawn from `shrink` when it is read: that averages away the 8x8 block
     artefacts of a JPEG. It then stays in memory while `cache_bytes` last. A crop covers 1 to `zoom_out` times
-    its own side and is mirrored at random. A share of `drawn` crops holds text, lines or screenshots in place of
-    photos.
+    its own side, but at least a share of `cover` of the photo's shorter side, and is mirrored at random. A share of
+    `drawn` crops holds text, lines or screenshots in place of photos.
     """
 
     def __init__(
@@ -48,9 +48,10 @@ class CropSource:
         zoom_out: float = 1.5,
         cache_bytes: int = 4 << 30,
         drawn: float = 0.0,
+        cover: float = 0.0,
     ):
         self.files, self.size, self.batch = files, size, batch
-        self.shrink, self.zoom_out, self.drawn = shrink, zoom_out, drawn
+        self.shrink, self.zoom_out, self.drawn, self.cover = shrink, zoom_out, drawn, cover
         self._random = random.Random(seed)
         self._cache: dict[Path, Image.Image] = {}
         self._cache_left = cache_bytes
@@ -99,8 +100,9 @@ class CropSource:
             if min(photo.size) >= self.size:
                 break
             self._leave_out(path, f"smaller than a crop of {self.size} pixels")
-        limit = min(self.zoom_out, min(photo.size) / self.size)
-        side = round(self.size * self._random.uniform(1.0, limit))
+        whole = min(photo.size) / self.size
+        least = max(1.0, self.cover * whole)
+        side = round(self.size * self._random.uniform(least, max(least, min(self.zoom_out, whole))))
         left = self._random.randint(0, photo.width - side)
         top = self._random.randint(0, photo.height - side)
         box = (left, top, left + side, top + side)

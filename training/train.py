@@ -229,6 +229,7 @@ class Trainer:
             seed=args.seed + self.step,
             zoom_out=args.zoom_out,
             drawn=args.drawn,
+            cover=args.cover,
         )
         grid_photos = crops.next()[:8].to(self.device)
         config.keep(args.out / "config.yaml", args)
