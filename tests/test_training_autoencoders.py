@@ -15,7 +15,7 @@ from PIL import Image
 
 import latent8
 from tests.helpers.drawn_photos import photo, rows_of
-from training import export, train, vae, vq
+from training import average, export, train, vae, vq
 from training.photos import CropSource, photo_files
 from training.tasks import AUTOENCODERS
 
@@ -193,6 +193,26 @@ def test_an_exported_vae_round_trips_a_photo_through_a_blob(photos, tmp_path):
     assert np.abs(np.asarray(decoded, np.float32) - expected).mean() < 2 and expected.std() > 10
 
 
+def test_the_mean_of_two_moments_of_a_vq_is_a_vq(photos, tmp_path):
+    torch.manual_seed(0)
+    run = trainer(photos, tmp_path / "run", "vq", "--stages", "3")
+    learnt(run, photos, 3)
+    run.save()
+    (tmp_path / "run" / "checkpoint.pt").rename(tmp_path / "first.pt")
+    again = trainer(photos, tmp_path / "run", "vq", "--stages", "3", "--start-from", str(tmp_path / "first.pt"))
+    learnt(again, photos, 3)
+    again.save()
+    paths = [str(tmp_path / "first.pt"), str(tmp_path / "run" / "checkpoint.pt")]
+    average.main([*paths, "0.5", "--out", str(tmp_path / "between.pt")])
+    export.main([str(tmp_path / "between.pt"), str(tmp_path / "weights")])
+    codec = latent8.Codec(latent8.own_model(tmp_path / "weights"), "cpu")
+    expected = (run.ema.codebook + again.ema.codebook) / 2
+    exported = diffusers.VQModel.from_pretrained(tmp_path / "weights", local_files_only=True)
+    torch.testing.assert_close(exported.quantize.embedding.weight.float(), expected, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(run.ema.codebook, again.ema.codebook)
+    assert codec.decode(codec.encode(photo(32, 48))).size == (48, 32)
+
+
 def test_lpips_joins_the_loss(photos, tmp_path, lpips_file):
     path = str(lpips_file("alexnet"))
     runs = [trainer(photos, tmp_path / w, "vae", "--lpips", path, "--lpips-weight", w) for w in ("0", "2")]
@@ -238,6 +258,13 @@ def test_a_run_leaves_pictures_and_goes_on_where_it_ended(photos, tmp_path, monk
 
 
 # What cannot be
+
+
+def test_a_run_cannot_start_from_what_is_no_checkpoint(photos, tmp_path):
+    (tmp_path / "other.pt").write_bytes(b"no checkpoint")
+    for name, words in (("none.pt", "There is no checkpoint"), ("other.pt", "is damaged, or no checkpoint of")):
+        with pytest.raises(train.TrainingError, match=words):
+            trainer(photos, tmp_path / "run", "vae", "--start-from", str(tmp_path / name))
 
 
 def test_resuming_with_another_architecture_is_refused_and_changes_nothing(photos, tmp_path):

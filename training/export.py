@@ -185,13 +185,19 @@ def export_autoencoder(checkpoint: Path, folder: Path) -> None:
 def checkpoint_in(place: Path) -> Path:
     """A run's folder, or its checkpoint.pt -> the latter. Raises TrainingError where there is none."""
     path = place / "checkpoint.pt" if place.is_dir() else place
+    require_file(path)
+    return path
+
+
+def require_file(path: Path) -> None:
+    """Raise TrainingError where there is no checkpoint."""
     if not path.is_file():
         raise TrainingError(f"There is no checkpoint {path}: give the folder of a training, or its checkpoint.pt.")
-    return path
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Load a checkpoint; runs no code from it. Raises TrainingError for a file that is no checkpoint of ours."""
+    require_file(path)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError):

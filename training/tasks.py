@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.autoencoders import AutoencoderTask
+from training.export import checkpoint_in, load_checkpoint
 from training.lpips import LPIPS
 from training.photo import PhotoTask
 from training.readings import ReadingsTask
@@ -39,9 +40,9 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
 
 
 def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:
-    """Weights that a new run begins with: of a checkpoint, or exported ones."""
+    """Weights that a new run begins with: of a checkpoint, or exported ones. Raises TrainingError for a bad file."""
     if args.start_from:
-        return torch.load(args.start_from, map_location=device, weights_only=True)["ema"]
+        return load_checkpoint(checkpoint_in(args.start_from), device)["ema"]
     return photo_weights(args.start_from_weights).state_dict()
 
 
