@@ -172,8 +172,9 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
         if self.guard.accepts(loss.item(), norm.item()):
-            for optimiser in self.optimisers:
-                optimiser.step()
+            with self.half_precision():  # of Muon's products of matrices, as its authors do it
+                for optimiser in self.optimisers:
+                    optimiser.step()
             decay = min(0.999, (1 + self.step) / (10 + self.step))
             for average, parameter in zip(self.ema.parameters(), self.model.parameters(), strict=True):
                 average.lerp_(parameter.detach(), 1 - decay)
