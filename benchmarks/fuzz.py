@@ -36,6 +36,7 @@ from PIL import Image
 
 from latent8.errors import Latent8Error
 from latent8.exchange import open_latents, write_latents
+from latent8.file_format import codings, context_coding
 from latent8.file_format.blob import Encoded
 from latent8.file_format.extension import EXIF as EXIF_TAG
 from latent8.file_format.extension import XMP as XMP_TAG
@@ -45,9 +46,10 @@ from latent8.metadata.kept import CHOICES, Metadata
 from latent8.pictures.intake import Picture, encode_alpha, open_picture
 from latent8.pictures.output import picture_bytes
 from latent8.pool import symbols_of
+from latent8.zoo.registry import OWN_ID
 from tests.helpers.foreign_files import GOOD, comfy, floats, npy, rgba_png, safetensors, z_of
 from tests.helpers.metadata_files import XMP, exif_block, picture_file
-from tests.helpers.samples import build_blob
+from tests.helpers.samples import build_blob, smooth_symbols
 from tests.helpers.tiff_files import DEFLATE, LZW, tiff
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +76,14 @@ def _blobs() -> list[bytes]:
     files += [build_blob(stem=b"name", alpha=encode_alpha(np.arange(128, dtype=np.uint8).reshape(8, 16)))]
     noise = np.random.default_rng(0).integers(0, 256, (4, 5, 7), np.uint8)
     z = Latents.from_array((noise / np.float32(43) - 3)[None], "sd1")
-    return [*files, build_blob(), write_latents(z, "l8")]
+    return [*files, build_blob(), write_latents(z, "l8"), _codes()]
+
+
+def _codes() -> bytes:
+    """A blob of numbers of codes."""
+    payload = context_coding.encode(smooth_symbols(1, 24, 30, 256))
+    size = {"width": 118, "height": 95, "channels": 1, "stride": 4, "low": 0.0, "high": 255.0}
+    return build_blob(model_id=OWN_ID, coding=codings.CONTEXTS, payload=payload, **size)
 
 
 def _latents() -> list[bytes]:

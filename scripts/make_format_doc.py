@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latent8 import exchange
-from latent8.file_format import blob, hyperprior_coding, neighbour_coding, rgba_png
+from latent8.file_format import blob, context_coding, hyperprior_coding, neighbour_coding, rgba_png
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 
@@ -16,6 +16,7 @@ def text() -> str:
         ("The blob (`latent8/file_format/blob.py`)", blob),
         ("Entropy coding (`latent8/file_format/neighbour_coding.py`)", neighbour_coding),
         ("Coding under a hyperprior (`latent8/file_format/hyperprior_coding.py`)", hyperprior_coding),
+        ("Coding of numbers of codes (`latent8/file_format/context_coding.py`)", context_coding),
         ("Latents as RGBA PNG (`latent8/file_format/rgba_png.py`)", rgba_png),
         ("Latents of other tools (`latent8/exchange.py`)", exchange),
     ):

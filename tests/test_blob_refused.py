@@ -132,7 +132,7 @@ def test_too_few_levels_refused(top: int) -> None:
     assert refusal(build_blob(top=top)) == f"The blob is not valid: it states {top + 1} levels, fewer than 16."
 
 
-@pytest.mark.parametrize("coding", [3, 255])
+@pytest.mark.parametrize("coding", [4, 255])
 def test_unknown_coding_refused(coding: int) -> None:
     assert refusal(build_blob(coding=coding)) == f"The blob is not valid: it states payload coding {coding}."
 

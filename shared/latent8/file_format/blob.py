@@ -18,16 +18,19 @@ All integers are unsigned and little-endian; float16 is IEEE 754 binary16. Sizes
     21      1     stride     1 ... 64              pixels per latent, both ways: the latents are
                                                    [C, h, w] = [C, ceil(height / stride), ceil(width / stride)]
     22      1     top        15 ... 255            highest symbol: number of quantiser levels, less one
-    23      1     coding     0, 1 or 2             0: C x h x w symbols, one byte each, in [C, h, w] order;
+    23      1     coding     0, 1, 2 or 3          0: C x h x w symbols, one byte each, in [C, h, w] order;
                                                    1: predicted from neighbours and entropy-coded, see
                                                    latent8/file_format/neighbour_coding.py; 2: entropy-coded with
                                                    the probability tables of a hyperprior, see
-                                                   latent8/file_format/hyperprior_coding.py
+                                                   latent8/file_format/hyperprior_coding.py; 3: numbers of codes,
+                                                   entropy-coded with probabilities that are learned on the way, see
+                                                   latent8/file_format/context_coding.py
     24      2     low        finite float16        latent that symbol 0 stands for
     26      2     high       finite, above low     latent that symbol `top` stands for
     28      4     payload    coding 0: C x h x w   length of the payload
                              1: less than that
                              2: 5 + 4 n
+                             3: 4 n, less than C x h x w
     32      1 + n stem       n = 1 ... 200         only with flag 0: length n, then n bytes of UTF-8, the name
                                                    of the original file without folder and ending
     .       4 + m alpha      m = 1 ... 2^31        only with flag 1: length m, then a PNG of mode L and of the

@@ -4,6 +4,7 @@
     0       one byte for each symbol                                   latent8/file_format/raw_coding.py
     1       prediction from neighbours, then a range coder             latent8/file_format/neighbour_coding.py
     2       a mean-scale hyperprior, then a range coder                latent8/file_format/hyperprior_coding.py
+    3       numbers of codes, contexts that learn, then a range coder  latent8/file_format/context_coding.py
     256     the whole file is an 8-bit RGBA PNG; never in a blob       latent8/file_format/rgba_png.py
 
 A new coding is one module with a subclass of `Coding`, its field table on top, and one row here, or a call of
@@ -17,11 +18,12 @@ from typing import Any
 
 from latent8.errors import BlobError
 
-RAW, NEIGHBOURS, HYPERPRIOR, RGBA_PNG = 0, 1, 2, 256
+RAW, NEIGHBOURS, HYPERPRIOR, CONTEXTS, RGBA_PNG = 0, 1, 2, 3, 256
 _CODINGS: dict[int, Any] = {
     RAW: "latent8.file_format.raw_coding:RawCoding",
     NEIGHBOURS: "latent8.file_format.neighbour_coding:NeighbourCoding",
     HYPERPRIOR: "latent8.file_format.hyperprior_coding:HyperpriorCoding",
+    CONTEXTS: "latent8.file_format.context_coding:ContextCoding",
     RGBA_PNG: "latent8.file_format.rgba_png:RgbaPngCoding",
 }
 

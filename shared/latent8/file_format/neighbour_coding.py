@@ -37,9 +37,7 @@ every count at least 1. They never change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import constriction
@@ -50,6 +48,7 @@ from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.extension import Chunk
+from latent8.file_format.wavefront import neighbour_places, runs, steps_of, with_border_value
 from latent8.zoo.settings import Settings
 
 CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
@@ -107,9 +106,9 @@ def encoded_symbols(
 def encode(symbols: np.ndarray, levels: int) -> bytes:
     """Symbols, uint8 [C, h, w], below `levels` (16 ... 256) -> payload."""
     n_channels, height, width = symbols.shape
-    values = _with_border_value(symbols, levels)
+    values = with_border_value(symbols, levels)
     errors = np.zeros_like(values)
-    places = _neighbour_places(height, width)
+    places = neighbour_places(height, width)
     all_weights, all_choices, residuals, tables = [], [], [], []
     everywhere = slice(0, height * width)
     for channel in range(n_channels):
@@ -128,12 +127,12 @@ def encode(symbols: np.ndarray, levels: int) -> bytes:
         residuals.append(residual)
         tables.append(choices[context])
 
-    step = _steps(n_channels, height, width)
+    step = steps_of(n_channels, height, width)
     residual, table = np.concatenate(residuals), np.concatenate(tables)
     order = np.lexsort((table, step))
     coder = constriction.stream.queue.RangeEncoder()
     ordered, keys = residual[order], step[order].astype(np.int64) * 256 + table[order]
-    for start, stop in _runs(keys):
+    for start, stop in runs(keys):
         coder.encode(ordered[start:stop], _model(int(keys[start] & 255)))
     return b"".join([*all_weights, *all_choices, coder.get_compressed().astype("<u4").tobytes()])
 
@@ -153,15 +152,15 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
     words = np.frombuffer(payload, "<u4", offset=position + choices.size).astype(np.uint32)
     coder = constriction.stream.queue.RangeDecoder(words)
 
-    values = _with_border_value(np.zeros(shape, np.uint8), levels)
+    values = with_border_value(np.zeros(shape, np.uint8), levels)
     errors = np.zeros_like(values)
-    places = _neighbour_places(height, width)
+    places = neighbour_places(height, width)
     # whether earlier channel k counts for the context of channel c: the last two do
     recent = np.array([[c - 2 <= k < c for k in range(n_channels - 1)] for c in range(n_channels)])
-    step = _steps(n_channels, height, width)
+    step = steps_of(n_channels, height, width)
     order = np.argsort(step, kind="stable")
     channels, cells = np.divmod(order, height * width)
-    for start, stop in _runs(step[order]):
+    for start, stop in runs(step[order]):
         channel, cell = channels[start:stop], cells[start:stop]
         around = places[:, cell]
         earlier = errors[: n_channels - 1, cell]  # of later channels: not yet known, and of weight 0
@@ -172,7 +171,7 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
         by_table = np.argsort(table, kind="stable")
         index = np.empty(stop - start, np.int32)
         try:
-            for first, last in _runs(table[by_table]):
+            for first, last in runs(table[by_table]):
                 group = by_table[first:last]
                 index[group] = coder.decode(_model(int(table[group[0]])), last - first)
         except AssertionError:  # raised by constriction for words that no encoder writes
@@ -193,33 +192,6 @@ def check_length(payload_bytes: int, shape: tuple[int, int, int]) -> None:
         raise BlobError(f"The blob is not valid: {payload_bytes} bytes cannot be coded latents.")
     if n_symbols > (coded + 4) * MAX_SYMBOLS_PER_BYTE:
         raise BlobError(f"The blob is not valid: {payload_bytes} bytes cannot hold {n_symbols} latents.")
-
-
-def _with_border_value(symbols: np.ndarray, levels: int) -> np.ndarray:
-    """Flatten [C, h, w] to int32 [C, h w + 1]; the last cell of each row stands in for a missing neighbour."""
-    border = np.full((len(symbols), 1), levels // 2, np.int32)
-    return np.concatenate([symbols.reshape(len(symbols), -1).astype(np.int32), border], axis=1)
-
-
-def _neighbour_places(height: int, width: int) -> np.ndarray:
-    """Index of W, N, NW, NE, WW and NN of each cell in a row of `_with_border_value`: int32 [6, h w]."""
-    cell = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    y, x = np.ogrid[:height, :width]
-    left, above = cell - 1, cell - width
-    west = np.where(x > 0, left, np.where(y > 0, above, height * width))
-    north = np.where(y > 0, above, west)
-    north_west = np.where(y == 0, west, np.where(x == 0, north, above - 1))
-    north_east = np.where(y == 0, west, np.where(x == width - 1, north, above + 1))
-    west_west = np.where(x > 1, cell - 2, west)
-    north_north = np.where(y > 1, cell - 2 * width, north)
-    found = [west, north, north_west, north_east, west_west, north_north]
-    return np.stack(found).reshape(6, -1).astype(np.int32)
-
-
-def _steps(n_channels: int, height: int, width: int) -> np.ndarray:
-    """Step of each symbol in [C, h, w] order: int32 [C h w]."""
-    channel, y, x = np.ogrid[:n_channels, :height, :width]
-    return (x + 2 * y + channel).astype(np.int32).ravel()
 
 
 def _features(around: np.ndarray, earlier: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -261,13 +233,6 @@ def _best_tables(context: np.ndarray, residual: np.ndarray) -> np.ndarray:
     counts = np.bincount(context * 256 + residual, minlength=N_CONTEXTS * 256).reshape(N_CONTEXTS, 256)
     bits = -np.log2(_tables() / 65536)
     return (counts @ bits.T).argmin(axis=1).astype(np.uint8)
-
-
-def _runs(ordered: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Give (start, stop) of each run of equal values."""
-    edges = np.flatnonzero(np.diff(ordered)) + 1
-    bounds = [0, *edges.tolist(), len(ordered)]
-    return pairwise(bounds)
 
 
 @cache

@@ -71,6 +71,7 @@ VQ = Kind(
     network="latent8.networks.vq:VQNetwork",
     autoencoder="diffusers:VQModel",
     stages=("block_out_channels",),
+    codings=(codings.CONTEXTS, codings.NEIGHBOURS, codings.RAW),
     option="",
     exchanged=False,
     codebook="num_vq_embeddings",

@@ -72,7 +72,8 @@ def offer_models(folders: str) -> list[Model]:
             raise ModelError(f"There is no folder {folder}.")
         model = own_model(folder)
         hashed = weights_hash(load_autoencoder(model))
-        model = replace(model, name=Path(folder).resolve().name, weights_hash=hashed)
+        size_mb = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors")) / 1e6
+        model = replace(model, name=Path(folder).resolve().name, weights_hash=hashed, size_mb=round(size_mb, 1))
         if model.name in {other.name for other in (*models(), *found)}:
             raise ModelError(f"There is a model named {model.name} already: rename the folder {folder}.")
         found.append(model)
