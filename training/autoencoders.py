@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latent8.networks.colours import as_rgb, as_seen
+from training.group_norm import normalise_in_float32
 from training.lpips import LPIPS
 from training.optimiser import make_optimisers
 from training.task import Architecture, Task, TrainingError
@@ -54,6 +55,7 @@ class Trainee(nn.Module):
 
     def __init__(self, autoencoder: Any):
         super().__init__()
+        normalise_in_float32(autoencoder)
         self.autoencoder = autoencoder
         self.register_buffer("latent_deviation", torch.ones(()))
 
