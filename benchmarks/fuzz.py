@@ -82,8 +82,17 @@ def _blobs() -> list[bytes]:
 def _codes() -> bytes:
     """A blob of numbers of codes."""
     payload = context_coding.encode(smooth_symbols(1, 24, 30, 256))
-    size = {"width": 118, "height": 95, "channels": 1, "stride": 4, "low": 0.0, "high": 255.0}
-    return build_blob(model_id=OWN_ID, coding=codings.CONTEXTS, payload=payload, **size)
+    return build_blob(
+        model_id=OWN_ID,
+        coding=codings.CONTEXTS,
+        payload=payload,
+        width=118,
+        height=95,
+        channels=1,
+        stride=4,
+        low=0.0,
+        high=255.0,
+    )
 
 
 def _latents() -> list[bytes]:

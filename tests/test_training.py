@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.helpers.drawn_photos import photo, rows_of
 from tests.helpers.small_networks import busy_network, save_checkpoint
 from training import average, train
 from training.export import export
+from training.group_norm import normalise_in_float32
 from training.network import TinyAutoencoder, quantise_in_the_loop
 from training.optimiser import Muon, make_optimisers, orthogonalised
 from training.photos import CropSource, photo_files
@@ -100,6 +102,22 @@ def test_crops_cover_what_is_asked(tmp_path):
         assert low <= seen.min() and seen.max() <= high, options
     with pytest.raises(SystemExit):
         train.parse_args([str(tmp_path), "--out", "run", "--cover", "1.2"])
+
+
+def test_groups_are_normalised_in_float32_within_half_precision():
+    layer = torch.nn.GroupNorm(2, 8)
+    torch.nn.init.normal_(layer.weight)
+    ours = torch.nn.Sequential(copy.deepcopy(layer))
+    normalise_in_float32(ours)
+    assert list(ours.state_dict()) == ["0.weight", "0.bias"]
+    x = 30 + torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours(x), layer(x))
+    half = x.bfloat16().requires_grad_()
+    output = ours(half)
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output, layer(half.float()).bfloat16())
+    output.float().square().sum().backward()
+    assert half.grad.dtype == torch.bfloat16 and torch.isfinite(half.grad).all()
 
 
 def test_quantise_in_the_loop_gives_what_a_blob_gives_back():

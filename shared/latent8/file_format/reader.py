@@ -15,6 +15,7 @@ from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.rgba_png import is_png, parse_rgba_png
 from latent8.limits import DEFAULT_MAX_PIXELS, MIN_LATENTS, check_size
+from latent8.zoo.kinds import kinds
 from latent8.zoo.registry import OWN_ID, OWN_SPACE, Model, decoders_of, model_with_id
 
 Blob = bytes | bytearray | memoryview | str | os.PathLike  # the last two: the path of a file
@@ -129,5 +130,8 @@ def _check_model(encoded: Encoded) -> None:
     if model.id != OWN_ID and (header.channels, header.stride) != (model.channels, model.stride):
         latents = f"{header.channels} latent channels at 1/{header.stride}"
         raise BlobError(f"The blob is not valid: {latents} are not those of {model.name}.")
-    if codings.coding_with_id(encoded.coding).in_blobs and encoded.coding not in model.kind.codings:
+    known = model.kind.codings
+    if model.own and not model.weights_hash:  # of any kind that users bring
+        known = tuple(coding for kind in kinds() if kind.default_stages for coding in kind.codings)
+    if codings.coding_with_id(encoded.coding).in_blobs and encoded.coding not in known:
         raise BlobError(f"The blob is not valid: {model.name} does not code latents in its way.")
