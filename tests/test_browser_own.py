@@ -38,18 +38,21 @@ def test_a_vq_of_ones_own_encodes_and_decodes_on_the_pages(
         open_part(page, "More settings")
         page.locator("#photo-model input").click()
         page.get_by_role("option", name=f"{NAME} (your own)").click()
-        page.locator("#facts", has_text=NAME).locator(".l8-download").wait_for()
+        page.locator("#facts", has_text=" KB.").locator(".l8-download").wait_for()  # without a quality
         settle(page)
         assert page.locator("#photo-quality").is_hidden()  # its files have one size
         assert page.get_by_label("Levels").first.is_hidden()
         downloaded(page, page.locator("#facts .l8-download")).save_as(blob)
         assert blob.read_bytes() == expected
+        page.context.close()  # before its server ends
     with app_server("decoder", tmp_path / "decoder", LATENT8_MODELS=str(folder)) as server:
         page = open_page(server)
-        assert page.locator(".l8-models", has_text=NAME).count() == 1
+        open_part(page, "Models")
+        page.locator(".l8-models", has_text=NAME).wait_for()
         bring_blob(page, blob)
         facts = page.locator("#facts").inner_text()
         assert f"by {NAME} in" in facts
         got = downloaded(page, page.locator("#facts .l8-download"))
         decoded = np.asarray(latent8.decode(expected, model))
         assert np.array_equal(np.asarray(Image.open(got.path())), decoded)
+        page.context.close()
