@@ -52,6 +52,14 @@ def started(queue: FairQueue, count: int) -> list[str]:
     return found
 
 
+def test_no_summary_of_all_events_is_made_after_each(queue: FairQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_get_df", lambda records: pytest.fail("all events are gone through"))
+    queue.events_recorded = 5
+    assert queue.compute_analytics_summary([{"function": "run", "status": "success", "process_time": 1}]) == {
+        "functions": {}
+    }
+
+
 def test_who_has_least_at_work_is_next(queue: FairQueue) -> None:
     for client in "aaaaabc":
         assert push(queue, client)[0]

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 KEPT_FOR_RESULTS = 0.25  # of the quota, which uploads do not get
-SHARE = 0.4  # of the quota, that one client may upload in an hour
 MINUTE, HOUR = 60, 3600  # seconds
 FREE_BYTES = 256 << 20  # of the disk, that are left for others
 
@@ -22,7 +21,12 @@ class Full(Exception):
 
 
 class Quota:
-    """Counts what comes in at once, and what there is each time that `measure` is called. For all threads."""
+    """Counts what comes in at once, and what there is each time that `measure` is called. For all threads.
+
+    One client may upload in an hour as much as it leaves free: the first alone half of the room for uploads, a second
+    one then a third. So few clients cannot fill it, and there is room for one more that comes with little. After
+    Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches" (1998).
+    """
 
     def __init__(self, folder: Path, most_bytes: int, clock: Callable[[], float] = time.monotonic):
         self.folder, self.most = folder, most_bytes
@@ -47,10 +51,11 @@ class Quota:
         """Count bytes of an upload, before they are written. to_come: those that were announced. Raises Full."""
         with self._lock:
             wanted = n_bytes + to_come
-            if self._used + wanted > self.most * (1 - KEPT_FOR_RESULTS) or _free(self.folder) - wanted < FREE_BYTES:
+            left = self.most * (1 - KEPT_FOR_RESULTS) - self._used - wanted
+            if left < 0 or _free(self.folder) - wanted < FREE_BYTES:
                 raise Full("The server has no room for more uploads now: try again in some minutes.")
-            if self._last_hour(client) + wanted > self.most * SHARE:
-                raise Full("You have uploaded as much as one client may in an hour: try again later.")
+            if self._last_hour(client) + wanted > left:
+                raise Full("You have uploaded as much as one client may for now: try again later.")
             self._used += n_bytes
             if n_bytes:
                 self._note(client, n_bytes)

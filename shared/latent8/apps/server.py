@@ -13,7 +13,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from latent8.apps import bounds, budget, files, housekeeping, inputs, look, uploads
+from latent8.apps import bounds, budget, files, housekeeping, inputs, look, sessions, uploads
 from latent8.apps.event_queue import FairQueue
 from latent8.apps.guard import Guard, serves_this_machine_alone
 from latent8.apps.own_head import OwnHead
@@ -45,6 +45,7 @@ def bound(demo: gr.Blocks, quota: Quota) -> None:
             event.fn = budget.bounded(event.fn, takes_turns=event.concurrency_id == bounds.MODEL)
     inputs.refuse_bad_inputs(demo)
     uploads.bound_gradio(quota)
+    sessions.begin_quickly()
     demo.queue(api_open=False, max_size=bounds.EVENTS, default_concurrency_limit=4)
     demo._queue = FairQueue(demo._queue)
 
