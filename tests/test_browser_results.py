@@ -300,9 +300,9 @@ def test_what_is_closed_is_not_made_and_what_is_open_is_made_again(
     page.locator("#curves").wait_for(state="hidden")
     page.wait_for_timeout(500)
     open_part(page, "Size against quality")
-    page.locator("#curves svg").wait_for()
+    page.locator("#curves .l8-chart svg").wait_for()
     assert len(made) == 4
-    texts = page.locator("#curves svg title").all_text_contents()
+    texts = page.locator("#curves .l8-chart svg title").all_text_contents()
     assert any(text.startswith("l8-photo, quality 15: ") and text.endswith(text[-4:]) for text in texts)
     psnr = page.locator("#details").get_by_text("dB").inner_text()
     set_quality(page, 5)

@@ -12,7 +12,8 @@ import pytest
 
 import latent8
 from latent8 import BlobError, Codec, Latents, ModelError, convert, inspect, own_model, read_latents, write_latents
-from latent8.exchange import open_latents
+from latent8.exchange import SUFFIXES, formats_of, open_latents
+from latent8.file_format.blob import Encoded
 from latent8.file_format.reader import read
 from latent8.pool import symbols_of
 from latent8.zoo.registry import model_named
@@ -35,6 +36,27 @@ from tests.helpers.foreign_files import (
 )
 from tests.helpers.passthrough import make_tiny
 from tests.helpers.samples import gradient
+
+# ---- what there is to convert to
+
+
+@pytest.mark.parametrize("model", ["l8-photo", "l8-tiny", "taesd"])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_formats_are_those_that_convert_gives(model: str, as_array: bool) -> None:
+    data = blob_of("sd1") if model == "taesd" else latent8.encode(gradient(24, 16), model)
+    if as_array and model != "l8-photo":  # whose arrays are for other programs
+        data = convert(data, "safetensors")
+    source, found = open_latents(data), []
+    for name in SUFFIXES:
+        try:
+            convert(data, name)
+            found.append(name)
+        except ModelError:
+            pass
+    if isinstance(source, Encoded):
+        found.remove("l8")  # it is one
+    assert sorted(formats_of(source)) == sorted(found)
+
 
 # ---- reading
 

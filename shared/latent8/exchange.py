@@ -32,6 +32,7 @@ from latent8.file_format.rgba_png import is_png, with_model
 from latent8.latents import SPACE_NAMES, Latents, default_model, shape_of_one
 from latent8.limits import DEFAULT_MAX_PIXELS, MAX_SIDE
 from latent8.pool import CodecPool, latents_of
+from latent8.zoo.latent_spaces import SPACES
 from latent8.zoo.registry import OWN_SPACE, models
 
 SUFFIXES = {"l8": ".l8", "png": ".encoded.png", "comfy": ".latent", "safetensors": ".safetensors", "npy": ".npy"}
@@ -104,6 +105,17 @@ def write_latents(latents: Latents, to: str, *, raw: bool = False) -> bytes:
         np.save(buffer, values[None], allow_pickle=False)
         return buffer.getvalue()
     raise ModelError(f"There is no format {to!r} for latents: choose {' or '.join(SUFFIXES)}.")
+
+
+def formats_of(source: Encoded | Latents) -> list[str]:
+    """Keys of SUFFIXES of what a file of latents can be converted to, without the .l8 file that it may be already."""
+    space, found = model_of(source).space, ["safetensors", "npy"]
+    if space in SPACES:
+        found.append("comfy")
+    if space in (*SPACE_NAMES, OWN_SPACE):
+        found += ["png"] if source.header.channels == 4 else []
+        found += ["l8"] if isinstance(source, Latents) else []
+    return found
 
 
 def convert(

@@ -298,11 +298,11 @@ def compared(
     truth = original_of(source.header, original, DEFAULT_MAX_PIXELS) if original else None
     decoded: list[Decoded] = []
     for index, (name, wish) in enumerate(zip(names, wishes, strict=True)):
-        bar = work.Bar(f"Decoding with {name}", index / len(names), (index + 1) / len(names), job)
-        bar(0)
-        opened = open_blob(path, bar, wish)
-        budget.check(job)
-        decoded.append(measured(name, opened.picture, opened.seconds, truth))
+        bar = work.Bar("", index / len(names), (index + 1) / len(names), job)
+        opened = open_blob(path, bar.part(f"Decoding with {name}", 0, 0.6 if truth else 1), wish)
+        measuring = bar.part("Measuring", 0.6, 1)
+        measuring(0)
+        decoded.append(measured(name, opened.picture, opened.seconds, truth, measuring))
     return Comparison(decoded, truth)
 
 

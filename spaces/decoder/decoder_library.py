@@ -56,7 +56,7 @@ def build_library() -> None:
             button = gr.Button("Search", variant="primary", elem_id="library-search")
             status, stop = parts.status_and_stop("library-query")
         with gr.Column(scale=3, min_width=300):
-            times = widgets.result("library-times", announced=True)
+            times = widgets.result("library-times", announced=True, early=False)
             grid = gr.Gallery(
                 label="Found, decoded from the latents",
                 show_label=False,
@@ -67,12 +67,13 @@ def build_library() -> None:
                 interactive=False,
                 buttons=["fullscreen"],
                 elem_id="library-hits",
-                elem_classes=["l8-result"],
+                elem_classes=["l8-result", "l8-grid"],
+                visible="hidden",
             )
-            with gr.Row(elem_classes=["l8-result"]):
-                more = gr.Button("More like the chosen one", interactive=False, elem_id="library-more")
-                one = gr.DownloadButton("Download it (.l8)", interactive=False, elem_id="library-one")
-                archive = gr.DownloadButton("Download all (ZIP)", interactive=False, elem_id="library-zip")
+            with gr.Row(elem_classes=["l8-result"]):  # each is there when there is something for it
+                more = gr.Button("More like it", visible="hidden", elem_id="library-more")
+                one = gr.DownloadButton("Download it (.l8)", visible="hidden", elem_id="library-one")
+                archive = gr.DownloadButton("Download all (ZIP)", visible="hidden", elem_id="library-zip")
     records, chosen = gr.State([]), gr.State(None)  # kept on the server
     outputs = [times, grid, archive, records, chosen, more, one]
 
@@ -87,7 +88,7 @@ def build_library() -> None:
 def build_own() -> None:
     """Where visitors add to a library of their own."""
     title = "Drop photos and .l8 files for your library"
-    with gr.Column(elem_classes=["l8-work"]):
+    with gr.Column(elem_classes=["l8-work", "l8-first"]):
         added = widgets.drop_box("files", title, HINT, ACCEPT, "library-files", multiple=True)
         status, stop = parts.status_and_stop("library-files")
         said = widgets.result("library-said", announced=True)
@@ -222,13 +223,13 @@ def choose(records: list[Record], request: gr.Request, event: gr.SelectData) -> 
         return gr.skip(), gr.skip(), gr.skip()
     record = records[index]
     with work.errors_in_the_page(), visitors.searched(request.session_hash) as library:
-        more = gr.Button(f"More like {record.name[-40:]}", interactive=True)
+        more = gr.Button(f"More like {record.name[-40:]}", visible=True)
         try:
             blob = library.hit(record).blob
         except BlobError:
-            return record, more, gr.DownloadButton(value=None, interactive=False)
+            return record, more, gr.DownloadButton(value=None, visible="hidden")
         path = files.save_bytes(files.request_folder(), free_name(record, ".l8", set()), blob)
-        return record, more, gr.DownloadButton(value=path, interactive=True)
+        return record, more, gr.DownloadButton(value=path, visible=True)
 
 
 def _count(k: float | None) -> int:
@@ -277,20 +278,21 @@ def _shown(job: jobs.Job, found: Found) -> tuple:
     lost = sum(hit.missing for hit in found.hits)
     text = f"{len(found.hits)} found in {found.search_ms:.1f} ms, decoded in {found.decode_ms:,.0f} ms."
     text += f" The files of {lost} of them have moved or were deleted." if lost else ""
-    archive = gr.DownloadButton(value=found.archive, interactive=True)
+    text += " Click one to look on from it." if found.hits else ""
+    grid = gr.Gallery(value=found.pictures, visible=True)
+    archive = gr.DownloadButton(value=found.archive, visible=True)
     records = [hit.record for hit in found.hits]
-    return widgets.shown(job.number, f"<p>{text}</p>"), found.pictures, archive, records, *_none_chosen()
+    return widgets.shown(job.number, f"<p>{text}</p>"), grid, archive, records, *_none_chosen()
 
 
 def _nothing(job: jobs.Job, content: str) -> tuple:
     """No hits, and a sentence."""
-    archive = gr.DownloadButton(value=None, interactive=False)
-    return widgets.shown(job.number, content), None, archive, [], *_none_chosen()
+    archive = gr.DownloadButton(value=None, visible="hidden")
+    return widgets.shown(job.number, content), gr.Gallery(None, visible="hidden"), archive, [], *_none_chosen()
 
 
 def _none_chosen() -> tuple:
-    more = gr.Button("More like the chosen one", interactive=False)
-    return None, more, gr.DownloadButton(value=None, interactive=False)
+    return None, gr.Button(visible="hidden"), gr.DownloadButton(value=None, visible="hidden")
 
 
 def _described(hit: Hit) -> dict[str, Any]:

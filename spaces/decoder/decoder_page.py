@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Literal
 
 import decoder_results as results
@@ -13,10 +12,10 @@ from decoder_library import build_library
 from decoder_sides import as_offered, label_of, offered, sides_of
 
 from latent8.apps import batches, budget, files, jobs, look, parts, widgets, wiring, work
-from latent8.errors import Latent8Error
 from latent8.evaluation.comparison import ORIGINAL
+from latent8.file_format.blob import Encoded
 from latent8.file_format.reader import decoders_for
-from latent8.latents import SPACE_NAMES
+from latent8.latents import SPACE_NAMES, Latents
 from latent8.pictures.intake import SUFFIXES
 from latent8.pictures.output import FORMATS
 
@@ -65,7 +64,7 @@ def build_single() -> None:
                 latents = widgets.lazy("latents", "Drawing the latents ...")
     done = gr.State(None)
 
-    outputs = [card, view, latents, done, reading, decoder, converted]
+    outputs = [card, view, latents, done, reading, decoder, *converted]
     inputs = [blob, done, picture_format, reading, decoder, space, raw, legacy_range]
     for choice in (decoder, space):
         wiring.signals(choice, "blob")
@@ -84,14 +83,12 @@ def stop_single(number: float, request: gr.Request) -> tuple:
 
 def shown_alone(number: int, content: str) -> tuple:
     """All parts of the results empty, but for a sentence."""
-    return widgets.shown(number, content), None, None, None, gr.skip(), gr.skip(), gr.skip()
+    return widgets.shown(number, content), None, None, None, *[gr.skip()] * 4
 
 
-def decoders_of(path: str, space: str, raw: bool, chosen: str) -> tuple[gr.Dropdown, str]:
+def decoders_of(source: Encoded | Latents, chosen: str) -> tuple[gr.Dropdown, str]:
     """The list of decoders that fit a file, its own first, and the one that is chosen, if it is one of them."""
-    names: list[str] = []
-    with suppress(Latent8Error, OSError):  # what is wrong with the file is said when it is decoded
-        names = decoders_for(read_blob(path, space, raw))
+    names = decoders_for(source)
     chosen = chosen if chosen in names else ""
     choices = [(parts.size_of_model(name), name if index else "") for index, name in enumerate(names)]
     shown: Literal[True, "hidden"] = True if len(names) > 1 else "hidden"
@@ -124,15 +121,16 @@ def decode_single(
         with work.errors_in_the_page():
             (path,) = widgets.paths_of(blob)
             results.refuse_photos(path)
-            decoders, chosen = decoders_of(path, space, raw, decoder)
+            source = read_blob(path, space, raw)
+            decoders, chosen = decoders_of(source, decoder)
             wish = Wish(chosen, space, raw, legacy_range, results.reading(before, path, chosen, realism))
             if before and before.is_of(path, wish):
                 done = before.in_format(job, picture_format)
                 budget.check(job)
-                yield widgets.shown(job.number, results.card(done)), *same[:2], done, *same
+                yield widgets.shown(job.number, results.card(done)), *same[:2], done, *same, gr.skip()
                 return
             jobs.begin(job.page, parts.CONVERSION, number)  # what is being converted may be of another file
-            yield gr.skip(), *same, gr.skip(), decoders, ""
+            yield gr.skip(), *same, gr.skip(), decoders, *parts.convertible(source)
             bar = work.Bar("Decoding", 0, 0.9, job)
             bar(0)
             opened = open_blob(path, bar, wish)
@@ -140,7 +138,7 @@ def decode_single(
             done = results.Done.of(job, path, wish, opened, picture_format)
             budget.check(job)
             shown = widgets.shown(job.number, results.card(done)), done.viewed(), widgets.due(job.number), done
-            yield *shown, parts.reading_shown(opened.realism), gr.skip(), gr.skip()
+            yield *shown, parts.reading_shown(opened.realism), *same
 
     def failed(sentence: str) -> tuple:
         return shown_alone(job.number, widgets.error_html(sentence + results.link_to_encoder(sentence)))

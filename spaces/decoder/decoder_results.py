@@ -105,7 +105,7 @@ def reading(before: Done | None, path: str, decoder: str, slider: float) -> floa
 
 
 @jobs.does(LATENTS)
-def latents(number: float, done: Done | None) -> dict | None:
+def latents(number: float, done: Done | None, progress=gr.Progress()) -> dict | None:
     def content(done: Done, bar: work.Bar) -> str:
         return parts.latents_html(Path(done.folder), done.source(), bar)
 
@@ -180,7 +180,7 @@ class Compared:
         """From the pictures, without figures."""
         pictures = {name: open_picture(view, ANY_SIZE) for name, view in self.views.items()}
         original = pictures.pop(ORIGINAL, None)
-        labels = {name: label_of(name, self.own) for name in pictures}
+        labels = {name: label_of(name, self.own).lower() for name in pictures}
         return Comparison([Decoded(labels[name], picture, 0) for name, picture in pictures.items()], original)
 
 
@@ -198,10 +198,14 @@ def figures(done: Compared) -> str:
 
 
 @jobs.does(DIFFERENCES)
-def differences(number: float, done: Compared | None) -> dict | None:
+def differences(number: float, done: Compared | None, progress=gr.Progress()) -> dict | None:
     def content(done: Compared, bar: work.Bar) -> str:
         bar(0)
         maps = save_maps(done.again(), Path(next(iter(done.views.values()))).parent, done.path)
-        return parts.pictures_html(maps) or "<p>There is one picture alone: nothing it could differ from.</p>"
+        return (
+            parts.pictures_html(maps, wide=True)
+            if maps
+            else "<p>There is one picture alone: nothing it could differ from.</p>"
+        )
 
     return widgets.made_for(done, DIFFERENCES, number, content)

@@ -155,7 +155,7 @@ def build_single() -> None:
             signal = widgets.signals()
         with gr.Column(scale=3, min_width=300):
             view = widgets.viewer("compare", "Your photo, and what comes back from the small file, appear here.")
-            with gr.Group(elem_classes=["l8-settings", "l8-second"]):
+            with gr.Group(elem_classes=["l8-settings"]):
                 reading = parts.reading_slider("preview", READING)
             with gr.Accordion("Details", open=False) as details_part:
                 details = widgets.lazy("details", "Measuring ...")
@@ -169,7 +169,7 @@ def build_single() -> None:
                 converted = parts.conversion(card_file := gr.State(None), gr.State(""), raw)
     done = gr.State(None)
 
-    outputs = [card, view, details, curves, latents, done, card_file, converted, control.quality, reading]
+    outputs = [card, view, details, curves, latents, done, card_file, *converted, raw, control.quality, reading]
     wiring.signals(control.model, "photo")
     changes = [photo.upload, signal.submit]
     wiring.runs(changes, encode_single, [photo, done, reading, *control.all()], outputs, "photo", status)
@@ -191,7 +191,7 @@ def stop_single(number: float, request: gr.Request) -> tuple:
 
 def shown_alone(number: int, content: str) -> tuple:
     """All parts of the results empty, but for a sentence."""
-    return widgets.shown(number, content), *[None] * 7, gr.skip(), gr.skip()
+    return widgets.shown(number, content), *[None] * 6, gr.skip(), None, *[gr.skip()] * 3
 
 
 @jobs.does(results.SINGLE)
@@ -224,22 +224,21 @@ def encode_single(
             read = results.reading(before, wish.model, realism)
             if before and before.is_of(path, wish):
                 made, done = before.made_again(), before.under(job, read)
-                converted: Any = gr.skip()
+                converted = [gr.skip()] * 3
             else:
                 made = make_blob(path, wish, bar)
                 done = results.Done.of(job, path, wish, made, read)
                 jobs.begin(job.page, parts.CONVERSION, number)  # what is being converted is of another file
-                converted = ""
+                converted = [*parts.convertible(made.encoded), results.raw_values(made.encoded)]
             slider = made.encoded.quality if wish.fit_kb else gr.skip()
             same = [gr.skip()] * 4
             card = widgets.shown(job.number, results.card(done), final=False)
-            yield card, *same, done, done.blob, converted, slider, gr.skip()
+            yield card, *same, done, done.blob, *converted, slider, gr.skip()
             back, seconds = give_back(made, work.Bar("Decoding", 0.6, 0.95, job), read)
             done = done.with_pictures(made, back, seconds)
             later = [widgets.due(job.number)] * 3
             budget.check(job)
             card = widgets.shown(job.number, results.card(done))
-            same = [gr.skip()] * 2
             yield card, done.compared(), *later, done, *same, slider, parts.reading_shown(read)
 
     def failed(sentence: str) -> tuple:

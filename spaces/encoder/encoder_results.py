@@ -14,7 +14,8 @@ from encoder_api import Batch, Made, Row, Wish, facts_of
 from latent8.apps import budget, chart, files, jobs, look, parts, widgets, work
 from latent8.errors import PictureError
 from latent8.evaluation.metrics import ssim
-from latent8.file_format.blob import is_blob
+from latent8.exchange import formats_of
+from latent8.file_format.blob import Encoded, is_blob
 from latent8.file_format.reader import read
 from latent8.pictures.intake import Picture, open_picture
 
@@ -130,6 +131,11 @@ def reading(before: Done | None, model: str, slider: float) -> float | None:
     return slider if shown and own is not None else own
 
 
+def raw_values(encoded: Encoded) -> gr.Checkbox:
+    """The choice of raw values; there where latents have them."""
+    return gr.Checkbox(False, visible="comfy" in formats_of(encoded))
+
+
 def card(done: Done) -> str:
     """The first and largest fact, and what comes next."""
     facts = done.facts
@@ -150,13 +156,14 @@ def card(done: Done) -> str:
 
 
 @jobs.does(DETAILS)
-def details(number: float, done: Done | None) -> dict | None:
+def details(number: float, done: Done | None, progress=gr.Progress()) -> dict | None:
     """The facts for those who want them, with SSIM, which takes longer than the encoding."""
 
     def content(done: Done, bar: work.Bar) -> str:
         facts, picture = done.facts, done.photo_again()
         bar(0.1)
-        similar = ssim(picture.rgb, done.back_again(bar).rgb)
+        back = done.back_again(bar.part("", 0.1, 0.5))
+        similar = ssim(picture.rgb, back.rgb, bar.part("", 0.5, 1))
         rows = [
             ("Pixels", f"{facts['width']} x {facts['height']}"),
             ("Photo", f"{facts['upload_bytes']:,} bytes"),
@@ -173,7 +180,7 @@ def details(number: float, done: Done | None) -> dict | None:
 
 
 @jobs.does(LATENTS)
-def latents(number: float, done: Done | None) -> dict | None:
+def latents(number: float, done: Done | None, progress=gr.Progress()) -> dict | None:
     def content(done: Done, bar: work.Bar) -> str:
         return parts.latents_html(Path(done.folder), read(done.blob, ANY_SIZE), bar)
 
@@ -181,7 +188,7 @@ def latents(number: float, done: Done | None) -> dict | None:
 
 
 @jobs.does(CURVES)
-def curves(number: float, done: Done | None, measure: str) -> dict | None:
+def curves(number: float, done: Done | None, measure: str, progress=gr.Progress()) -> dict | None:
     def content(done: Done, bar: work.Bar) -> str:
         picture = open_picture(done.photo, ANY_SIZE, rivals.CURVE_SIDE)
         points = rivals.curves(Picture(picture.rgb), done.facts["model"], measure, bar)

@@ -72,23 +72,24 @@ def curves(picture: Picture, model: str, measure: str, bar: work.Bar) -> dict[st
     measured = _measure(measure)
     found: dict[str, list[tuple[float, float, str]]] = {}
     kind = model_named(model).kind
-    if kind.app_pixels is None:  # the others are slow
+    by_quality = kind.option == "quality"
+    values = (CURVE_QUALITIES if by_quality else CURVE_LEVELS) if kind.app_pixels is None else ()  # others are slow
+    others = [(name, quality) for name in NAMES for quality in baselines.CURVE_QUALITIES[name]]
+    n_points = len(values) + len(others)
+    for index, value in enumerate(values):
         codec = work.codec(model)
-        for value in CURVE_QUALITIES if kind.option == "quality" else CURVE_LEVELS:
-            settings = Settings(quality=value) if kind.option == "quality" else Settings(levels=value)
-            encoded = codec.analyse(picture, settings, progress=bar)
-            back = codec.synthesise(encoded, progress=bar)
-            point = encoded.n_bytes / 1000, measured(picture.rgb, back.rgb), f"{kind.option} {value}"
-            found.setdefault(model, []).append(point)
+        settings = Settings(quality=value) if by_quality else Settings(levels=value)
+        encoded = codec.analyse(picture, settings, progress=bar.part("", index / n_points, (index + 0.5) / n_points))
+        back = codec.synthesise(encoded, progress=bar.part("", (index + 0.5) / n_points, (index + 1) / n_points))
+        point = encoded.n_bytes / 1000, measured(picture.rgb, back.rgb), f"{kind.option} {value}"
+        found.setdefault(model, []).append(point)
     image = Image.fromarray(picture.rgb)
-    for name in NAMES:
-        for quality in baselines.CURVE_QUALITIES[name]:
-            bar(0.5)
-            data = baselines.saved(image, name, quality)
-            if data:
-                pixels = baselines.pixels(data)
-                point = len(data) / 1000, measured(picture.rgb, pixels), f"quality {quality}"
-                found.setdefault(name, []).append(point)
+    for index, (name, quality) in enumerate(others, len(values)):
+        bar(index / n_points)
+        data = baselines.saved(image, name, quality)
+        if data:
+            point = len(data) / 1000, measured(picture.rgb, baselines.pixels(data)), f"quality {quality}"
+            found.setdefault(name, []).append(point)
     return found
 
 

@@ -18,7 +18,7 @@ from latent8.file_format.blob import Encoded
 from latent8.latents import Latents
 from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named, models
 
-CONVERSIONS = [
+CONVERSIONS = [  # the first for any latents
     (".safetensors", "safetensors"),
     (".npy", "npy"),
     ("ComfyUI .latent", "comfy"),
@@ -104,8 +104,13 @@ def convert_endpoint() -> None:
     gr.Button(visible=False).click(convert, inputs, [file], api_name="convert", **TAKE_TURNS)
 
 
-def conversion(latents: gr.components.Component, space: gr.components.Component, raw: gr.Checkbox) -> gr.HTML:
-    """Controls that convert what is in `latents`, a drop box or a state with a path; gives the place of the result."""
+def conversion(
+    latents: gr.components.Component, space: gr.components.Component, raw: gr.Checkbox
+) -> list[gr.components.Component]:
+    """Controls that convert what is in `latents`, a drop box or a state with a path.
+
+    Gives what each new file changes: the list of formats and the place of the result; `convertible` gives their values.
+    """
     to = gr.Radio(CONVERSIONS, value="safetensors", label="Format", elem_id="convert-to")
     button = gr.Button("Convert", size="sm", elem_id="convert")
     found = gr.HTML(elem_id="converted", elem_classes=["l8-result"], apply_default_css=False)
@@ -121,7 +126,14 @@ def conversion(latents: gr.components.Component, space: gr.components.Component,
 
     wiring.looks(button.click, convert_in_page, [latents, to, space, raw], found, TAKE_TURNS)
     wiring.clears([to.input, raw.input], CONVERSION, found)
-    return found
+    return [to, found]
+
+
+def convertible(source: Encoded | Latents | None) -> list[Any]:
+    """Only formats that can hold the latents are offered; what was converted is of another file."""
+    formats = [name for _, name in CONVERSIONS] if source is None else exchange.formats_of(source)
+    choices: Any = [(title, name) for title, name in CONVERSIONS if name in formats]
+    return [gr.Radio(choices, value=formats[0]), ""]
 
 
 def raw_switch() -> gr.Checkbox:
@@ -161,7 +173,7 @@ def models_list() -> str:
 
 def reading_slider(elem_id: str, info: str) -> gr.Slider:
     """How a blob is read, by models that have more than one reading; there where such a model has read one."""
-    label = "From faithful (0) to vivid (1)"
+    label = "Faithful (0) or vivid (1)"
     return gr.Slider(0, 1, 0, step=0.05, label=label, info=info, visible="hidden", elem_id=elem_id)
 
 
@@ -254,11 +266,11 @@ def latents_html(folder: Path, source: Encoded | Latents, bar: Bar) -> str:
     return pictures_html(save_latent_views(folder, source))
 
 
-def pictures_html(found: Sequence[tuple[str, str]]) -> str:
-    """(file, caption) of each -> HTML."""
+def pictures_html(found: Sequence[tuple[str, str]], wide: bool = False) -> str:
+    """(file, caption) of each -> HTML. wide: for few, of which detail matters."""
     figures = "".join(
         f'<figure><a href="{html.escape(file_url(path))}" target="_blank"><img src="{html.escape(file_url(path))}" '
         f'alt="{html.escape(caption)}"></a><figcaption>{html.escape(caption)}</figcaption></figure>'
         for path, caption in found
     )
-    return f'<div class="l8-views">{figures}</div>'
+    return f'<div class="l8-views{" l8-wide" if wide else ""}">{figures}</div>'

@@ -107,7 +107,9 @@ def lazy(elem_id: str, waiting: str) -> gr.HTML:
 
     waiting: the sentence that stands there while it is made.
     """
-    template = f"<div>${{value ? value.html || `<p role='status'>{html.escape(waiting)}</p>` : ''}}</div>"
+    template = (
+        f"<div>${{value ? value.html || `<p class='l8-waits' role='status'>{html.escape(waiting)}</p>` : ''}}</div>"
+    )
     return gr.HTML(
         None,
         html_template=template,
@@ -145,7 +147,7 @@ def made_for(
     job = jobs.begin(done.job.page, name, number, part_of=done.job)
     try:
         budget.check(job)
-        found = content(done, work.Bar("", 0, 1, job))
+        found = content(done, work.Bar("Making", 0, 1, job))
         budget.check(job)
     except Cancelled:
         return gr.skip()

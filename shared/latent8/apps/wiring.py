@@ -5,6 +5,7 @@ Functions of these events get that number as their first input; `jobs.does` says
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -71,6 +72,8 @@ def looks(
 ) -> None:
     """For what is made of a result when somebody looks at it, or asks for it. queue: by default not the model's."""
     options = {**QUIET, **(LOOKING if queue is None else queue)}
+    if any(isinstance(one.default, gr.Progress) for one in inspect.signature(function).parameters.values()):
+        options["show_progress"] = "full"
     trigger(function, [_number(), *inputs], [output], js=NUMBERED, **options)
 
 

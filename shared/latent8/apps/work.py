@@ -67,7 +67,7 @@ class Bar:
 
     def part(self, text: str, begin: float, end: float) -> Bar:
         """From one share of this stretch to another; its text goes after this one's."""
-        title = f"{self.text}: {text.lower()}" if self.text else text
+        title = f"{self.text}: {text.lower()}" if self.text and text else self.text or text
         return Bar(title, self._at(begin), self._at(end), self.job)
 
     def _at(self, share: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -167,13 +167,26 @@ def original_of(header: Header, source: Source, max_pixels: int) -> Picture:
     return picture
 
 
-def measured(decoder: str, picture: Picture, seconds: float, original: Picture | None) -> Decoded:
-    """A decoded picture with its distances from the original, which has the same size."""
+def measured(
+    decoder: str,
+    picture: Picture,
+    seconds: float,
+    original: Picture | None,
+    progress: Callable[[float], object] | None = None,
+) -> Decoded:
+    """A decoded picture with its distances from the original, which has the same size. progress: as of `metrics.ssim`,
+    which takes longest."""
     if original is None:
         return Decoded(decoder, picture, seconds)
     a, b = original.rgb, picture.rgb
     return Decoded(
-        decoder, picture, seconds, metrics.psnr(a, b), metrics.ssim(a, b), metrics.mae(a, b), metrics.mse(a, b)
+        decoder,
+        picture,
+        seconds,
+        metrics.psnr(a, b),
+        metrics.ssim(a, b, progress),
+        metrics.mae(a, b),
+        metrics.mse(a, b),
     )
 
 

@@ -6,6 +6,7 @@ All functions raise ValueError for pictures of different shapes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,8 +34,8 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
-def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity of the luma, 1 for equal pictures.
+def ssim(a: np.ndarray, b: np.ndarray, progress: Callable[[float], object] | None = None) -> float:
+    """Structural similarity of the luma, 1 for equal pictures. progress: called with the share that is done, 0 ... 1.
 
     It is the mean over all windows that lie inside, see latent8/evaluation/ssim.py. Pictures with a side under 11
     pixels are extended to it by repeating their edge.
@@ -56,6 +57,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
             strip = slice(top, top + rows + WINDOW - 1)
             luminance, rest = similarities(luma(a[strip]), luma(b[strip]))
             total, count = total + float((luminance * rest).sum()), count + rest.numel()
+            if progress:
+                progress(min(1.0, (top + rows) / a.shape[0]))
     return total / count
 
 

@@ -60,10 +60,13 @@ window.l8 = {
   },
 };
 
-// Two of Gradio's own parts have names that their roles may not have, or that say other words than they show.
+// Some of Gradio's own parts have names that their roles may not have, or that say other words than they show.
 function mend() {
   for (const node of document.querySelectorAll('.empty[aria-label]:not([role])')) node.setAttribute('role', 'img');
   for (const node of document.querySelectorAll('.upload-container[aria-label]')) node.removeAttribute('aria-label');
+  for (const node of document.querySelectorAll('.thumbnail-item[aria-label]')) {
+    if (node.textContent.trim()) node.removeAttribute('aria-label'); // it has a caption
+  }
 }
 let mending = 0;
 new MutationObserver(() => {
