@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from tests.helpers.small_networks import busy_network, save_checkpoint
 from training import average, train
 from training.export import export
 from training.group_norm import normalise_in_float32
+from training.log import Log
 from training.network import TinyAutoencoder, quantise_in_the_loop
 from training.optimiser import Muon, make_optimisers, orthogonalised
 from training.photos import CropSource, photo_files
@@ -102,6 +106,39 @@ def test_crops_cover_what_is_asked(tmp_path):
         assert low <= seen.min() and seen.max() <= high, options
     with pytest.raises(SystemExit):
         train.parse_args([str(tmp_path), "--out", "run", "--cover", "1.2"])
+
+
+def test_a_log_goes_on_where_its_run_does(tmp_path):
+    path = tmp_path / "log.csv"
+    log = Log(path, ["step", "loss", "lpips"], 0)
+    assert path.read_text() == "step,loss,lpips\n" and log.means() == {}
+    for step in (50, 100, 150):
+        log.add({"loss": step, "lpips": math.nan})
+        log.add({"loss": step + 2, "lpips": 0.5})
+        log.write({"step": step}, log.means())
+    Log(path, ["step", "loss", "lpips"], 100)  # the last checkpoint is of step 100
+    assert [(row["step"], row["loss"], row["lpips"]) for row in rows_of(path)] == [
+        ("50", "51", "0.5"),
+        ("100", "101", "0.5"),
+    ]
+    Log(path, ["step", "loss", "kl"], 120)
+    assert rows_of(path) == [] and len(rows_of(tmp_path / "log-to-step-120.csv")) == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_all_saved(photos, tmp_path):
+    command = [sys.executable, "-m", "training.train", str(photos), "--out", str(tmp_path / "run"), "--model", "vae"]
+    options = ["--width", "8", "--crop", "32", "--batch", "1", "--watch", "2", "--device", "cpu", "--stages", "2"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if "step 50" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+    assert process.returncode == 0 and "stopped, the same command goes on: " in said
+    step = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"]
+    assert step >= 50 and rows_of(tmp_path / "run" / "log.csv")[-1]["step"] == str(step)
+    assert (tmp_path / "run" / "curves.png").exists()
 
 
 def test_groups_are_normalised_in_float32_within_half_precision():

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import functools
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from PIL import Image
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from training import config, watch
 from training.export import load_checkpoint
+from training.log import Log
 from training.options import parse_args
 from training.photos import CropSource, photo_files
 from training.task import TrainingError
@@ -75,7 +75,7 @@ class Trainer:
         self.optimisers = self.task.optimisers(self.model, args.lr)
         self.guard = SpikeGuard()
         self.board = new_board(args)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.stopped = 0, 0.0, False
         args.out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = args.out / "checkpoint.pt"
         if self.checkpoint.exists():
@@ -237,46 +237,45 @@ class Trainer:
         watcher = self.new_watcher()
         self.look(watcher)
         columns = ["step", "minutes", "loss", *self.task.columns, "learning_rate", "skipped"]
-        log_path = args.out / "log.csv"
-        new_log = not log_path.exists()
-        if not new_log and log_path.read_text().splitlines()[:1] != [",".join(columns)]:
-            log_path.rename(args.out / f"log-to-step-{self.step}.csv")  # it has the columns of another version
-            new_log = True
-        found: dict[str, list[float]] = {}  # since the last row of the log, by column
-        with open(log_path, "a", newline="") as log_file:
-            log = csv.DictWriter(log_file, columns)
-            if new_log:
-                log.writeheader()
-            while self.progress() < 1 and (args.steps is None or self.step < args.steps):
-                started = time.monotonic()
-                photos = crops.next().to(self.device, memory_format=torch.channels_last, non_blocking=True)
-                row = self.train_step(photos)
-                self.seconds += time.monotonic() - started
-                for name, value in row.items():
-                    found.setdefault(name, []).append(value)
-                if self.step % LOG_EVERY == 0:
-                    mean = {name: known_mean(values) for name, values in found.items()}
-                    minutes = self.seconds / 60
-                    figures = {name: f"{value:.6g}" for name, value in mean.items()}
-                    counts = {"step": self.step, "minutes": f"{minutes:.2f}", "skipped": self.guard.skipped}
-                    self.unless_full(functools.partial(write_row, log, log_file, {**counts, **figures}))
-                    if self.board:
-                        for name, value in mean.items():
-                            self.board.add_scalar(name, value, self.step)
-                    self.show_progress(mean, minutes)
-                    found = {}
-                if watcher and self.step % args.watch_every == 0:
-                    self.look(watcher)
-                if self.step % args.save_every == 0:
-                    self.unless_full(self.save)
-                    self.unless_full(lambda: self.write_pictures(grid_photos, watcher))
-                    self.good_state = copy.deepcopy(self.state())
+        log = Log(args.out / "log.csv", columns, self.step)
+        while self.progress() < 1 and not self.stopped and (args.steps is None or self.step < args.steps):
+            started = time.monotonic()
+            photos = crops.next().to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            log.add(self.train_step(photos))
+            self.seconds += time.monotonic() - started
+            if self.step % LOG_EVERY == 0:
+                self.note(log)
+            if watcher and self.step % args.watch_every == 0:
+                self.look(watcher)
+            if self.step % args.save_every == 0:
+                self.unless_full(self.save)
+                self.unless_full(lambda: self.write_pictures(grid_photos, watcher))
+                self.good_state = copy.deepcopy(self.state())
+        self.note(log)
         self.look(watcher, last=True)
         saved = self.unless_full(self.save)
         self.unless_full(lambda: self.write_pictures(grid_photos, watcher, last=True))
         if not saved:
             raise TrainingError(f"The end of this run is not saved, for want of room in {args.out}: run it again.")
-        print(f"\ndone: {self.step} steps, {self.seconds / 60:.1f} minutes, {self.checkpoint}", flush=True)
+        done = "stopped, the same command goes on" if self.stopped else "done"
+        print(f"\n{done}: {self.step} steps, {self.seconds / 60:.1f} minutes, {self.checkpoint}", flush=True)
+
+    def note(self, log: Log) -> None:
+        """Write a row of the log and show it, unless no step was made since the last."""
+        means = log.means()
+        if not means:
+            return
+        counts = {"step": self.step, "minutes": f"{self.seconds / 60:.2f}", "skipped": self.guard.skipped}
+        self.unless_full(lambda: log.write(counts, means))
+        if self.board:
+            for name, value in means.items():
+                self.board.add_scalar(name, value, self.step)
+        self.show_progress(means, self.seconds / 60)
+
+    def stop(self, *_: object) -> None:
+        """End after this step, with all saved. A second Ctrl-C ends at once."""
+        self.stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def write_pictures(self, photos: Tensor, watcher: watch.Watcher | None, last: bool = False) -> None:
         """Write all pictures of the run; the animations, which take seconds, at the end alone."""
@@ -302,12 +301,6 @@ class Trainer:
         print(line, end=end, flush=True)
 
 
-def known_mean(values: list[float]) -> float:
-    """Mean of the values that are numbers, as not each batch has every figure; NaN where none is."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
 def new_board(args: argparse.Namespace) -> Any:
     """A writer of TensorBoard if the options ask for it. Raises TrainingError where it is not installed."""
     if not args.tensorboard:
@@ -319,17 +312,17 @@ def new_board(args: argparse.Namespace) -> Any:
     return SummaryWriter(args.out / "tensorboard")
 
 
-def write_row(log: csv.DictWriter, file: TextIO, row: dict[str, object]) -> None:
-    log.writerow(row)
-    file.flush()
-
-
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv, __doc__)
+    before = signal.getsignal(signal.SIGINT)
     try:
-        Trainer(args).run()
+        trainer = Trainer(args)
+        signal.signal(signal.SIGINT, trainer.stop)
+        trainer.run()
     except (TrainingError, OSError, ValueError) as error:
         sys.exit(f"training.train: {error}")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -207,15 +207,15 @@ def save_animation(path: Path, frames: list[Image.Image]) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
 
 
-def draw_curves(log: Path, path: Path) -> None:
-    """A panel for each column of numbers in log.csv, against the steps."""
+def draw_curves(log: Path, path: Path) -> bool:
+    """A panel for each column of numbers in log.csv, against the steps -> whether there were any."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with open(log, newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        return
+        return False
     steps = [float(row["step"]) for row in rows]
     columns = {name: [float(row[name]) for row in rows] for name in rows[0] if name not in ("step", "minutes")}
     columns = {name: values for name, values in columns.items() if any(map(math.isfinite, values))}
@@ -232,6 +232,7 @@ def draw_curves(log: Path, path: Path) -> None:
         if positive and name != "learning_rate":
             axes.set_yscale("log")
     figure.savefig(path)
+    return True
 
 
 def draw(run: Path, gif: bool = False) -> list[Path]:
@@ -244,9 +245,8 @@ def draw(run: Path, gif: bool = False) -> list[Path]:
         written += [run / f"latent-space{ending}", run / f"progress{ending}"]
         draw_latent_space(written[-2], kept["steps"].tolist(), kept["latents"], kept["classes"].tolist())
         draw_progress(written[-1], kept["steps"].tolist(), kept["originals"], kept["outputs"])
-    if (run / "log.csv").exists():
+    if (run / "log.csv").exists() and draw_curves(run / "log.csv", run / "curves.png"):
         written.append(run / "curves.png")
-        draw_curves(run / "log.csv", written[-1])
     return written
 
 
