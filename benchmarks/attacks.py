@@ -42,6 +42,7 @@ class Attacker:
         self.http = httpx.Client(base_url=url, transport=transport, timeout=60)
         self.batch = f"/gradio_api/call/{ENDPOINTS[app][1]}"
         self.single = f"/gradio_api/call{ENDPOINTS[app][0]}"
+        self.endpoints = httpx.get(f"{url}gradio_api/info").json()["named_endpoints"]
 
     def note(self, answer: httpx.Response | str) -> None:
         self.answers[answer if isinstance(answer, str) else str(answer.status_code)] += 1
@@ -61,9 +62,14 @@ class Attacker:
             return None
         return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
 
-    def call(self, path: str, data: list, wait: float | None = 30) -> None:
+    def data(self, path: str, given: Any) -> list:
+        """Inputs of an endpoint: its first, and the defaults of the others, without which a call is refused."""
+        parameters = self.endpoints["/" + path.rsplit("/", 1)[1]]["parameters"]
+        return [given, *(parameter["parameter_default"] for parameter in parameters[1:])]
+
+    def call(self, path: str, given: Any, wait: float | None = 30) -> None:
         """Ask for work; wait: seconds until the client goes, None for one that never listens."""
-        answer = self.post(path, json={"data": data})
+        answer = self.post(path, json={"data": self.data(path, given)})
         if wait is None or answer is None or answer.status_code != 200:
             return
         with suppress(httpx.HTTPError), self.http.stream(
@@ -111,7 +117,7 @@ def duplicates(a: Attacker) -> None:
     """One upload named 60 times; the client goes after a second."""
     file = a.upload(*large_file(a))
     if file:
-        a.call(a.batch, [[file] * 60], wait=1)
+        a.call(a.batch, [file] * 60, wait=1)
 
 
 def large_work(a: Attacker) -> None:
@@ -119,7 +125,7 @@ def large_work(a: Attacker) -> None:
     for name, data in (thin_file(a), flat_file(a)):
         file = a.upload(name, data)
         if file and not a.stop.is_set():
-            a.call(a.single, [file], wait=120)
+            a.call(a.single, file, wait=120)
 
 
 def never_heard(a: Attacker) -> None:
@@ -127,7 +133,7 @@ def never_heard(a: Attacker) -> None:
     file = a.upload(*flat_file(a))
     for _ in range(10):
         if file and not a.stop.is_set():
-            a.call(a.single, [file], wait=None)
+            a.call(a.single, file, wait=None)
     a.stop.wait(2)
 
 
@@ -136,7 +142,7 @@ def a_flood(a: Attacker) -> None:
     file = a.upload(*small_file(a))
     for _ in range(100):
         if file and not a.stop.is_set():
-            a.call(a.single, [file], wait=None)
+            a.call(a.single, file, wait=None)
     a.stop.wait(1)
 
 
@@ -145,12 +151,12 @@ def past_the_queue(a: Attacker) -> None:
     file = a.upload(*flat_file(a))
     name = ENDPOINTS[a.app][0].strip("/")
     for path in (f"/gradio_api/run/{name}", f"/gradio_api/api/{name}"):
-        a.post(path, json={"data": [file]})
+        a.post(path, json={"data": a.data(path, file)})
     config = a.http.get("/config").json()
     event = next(dep["id"] for dep in config["dependencies"] if dep["api_name"] == name)
     for _ in range(4):
         session = f"s{time.monotonic_ns()}"
-        body = {"data": [file], "fn_index": event, "session_hash": session}
+        body = {"data": a.data(a.single, file), "fn_index": event, "session_hash": session}
         answer = a.post("/gradio_api/queue/join", json=body)
         if answer is not None and answer.status_code == 200:
             a.stop.wait(0.5)
@@ -183,8 +189,8 @@ def parsers(a: Attacker) -> None:
     for name, data in files.items():
         file = a.upload(name, data)
         if file and not a.stop.is_set():
-            a.call(a.single, [file], wait=60)
-            a.call("/gradio_api/call/convert", [file], wait=60)
+            a.call(a.single, file, wait=60)
+            a.call("/gradio_api/call/convert", file, wait=60)
 
 
 def slow_connections(a: Attacker) -> None:
@@ -201,8 +207,9 @@ def slow_connections(a: Attacker) -> None:
 
 def bad_numbers(a: Attacker) -> None:
     """NaN and what is no number, in every field."""
+    n_inputs = len(a.data(a.single, None))
     for number in ("NaN", "Infinity", "1e999", '"a"', "[]"):
-        body = f'{{"data": [{", ".join([number] * 6)}]}}'
+        body = f'{{"data": [{", ".join([number] * n_inputs)}]}}'
         a.post(a.single, content=body, headers={"Content-Type": "application/json"})
     a.stop.wait(0.2)
 

@@ -21,6 +21,7 @@ from latent8.zoo.settings import DEFAULT_QUALITY
 from latent8.zoo.weights import load_autoencoder
 
 QUARTER_BYTES, MAX_ACTIVATION_BYTES = 192 << 20, 384 << 20  # for a tile's activations at 1/4 size, and at 1/8 and 1/16
+TILE_PIXELS = 2_000_000  # about the most of a tile at 1/8 and 1/16 size: others may want the machine after each
 SECTION_PIXELS = 40_000_000  # of a picture above which features are not kept for the whole of it
 
 
@@ -113,8 +114,11 @@ class HyperpriorNetwork(Network):
         Taken by themselves these layers have short halos, so that tiles may be small. Tiles at 1/4 size are smaller
         than they need be: activations that reuse memory still in the cache are faster.
         """
-        budgets = min(QUARTER_BYTES, self.max_bytes), self.max_bytes, self.max_bytes
-        return [self._tiles(demand, rows, columns, budget) for demand, budget in zip(parts, budgets, strict=True)]
+        budgets = [QUARTER_BYTES, *(TILE_PIXELS * demand.bytes_per_pixel for demand in parts[1:])]
+        return [
+            self._tiles(demand, rows, columns, min(budget, self.max_bytes))
+            for demand, budget in zip(parts, budgets, strict=True)
+        ]
 
     def _empty(self, channels: int, height: int, width: int) -> Tensor:
         return torch.empty(1, channels, height, width, device=self.device, memory_format=torch.channels_last)
