@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers.pages import (
+    EXAMPLES,
     TABS,
     assert_fits,
     bring,
@@ -103,6 +104,12 @@ def test_no_tab_has_a_serious_violation_and_all_fit(
         page.locator("#library-search").wait_for()
         page.wait_for_timeout(400)
         found += violations(page)
+        bring(page, "#library-files", photo)
+        page.get_by_text("1 in your library").wait_for()
+        bring(page, "#library-query", blob)
+        page.get_by_text("1 found in ").wait_for()
+        page.wait_for_timeout(400)
+        found += violations(page)
         assert_fits(page, width)
     assert found == []
 
@@ -127,6 +134,9 @@ def test_a_photo_is_encoded_by_keyboard_alone(open_page: Callable[..., Page], en
     page.locator("#facts").get_by_text("quality 51").wait_for()
     assert page.evaluate("document.activeElement.type") == "range"
     assert page.locator("#facts [role=status]").count() == 1  # results are announced
+    page.get_by_role("button", name="Details", expanded=False).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Details", expanded=True).wait_for()
 
 
 def test_a_thumb_on_the_picture_scrolls_a_phones_page(
@@ -207,3 +217,10 @@ def test_pictures_of_all_tabs(
     page.locator("#figures").get_by_text("PSNR").wait_for()
     settle(page)
     save_screenshot(page, folder / f"compare-{width}-{scheme}.png", full=True)
+    open_tab(page, "Library")
+    bring(page, "#library-files", blob, *EXAMPLES.glob("[ls]*.jpg"))
+    page.get_by_text("in your library").wait_for()
+    bring(page, "#library-query", blob)
+    page.get_by_text(" found in ").wait_for()
+    settle(page)
+    save_screenshot(page, folder / f"library-{width}-{scheme}.png", full=True)

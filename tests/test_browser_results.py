@@ -84,9 +84,15 @@ def test_the_format_that_is_set_while_a_file_is_decoded_is_what_comes(
     bring(page, "#blob", large_blob)
     page.get_by_text("Decoding").first.wait_for()
     page.locator("#format").get_by_label("JPEG").check()
+    link = page.locator("#facts .l8-download")
     page.locator("#facts .l8-download", has_text="slow.jpg").wait_for()
     settle(page)
-    assert page.locator("#facts .l8-download").inner_text() == "Download slow.jpg"
+    page.locator("#format").get_by_label("PNG").check()  # and the picture goes with it
+    page.locator("#facts .l8-download", has_text="slow.png").wait_for()
+    settle(page)
+    assert link.inner_text() == "Download slow.png"
+    page.get_by_role("button", name="Full size").click()
+    page.wait_for_function("document.querySelector('#picture .l8-right img').naturalWidth == 4000")
 
 
 def test_a_reading_is_chosen_in_the_decoder(

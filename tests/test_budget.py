@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,9 @@ from gradio.context import LocalContext
 
 from latent8.apps import budget, work
 from latent8.apps.budget import Cancelled, OutOfTime, bounded, check
+from latent8.apps.turns import LEAD
+
+WAIT_SECONDS = 10
 
 
 class Messages(list):
@@ -115,3 +120,39 @@ def test_names_and_parameters_stay() -> None:
 
     wrapped = bounded(encode)
     assert (wrapped.__name__, wrapped.__doc__, wrapped("a", quality=2)) == ("encode", encode.__doc__, "aa")
+
+
+def test_who_waits_for_a_lock_has_no_turn_that_its_holder_needs() -> None:
+    """Two events of one page, the first of which steps back for another client while it holds the lock."""
+    lock, ends = threading.Lock(), list[str]()
+
+    def holder() -> None:
+        with budget.holding(lock):
+            end = time.monotonic() + 2 * LEAD
+            while "other" not in ends and time.monotonic() < end + WAIT_SECONDS:
+                check()
+                time.sleep(0.01)
+        ends.append("holder")
+
+    def waiter() -> None:
+        with budget.holding(lock):
+            check()
+        ends.append("waiter")
+
+    def start(function: Callable[[], None], page: str) -> threading.Thread:
+        def run() -> None:
+            LocalContext.request.set(SimpleNamespace(client=SimpleNamespace(host=page), headers={}, session_hash=page))
+            bounded(function, takes_turns=True)()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    threads = [start(holder, "192.0.2.1")]
+    while not lock.locked():
+        time.sleep(0.01)
+    threads.append(start(waiter, "192.0.2.1"))
+    threads.append(start(lambda: ends.append("other"), "192.0.2.2"))
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert sorted(ends) == ["holder", "other", "waiter"]

@@ -30,7 +30,7 @@ READING = "Vivid is sharper and makes up fine texture; faithful stays nearer to 
 
 def build() -> gr.Blocks:
     encoder = look.link("encoder", look.encoder_url())
-    purpose = f"{PURPOSE} The {encoder} makes such files, about ten times smaller than the photo."
+    purpose = f"{PURPOSE} The {encoder} makes such files, six to eleven times smaller than the photo."
     tabs = {"One file": build_single, "Many files": build_batch, "Compare": build_comparison, "Library": build_library}
     return parts.page(TITLE, purpose, LIMITS, tabs, [], endpoints)
 
@@ -127,7 +127,7 @@ def decode_single(
             if before and before.is_of(path, wish):
                 done = before.in_format(job, picture_format)
                 budget.check(job)
-                yield widgets.shown(job.number, results.card(done)), *same[:2], done, *same, gr.skip()
+                yield widgets.shown(job.number, results.card(done)), done.viewed(), gr.skip(), done, *[gr.skip()] * 4
                 return
             jobs.begin(job.page, parts.CONVERSION, number)  # what is being converted may be of another file
             yield gr.skip(), *same, gr.skip(), decoders, *parts.convertible(source)

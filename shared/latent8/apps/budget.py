@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +22,9 @@ from gradio.context import LocalContext
 
 from latent8.apps import bounds, jobs
 from latent8.apps.jobs import Cancelled, Job
-from latent8.apps.turns import Turn, Turns
+from latent8.apps.turns import LOOK_SECONDS, Turn, Turns
 
-__all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "leave_out"]
+__all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "holding", "leave_out"]
 
 REQUEST_SECONDS: float = bounds.REQUEST_SECONDS  # of work, without waiting
 UNHEARD_SECONDS = 30  # of messages that nobody fetches: the client has gone, or never listened
@@ -87,6 +88,26 @@ def check(job: Job | None = None) -> None:
         raise LeftOut(budget.left_out, print_exception=False)
     if budget.turn:
         turns.step_back(budget.turn, lambda: _check_wanted(budget))
+
+
+@contextmanager
+def holding(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock that is held while the model works. Waiting for it, the event has no turn at the model: whoever has
+    the lock may be waiting for one. Raises Cancelled."""
+    budget = _here()
+    turn = budget.turn if budget else None
+    waits = not lock.acquire(blocking=False)
+    if waits:
+        if turn:
+            turns.leave(turn)
+        while not lock.acquire(timeout=LOOK_SECONDS):
+            _check_wanted(budget)
+    try:
+        if waits and turn:
+            turns.take(turn, lambda: _check_wanted(budget))
+        yield
+    finally:
+        lock.release()
 
 
 def leave_out(sentence: str) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from latent8.apps import housekeeping, work
+from latent8.apps import budget, housekeeping, work
 from latent8.apps.files import request_folder
 from latent8.errors import LibraryError
 from latent8.library.library import Library
@@ -88,7 +88,7 @@ def own(session: str | None) -> Iterator[Library]:
     if not session:  # one that all such callers shared would show them each other's pictures
         raise LibraryError("This way of calling has no session, and so no library of its own: use gradio_client.")
     found = _of(session)
-    with found.busy, Library(found.folder / "library", pool=work.POOL) as library:
+    with budget.holding(found.busy), Library(found.folder / "library", pool=work.POOL) as library:
         housekeeping.keep(found.folder)
         yield library
         housekeeping.keep(found.folder)

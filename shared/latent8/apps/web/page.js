@@ -60,16 +60,20 @@ window.l8 = {
   },
 };
 
-// Some of Gradio's own parts have names that their roles may not have, or that say other words than they show.
+// Some of Gradio's own parts have names that their roles may not have, or that say other words than they show; and
+// its accordions do not say whether they are open.
 function mend() {
   for (const node of document.querySelectorAll('.empty[aria-label]:not([role])')) node.setAttribute('role', 'img');
   for (const node of document.querySelectorAll('.upload-container[aria-label]')) node.removeAttribute('aria-label');
   for (const node of document.querySelectorAll('.thumbnail-item[aria-label]')) {
     if (node.textContent.trim()) node.removeAttribute('aria-label'); // it has a caption
   }
+  for (const node of document.querySelectorAll('button.label-wrap')) {
+    node.setAttribute('aria-expanded', node.classList.contains('open'));
+  }
 }
 let mending = 0;
 new MutationObserver(() => {
   cancelAnimationFrame(mending);
   mending = requestAnimationFrame(mend);
-}).observe(document, { childList: true, subtree: true });
+}).observe(document, { childList: true, subtree: true, attributeFilter: ['class'] });
