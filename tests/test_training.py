@@ -20,12 +20,13 @@ from latent8.file_format.quantiser import Quantiser
 from tests.helpers.drawn_photos import photo, rows_of
 from tests.helpers.small_networks import busy_network, save_checkpoint
 from training import average, train
-from training.export import export
+from training.export import export, export_as
 from training.group_norm import normalise_in_float32
 from training.log import Log
 from training.network import TinyAutoencoder, quantise_in_the_loop
 from training.optimiser import Muon, make_optimisers, orthogonalised
 from training.photos import CropSource, photo_files
+from training.task import TrainingError
 from training.tiny import TinyTask
 
 pytest_plugins = ["tests.helpers.drawn_photos"]
@@ -78,8 +79,9 @@ def test_export_rounds_weights_to_fp16_and_nothing_else(tmp_path):
 
 def test_export_refuses_weights_of_another_architecture(tmp_path):
     torch.save({"ema": {"encoder.layers.0.weight": torch.zeros(1)}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(RuntimeError):
-        export(tmp_path / "checkpoint.pt", tmp_path / "weights")
+    with pytest.raises(TrainingError, match="^The weights of .* do not fit l8-tiny: name the model that they are of.$"):
+        export_as("l8-tiny", tmp_path / "checkpoint.pt", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
 
 
 def test_average_lies_between_two_checkpoints(tmp_path, capsys):

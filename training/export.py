@@ -254,14 +254,24 @@ def symmetric_table_counts(weights: Tensor) -> Tensor:
     return counts
 
 
-def export_as(model: str, checkpoint: Path, folder: Path, photos: Path | None = None) -> None:
-    """Export a model, one of TRAINED or AUTOENCODERS. photos: for l8-photo alone."""
-    if model in AUTOENCODERS:
-        export_autoencoder(checkpoint, folder)
-    elif model == "l8-photo":
-        export_photo(checkpoint, folder, photos)
-    else:
-        export(checkpoint, folder)
+def export_as(
+    model: str, checkpoint: Path, folder: Path, photos: Path | None = None, realism: float = DEFAULT_REALISM
+) -> None:
+    """Export a model, one of TRAINED or AUTOENCODERS. photos, realism: for l8-photo alone.
+
+    Raises TrainingError for weights of another architecture.
+    """
+    try:
+        if model in AUTOENCODERS:
+            export_autoencoder(checkpoint, folder)
+        elif model == "l8-photo":
+            export_photo(checkpoint, folder, photos, realism=realism)
+        else:
+            export(checkpoint, folder)
+    except RuntimeError:
+        raise TrainingError(
+            f"The weights of {checkpoint} do not fit {model}: name the model that they are of."
+        ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -287,10 +297,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             parser.error("--only-synthesis is for l8-photo")
         if args.only_synthesis:
             export_synthesis(checkpoint, args.folder, args.only_synthesis, args.default_realism)
-        elif model == "l8-photo":
-            export_photo(checkpoint, args.folder, args.photos, realism=args.default_realism)
         else:
-            export_as(model, checkpoint, args.folder)
+            export_as(model, checkpoint, args.folder, args.photos, args.default_realism)
     except (TrainingError, OSError) as error:
         parser.error(str(error))
 
