@@ -213,6 +213,16 @@ def test_junk_refused(junk: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("stated", ["4*4*4", "4", "4.5*4", "0*4", "-4*4"])
+def test_sizes_that_are_none_refused(stated: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(gradient(4, 4)).save(buffer, "IM")
+    data = buffer.getvalue().replace(b"Image size (x*y): 4*4", f"Image size (x*y): {stated}".encode())
+    assert stated.encode() in data
+    with pytest.raises(PictureError, match="width and a height|not a picture"):
+        open_picture(data, 1000)
+
+
 def test_programs_for_ghostscript_are_not_run(monkeypatch) -> None:
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was run"))
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n{} loop\n%%EOF\n"

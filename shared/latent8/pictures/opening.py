@@ -93,6 +93,7 @@ def _of_file(file: BinaryIO, stem: str | None) -> Opened:
         if prepared.layout is not None:
             return Opened(None, prepared.facts, stem, file, prepared.stream, prepared.layout)
         image = Image.open(counted(prepared.stream), formats=formats.readable())
+        _check_sides(image.size)
         return Opened(image, _with_pillows(prepared.facts, image), stem, file, prepared.stream)
     except PictureError:
         raise
@@ -102,6 +103,12 @@ def _of_file(file: BinaryIO, stem: str | None) -> Opened:
         raise PictureError("The picture has over 178 megapixels, more than can be read: shrink it.") from None
     except Exception as error:  # Pillow's readers let through whatever their parsing trips over
         raise PictureError(f"The file cannot be read ({brief(error)}).") from None
+
+
+def _check_sides(size: tuple) -> None:
+    """Raise PictureError where these are not two numbers of pixels: of IM files, Pillow takes whatever is written."""
+    if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+        raise PictureError("The file cannot be read (it does not state a width and a height in pixels).")
 
 
 def _what_it_is(file: BinaryIO) -> str:
