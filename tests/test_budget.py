@@ -14,6 +14,7 @@ from gradio.context import LocalContext
 from latent8.apps import budget, work
 from latent8.apps.budget import Cancelled, OutOfTime, bounded, check
 from latent8.apps.turns import LEAD
+from latent8.machine.pauses import pause
 
 WAIT_SECONDS = 10
 
@@ -38,6 +39,18 @@ def event(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_outside_of_an_event_nothing_is_bounded() -> None:
     check()
     work.Bar("Encoding", 0, 1)(0.5)
+
+
+def test_steps_without_progress_end_too(event: Any) -> None:
+    def entropy_coding() -> None:
+        pause()
+        event.alive = False
+        pause()
+        raise AssertionError
+
+    with pytest.raises(Cancelled):
+        bounded(entropy_coding)()
+    pause()  # nobody is called any more
 
 
 @pytest.mark.parametrize("gone", ["left", "stopped", "forgotten", "never listened"])

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from latent8 import Codec, PictureError, inspect
 from latent8.evaluation.metrics import psnr
 from latent8.file_format.reader import read
 from latent8.latents import Latents, describe
+from latent8.machine.pauses import at_pauses
 from latent8.zoo.registry import model_named
 from latent8.zoo.settings import Settings
 from tests.helpers.photo_symbols import MODEL, decoded, decoded_symbols
@@ -187,3 +189,29 @@ def test_latents_decode_as_the_blob_that_they_come_from(photo_codec: Codec, suns
         blob = photo_codec.encode(sunset, quality=quality)
         latents = Latents.of_encoded(read(blob), photo_codec.latents(read(blob)))
         np.testing.assert_array_equal(np.asarray(photo_codec.decode(latents)), np.asarray(photo_codec.decode(blob)))
+
+
+class Ending:
+    """Ends the work at a step, if there is one; counts the steps before it."""
+
+    def __init__(self, step: int = -1):
+        self.step, self.steps = step, 0
+
+    def __call__(self) -> None:
+        if self.steps == self.step:
+            raise InterruptedError
+        self.steps += 1
+
+
+def test_entropy_coding_can_be_ended_between_its_steps(photo_codec: Codec) -> None:
+    image = Image.fromarray(gradient(320, 200))
+    blob = photo_codec.encode(image)
+    for work in (lambda: photo_codec.encode(image), lambda: photo_codec.decode(blob)):
+        ending = Ending()
+        with at_pauses(ending):
+            whole = work()
+        assert ending.steps > 8
+        for step in range(0, ending.steps, 4):
+            with pytest.raises(InterruptedError), at_pauses(Ending(step)):
+                work()
+        assert work() == whole

@@ -23,6 +23,7 @@ from gradio.context import LocalContext
 from latent8.apps import bounds, jobs
 from latent8.apps.jobs import Cancelled, Job
 from latent8.apps.turns import LOOK_SECONDS, Turn, Turns
+from latent8.machine.pauses import at_pauses
 
 __all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "holding", "leave_out"]
 
@@ -170,7 +171,8 @@ def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable
             _check_wanted(budget)
             if budget.turn:
                 turns.take(budget.turn, lambda: _check_wanted(budget))
-            yield
+            with at_pauses(check):
+                yield
         finally:
             if budget.turn:
                 turns.leave(budget.turn)

@@ -30,6 +30,7 @@ from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.extension import Chunk
+from latent8.machine.pauses import pause
 from latent8.zoo.settings import DEFAULT_QUALITY, QUALITIES, Settings
 
 HEAD_BYTES = 5
@@ -136,6 +137,7 @@ class Tables:
             flat = symbols.ravel().astype(np.int32) + MAX_SYMBOL
             for index, places in _by_table(table):
                 coder.encode(flat[places], self._model(index))
+                pause()
         return bytes([quality]) + checksum + coder.get_compressed().astype("<u4").tobytes()
 
     def decoder(self, payload: bytes) -> Decoder:
@@ -158,6 +160,7 @@ class Decoder:
         try:
             for index, places in _by_table(table):
                 flat[places] = self._coder.decode(self._model(index), len(places)) - MAX_SYMBOL
+                pause()
         except AssertionError:  # raised by constriction for words that no encoder writes
             raise BlobError(_DAMAGED) from None
         return flat.reshape(table.shape)

@@ -15,6 +15,7 @@ from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import N_BANDS, L8Photo, all_tables, band_of, level_of
 from latent8.l8_photo.passes import Passes, hyper_latents, hyper_shape
 from latent8.l8_photo.quantisation import dequantised, inverse_lambdas, rdo_quantised, residual_gain
+from latent8.machine.pauses import pause
 
 QUANTISED_AT_ONCE = 1_000_000  # latents, each of which takes some 50 bytes while it is quantised
 
@@ -57,6 +58,7 @@ class EntropyModel:
                 residual = latents[places] * gain[channels] - passes.means[places]
                 inverse_lambda = self._inverse_lambdas[channels]
                 passes.q[places] = self.rounded(residual * r[channels], tables, inverse_lambda)
+                pause()
         return self.with_tables(passes)
 
     def with_tables(self, passes: Passes) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -95,6 +97,7 @@ class EntropyModel:
             shift = shifts[torch.from_numpy(passes.tables((channels,)).astype(np.int64))]
             y = dequantised(passes.q[channels], passes.means[channels], shift, r[channels])
             torch.mul(y, inverse_gain[channels], out=passes.means[channels])
+            pause()
         return passes.means.numpy()
 
     def bits_per_position(self, passes: Passes) -> np.ndarray:

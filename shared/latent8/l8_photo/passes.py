@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import L8Photo, context_scales, hyper_scales, level_of, table_indices
+from latent8.machine.pauses import pause
 from latent8.networks.tiling import Demand, Tile, scaled, tiles
 
 # Positions of latents that are worked on together; bounds keep the memory of large pictures low. They are the same on
@@ -41,6 +42,7 @@ def hyper_latents(model: L8Photo, y: Tensor, quality: int) -> Tensor:
     for tile in hyper_tiles(*z.shape[1:]):
         part = model.hyper_analysis(y[None, :, *scaled(tile.outer, zoom)] * gain)[0]
         z[:, *tile.inner] = part[:, *tile.crop(1)].round_().clamp_(-hp.MAX_SYMBOL, hp.MAX_SYMBOL).to(torch.int8)
+        pause()
     return z
 
 
@@ -68,6 +70,7 @@ class Passes:
             _, h, w = self.q[there].shape  # the last hyper-latents may reach beyond the latents
             self.means[there] = model.mean(part[None].float(), self._level)[0][here][:, :h, :w]
             self._scales[there] = hyper_scales(model, part, quality)[here][:, :h, :w]
+            pause()
 
     def in_order(self) -> Iterator[tuple[slice, slice, slice]]:
         """Places in q and means whose symbols come next; the caller fills q there before it asks for the next."""
@@ -98,3 +101,4 @@ class Passes:
                 self.means[:, *there] += means[:, *here]
                 scales = context_scales(self._model, number - 1, framed, self.quality, (row, column))
                 self._scales[:, *there] += scales
+            pause()
