@@ -47,6 +47,7 @@ from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.extension import Chunk
 from latent8.file_format.neighbour_coding import encoded_symbols
 from latent8.file_format.wavefront import neighbour_places, runs, steps_of, with_border_value
+from latent8.machine.pauses import pause
 from latent8.zoo.settings import Settings
 
 LEVELS = 256
@@ -161,6 +162,7 @@ def _code(shape: tuple[int, ...], bits_of: Callable[[np.ndarray, int, np.ndarray
             mixture.learn(bits)
             before = 2 * before + bits
         values[cells] = before - LEVELS
+        pause()
     return values[:-1].reshape(shape).astype(np.uint8)
 
 
