@@ -44,7 +44,19 @@ def test_best_quality_that_fits(rivals: ModuleType, busy: np.ndarray, name: str)
     assert 1500 < found.n_bytes <= 3000 and found.label == f"{name}, quality {search.quality}"
     assert 15 < psnr(busy, found.picture.rgb) < 60
     better = baselines.saved(Image.fromarray(busy), name, search.quality + 1)
-    assert len(better) > 3000
+    assert len(better) > 3000 and search.next_larger == len(better)
+
+
+def test_a_smaller_rival_says_why(rivals: ModuleType, busy: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(n_bytes: int) -> str:
+        searched(search := rivals.search("WebP", busy, n_bytes))
+        return rivals.rival(search).note
+
+    size, best = (len(baselines.saved(Image.fromarray(busy), "WebP", quality)) for quality in (41, 100))
+    assert note(size) == ""
+    assert note(2 * best) == "its highest quality"
+    monkeypatch.setattr(rivals, "MUCH_SMALLER", 1)
+    assert note(size - 1) == f"quality 41 would be larger than ours, {size / 1000:.1f} KB"
 
 
 def test_what_does_not_fit_says_why(rivals: ModuleType, busy: np.ndarray) -> None:

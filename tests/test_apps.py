@@ -19,6 +19,7 @@ from gradio_client import handle_file
 from PIL import Image
 
 import latent8
+from latent8.errors import TooFewBytesError
 from latent8.latents import describe
 from latent8.pictures.output import picture_bytes
 from tests.helpers.app_calls import (
@@ -156,10 +157,15 @@ def test_blob_fits_into_the_size_asked_for(encode: Callable[..., Any], encoder: 
     size = Path(encode("/encode", photo=photo, quality=30)[0]).stat().st_size
     blob, _, facts = encode("/encode", photo=photo, fit_kb=size / 1000)
     assert size * 0.8 < facts["blob_bytes"] == Path(blob).stat().st_size <= size
-    with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=40))):
+    with pytest.raises(TooFewBytesError) as found:
+        latent8.encode(photo, target_bytes=40)
+    least = math.ceil(found.value.least / 100) / 10
+    advice = f"it takes at least {least} KB. Choose that, or a shorter longest side (see More settings)."
+    with refused(encoder, f"0.04 KB is too small for this photo: {advice}"):
         encode("/encode", photo=photo, fit_kb=0.04)
-    with refused(encoder, sentence_of(lambda: latent8.encode(photo, target_bytes=1))):
+    with refused(encoder, f"0.001 KB is too small for this photo: {advice}"):
         encode("/encode", photo=photo, fit_kb=0.0001)
+    assert encode("/encode", photo=photo, fit_kb=least)[2]["blob_bytes"] <= 1000 * least
 
 
 @pytest.mark.parametrize("name", list(SUFFIXES))
@@ -322,6 +328,26 @@ def test_encode_batch_goes_on_after_a_bad_file(encode: Callable[..., Any], photo
         [sentence_of(lambda: latent8.encode(junk)), 4, None, None],
         ["photo é #1-2.l8", size + 1, len(expected), round((size + 1) / len(expected), 2)],
     ]
+
+
+def test_zips_of_blobs_are_unpacked_and_bad_ones_are_rows(
+    decode: Callable[..., Any], blob: Path, tmp_path: Path
+) -> None:
+    paths = {name: tmp_path / f"{name}.zip" for name in ("good", "empty", "outside")}
+    names = {"good": ["a/one.l8", "b/one.l8", "notes.txt"], "empty": ["notes.txt"], "outside": ["../up.l8"]}
+    for name, path in paths.items():
+        with zipfile.ZipFile(path, "w") as archive:
+            for member in names[name]:
+                archive.writestr(member, blob.read_bytes())
+    zipped, table = decode("/decode_batch", blobs=list(paths.values()))
+    assert [row[:2] for row in table["data"]] == [
+        ["one.l8", "one.png"],
+        ["one-2.l8", "one-2.png"],
+        ["empty.zip", "The ZIP holds no .l8 files."],
+        ["outside.zip", "The ZIP holds paths that lead out of it (`..`): make it anew."],
+    ]
+    with zipfile.ZipFile(zipped) as pictures:
+        assert pictures.namelist() == ["one.png", "one-2.png"]
 
 
 def test_decode_batch_goes_on_after_a_bad_file(decode: Callable[..., Any], blob: Path, tmp_path: Path) -> None:

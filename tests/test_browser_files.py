@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_the_wrong_app_says_which_is_the_right_one(
             == urls["LATENT8_DECODER_URL"]
         )
         bring(page, "#photo", blob)
-        page.locator("#facts").get_by_text("This is a .l8 file, not a photo: the decoder opens it.").wait_for()
+        page.locator("#facts").get_by_text("This is a .l8 file, not a photo: use the decoder.").wait_for()
         page.locator("#facts").get_by_role("link", name="Open the decoder").wait_for()
         page.close()
     with app_server("decoder", tmp_path / "decoder", **urls) as server:
@@ -73,6 +74,7 @@ def test_the_wrong_app_says_which_is_the_right_one(
         page.locator("#facts").get_by_text("This is a photo, not a .l8 file").wait_for()
         link = page.locator("#facts").get_by_role("link", name="Open the encoder")
         assert link.get_attribute("href") == urls["LATENT8_ENCODER_URL"]
+        assert link.get_attribute("target") == "_blank"  # what is on this page stays
         page.close()
 
 
@@ -130,7 +132,8 @@ def test_many_photos_to_many_blobs_to_many_pictures(
     first, blob = (latent8.encode(photo) for photo in (gradient_photo, other))
     before = (gradient_photo.stat().st_size + other.stat().st_size) / 1000
     after = (len(first) + len(blob)) / 1000
-    page.locator("#results").get_by_text(f"2 done, 1 failed, {before:,.1f} KB to {after:,.1f} KB").wait_for()
+    said = f"2 done, 1 failed, {before:,.1f} KB to {after:,.1f} KB, {before / after:.1f} times smaller"
+    page.locator("#results").get_by_text(said).wait_for()
     failed = page.locator("#results tr.l8-failed")
     assert failed.count() == 1 and "This is not a picture that can be read" in failed.inner_text()
     row = page.locator("#results tbody tr").last
@@ -145,9 +148,13 @@ def test_many_photos_to_many_blobs_to_many_pictures(
     set_again.fill("20")
     set_again.dispatch_event("change")
     page.locator("#results[inert]").wait_for()  # they are of another quality
+    page.locator("#photos .l8-drop-total").get_by_text("3 files, ").wait_for()
+    page.get_by_role("button", name="Remove all").click()
+    page.locator("#photos .l8-file-name").first.wait_for(state="detached")
 
     page = open_page(decoder)
-    run_batch(page, decoder, [tmp_path / "photo é #1.l8", tmp_path / "photo é #1-2.l8"])
+    run_batch(page, decoder, [Path(shutil.copy(zipped.path(), tmp_path / "blobs.zip"))])
+    page.locator("#results").get_by_text("2 done").wait_for()
     zipped = downloaded(page, page.get_by_role("link", name="Download all as ZIP"))
     with zipfile.ZipFile(zipped.path()) as content:
         assert content.namelist() == ["photo é #1.png", "photo é #1-2.png"]

@@ -214,9 +214,14 @@ def test_quality_or_size(open_page: Callable[..., Page], encoder: AppServer) -> 
     page.wait_for_function("!document.querySelector('#photo-size input').disabled")
     assert slider.is_disabled()
     settle(page)
+    size.fill("0.1")
+    size.press("Enter")
+    page.locator("#facts").get_by_text("0.1 KB is too small for this photo: it takes at least").wait_for()
+    assert page.locator("#compare .l8-stage").is_visible()  # the result of before, greyed
+    assert page.locator("#compare.l8-stale").count() and not page.locator(".l8-busy").count()
     size.fill("12")
     size.press("Tab")  # on leaving the field
-    page.wait_for_function("document.querySelector('.l8-stale')")
+    page.locator("#facts .l8-download").wait_for()
     settle(page)
     header = latent8.inspect(Path(downloaded(page, page.locator("#facts .l8-download")).path()).read_bytes())
     assert 9_000 < header.n_bytes <= 12_000

@@ -21,6 +21,7 @@ from latent8.cli.commands import main
 from latent8.cli.console import size_change
 from latent8.codec import Codec
 from latent8.latents import describe
+from latent8.pictures.formats import ACCEPTED
 from latent8.zoo.registry import models
 from tests.helpers.blob_calls import symbols_in
 from tests.helpers.checks import Run, names_in
@@ -249,7 +250,7 @@ def test_python_m_latent8(small_photo: Path) -> None:
     done = program("encode", bad, small_photo)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines() == [
-        f"latent8: {bad}: This is not a picture that can be read: JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF files can."
+        f"latent8: {bad}: This is not a picture that can be read: {ACCEPTED} files can."
     ]
     assert done.stdout.decode().startswith(f"{small_photo} -> {small_photo.with_suffix('.l8')} (")
     assert program("--version").stdout.decode() == f"latent8 {__version__}\n"

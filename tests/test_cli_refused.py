@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from latent8 import inspect
+from latent8.pictures.formats import ACCEPTED
 from latent8.pictures.output import picture_bytes
 from tests.helpers.checks import Run, names_in
 from tests.helpers.samples import gradient
@@ -88,7 +89,7 @@ def test_a_bad_file_does_not_stop_the_others(run: Run, small_photo: Path) -> Non
     assert [line.split(" -> ")[0] for line in out[:2]] == [str(small_photo), str(last)]
     assert out[2].startswith("2 files: ") and len(out) == 3
     assert err == [
-        f"latent8: {bad}: This is not a picture that can be read: JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF files can.",
+        f"latent8: {bad}: This is not a picture that can be read: {ACCEPTED} files can.",
         f"latent8: {missing}: There is no file {missing}.",
     ]
     assert names_in(folder) == {"bad.jpg", "photo.png", "photo.l8", "last.png", "last.l8"}

@@ -119,9 +119,12 @@ def test_drop_search_click_a_hit_and_download(decoder, browser, small_photos, tm
     page.set_default_timeout(WAIT_MS)
     page.goto(decoder.url)
     page.get_by_role("tab", name="Library").click()
+    page.locator("#library-search").click()
+    page.get_by_text("Choose a photo or .l8 file first.").wait_for()
     photos = [str(small_photos / f"{name}.png") for name in NAMES]
     page.locator("#library-files input[type=file]").set_input_files(photos)
     page.get_by_text("6 added, 0 known; 6 in your library.").wait_for()
+    assert page.locator("#library-times .l8-error").count() == 0  # what was said before
     page.locator("#library-query input[type=file]").set_input_files(str(tmp_path / "crop.png"))
     page.get_by_text("6 found in ").wait_for()
     thumbnails = page.locator("#library-hits button.thumbnail-item")
@@ -135,6 +138,8 @@ def test_drop_search_click_a_hit_and_download(decoder, browser, small_photos, tm
     assert download.value.suggested_filename == f"{Path(second).stem}.l8"
     page.locator("#library-more").click()
     page.locator("#library-more").wait_for(state="hidden")
+    page.locator("#library-hits .preview").wait_for(state="detached")
+    assert page.locator("#library-hits .grid-container button.thumbnail-item").count() == 6
     page.get_by_text(f"1.000 {second}").first.wait_for()
     with page.expect_download() as download:
         page.locator("#library-zip").click()

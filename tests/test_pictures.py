@@ -12,11 +12,12 @@ import pytest
 from PIL import EpsImagePlugin, Image, ImageFile
 
 from latent8.errors import PictureError
+from latent8.pictures.formats import ACCEPTED, HEIC_IS_READ
 from latent8.pictures.intake import open_picture, pad_to_multiple
 from tests.helpers.checks import allocating_at_most
 from tests.helpers.icc_profiles import DISPLAY_P3
 from tests.helpers.picture_files import LIMIT, file_of, opened, quadrants, refusal
-from tests.helpers.samples import gradient, png_claiming
+from tests.helpers.samples import build_blob, gradient, png_claiming
 
 ORIENTATION = 0x0112
 
@@ -208,9 +209,12 @@ def test_pixel_limit_is_checked_before_anything_is_decoded(side: int, sentence: 
 
 @pytest.mark.parametrize("junk", [b"", b"hello", b"\x89PNG\r\n\x1a\n", bytes(1000), b"\xff\xd8\xff"])
 def test_junk_refused(junk: bytes) -> None:
-    assert refusal(junk) == (
-        "This is not a picture that can be read: JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF files can."
-    )
+    assert refusal(junk) == f"This is not a picture that can be read: {ACCEPTED} files can."
+    assert ("HEIC" in ACCEPTED) is HEIC_IS_READ
+
+
+def test_a_blob_is_told_from_a_photo() -> None:
+    assert refusal(build_blob()) == "This is a .l8 file, not a photo: use the decoder."
 
 
 @pytest.mark.parametrize("stated", ["4*4*4", "4", "4.5*4", "0*4", "-4*4"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 from decoder_sides import sides_of
+from decoder_zips import unpacked
 
 from latent8.apps import budget, files, jobs, work
 from latent8.apps.options import Option, with_options
@@ -199,14 +200,17 @@ class Row:
     file: str
     opened: Opened | None = None
     path: str = ""
+    n_bytes: int = 0
     problem: str = ""
 
 
 class Batch:
-    """Many blobs, one after another, each picture also in a ZIP; one bad file does not stop the rest."""
+    """Many blobs, or ZIPs of them, one after another, each picture also in a ZIP; one bad file does not stop the
+    rest."""
 
     def __init__(self, blobs: list[str], picture_format: str | None):
-        self._blobs, self._suffix = blobs, FORMATS[picture_format or "PNG"]
+        self._suffix = FORMATS[picture_format or "PNG"]
+        self.files, self._refused = unpacked(blobs)
         self._codec = failing_once(work.codec)
         self.rows: list[Row] = []
         self.folder = files.request_folder()
@@ -216,13 +220,15 @@ class Batch:
     def run(self, job: jobs.Job | None = None) -> Iterator[None]:
         """Yields after each blob. Raises OSError where the disk is full."""
         with files.ZipWriter(self.folder / "pictures.zip") as archive:
-            for blob, bar in work.one_by_one(self._blobs, "Blob", self.folder, job):
+            for blob, bar in work.one_by_one(self.files, "Blob", self.folder, job):
                 self.rows.append(self._row(blob, bar, archive))
                 yield
         self.archive = archive.path_if_filled()
 
     def _row(self, blob: str, bar: work.Bar, archive: files.ZipWriter) -> Row:
         name = Path(blob).name
+        if blob in self._refused:
+            return Row(name, problem=self._refused[blob])
         try:
             budget.check()
             opened = open_blob(blob, bar, codec=self._codec)
@@ -233,14 +239,14 @@ class Batch:
             return Row(name, problem=work.message(error))
         picture_name = files.unique_name(files.stem_of(blob), self._suffix, self._taken)
         archive.add(picture_name, data)
-        return Row(name, opened, files.save_bytes(self.folder, picture_name, data))
+        return Row(name, opened, files.save_bytes(self.folder, picture_name, data), len(data))
 
 
 def decode_batch(blobs: list[str] | None, picture_format: str | None = "PNG") -> tuple[str | None, list[list]]:
     """Turn many blobs back into pictures, in one ZIP; one bad file does not stop the rest.
 
     Args:
-        blobs: .l8 files, latents as RGBA PNG, or files of latents that say their latent space.
+        blobs: .l8 files, ZIPs of them, latents as RGBA PNG, or files of latents that say their latent space.
         picture_format: PNG (lossless), WebP or JPEG.
 
     Returns:
@@ -286,7 +292,7 @@ def compare(
 
 
 def compared(
-    path: str, source: Encoded | Latents, sides: tuple[str, str], original: str | None, job: jobs.Job | None
+    path: str, source: Encoded | Latents, sides: Sequence[str], original: str | None, job: jobs.Job | None
 ) -> Comparison:
     """Raises Latent8Error."""
     names = list(dict.fromkeys(name for name in sides if name != ORIGINAL))

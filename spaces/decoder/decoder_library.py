@@ -46,8 +46,7 @@ def build_library() -> None:
     """The tab, with its endpoints /search and /library_add."""
     with gr.Row(elem_classes=["l8-work", "l8-columns"]):
         with gr.Column(scale=2, min_width=280):
-            if not visitors.has_app_library():
-                build_own()
+            added = None if visitors.has_app_library() else build_own()
             query = widgets.drop_box("file", "Drop a photo or .l8 file to look for", "", ACCEPT, "library-query")
             with gr.Group(elem_classes=["l8-settings"]):
                 k = gr.Slider(1, MOST_HITS, 8, step=1, label="How many", elem_id="library-k")
@@ -77,16 +76,21 @@ def build_library() -> None:
     records, chosen = gr.State([]), gr.State(None)  # kept on the server
     outputs = [times, grid, archive, records, chosen, more, one]
 
-    searches = [button.click, query.upload, signal.submit]
-    wiring.runs(searches, search_in_page, [query, k, turned], outputs, "library-query", status)
+    settings = [query, k, turned]
+    wiring.runs([button.click], search_in_page, settings, outputs, "library-query", status)
+    wiring.runs([query.upload, signal.submit], search_again, settings, outputs, "library-query", status)
     wiring.runs([more.click], more_in_page, [chosen, k], outputs, "library-query", status)
     wiring.stops(stop, stop_search, outputs, "library-query")
+    if added:
+        # An error of before may hold no longer.
+        gone = "(value) => value && value.html?.includes('l8-error') ? null : { __type__: 'update' }"
+        added.upload(None, [times], [times], js=gone, **wiring.QUIET)
     grid.select(choose, [records], [chosen, more, one], **wiring.QUIET)
     endpoints()
 
 
-def build_own() -> None:
-    """Where visitors add to a library of their own."""
+def build_own() -> gr.HTML:
+    """Where visitors add to a library of their own: the box."""
     title = "Drop photos and .l8 files for your library"
     with gr.Column(elem_classes=["l8-work", "l8-first"]):
         added = widgets.drop_box("files", title, HINT, ACCEPT, "library-files", multiple=True)
@@ -94,6 +98,7 @@ def build_own() -> None:
         said = widgets.result("library-said", announced=True)
     wiring.runs([added.upload], add_in_page, [added], [said, added], "library-files", status)
     wiring.stops(stop, stop_adding, [said, added], "library-files")
+    return added
 
 
 def endpoints() -> None:
@@ -194,6 +199,17 @@ def search_in_page(
 
 
 @jobs.does(SEARCH)
+def search_again(
+    number: float, dropped: list[dict] | None, k: float, turned: bool, request: gr.Request, progress=gr.Progress()
+) -> Iterator[tuple]:
+    """For another query or setting; without a query there is nothing to find yet."""
+    if dropped:
+        yield from search_in_page(number, dropped, k, turned, request)
+    else:
+        yield _nothing(jobs.begin(request.session_hash, SEARCH, number), "")
+
+
+@jobs.does(SEARCH)
 def more_in_page(
     number: float, chosen: Record | None, k: float, request: gr.Request, progress=gr.Progress()
 ) -> Iterator[tuple]:
@@ -279,7 +295,7 @@ def _shown(job: jobs.Job, found: Found) -> tuple:
     text = f"{len(found.hits)} found in {found.search_ms:.1f} ms, decoded in {found.decode_ms:,.0f} ms."
     text += f" The files of {lost} of them have moved or were deleted." if lost else ""
     text += " Click one to look on from it." if found.hits else ""
-    grid = gr.Gallery(value=found.pictures, visible=True)
+    grid = gr.Gallery(value=found.pictures, selected_index=None, visible=True)  # as a grid, none of them large
     archive = gr.DownloadButton(value=found.archive, visible=True)
     records = [hit.record for hit in found.hits]
     return widgets.shown(job.number, f"<p>{text}</p>"), grid, archive, records, *_none_chosen()

@@ -9,7 +9,7 @@ import decoder_results as results
 import gradio as gr
 from decoder_api import Batch, Wish, compared, endpoints, open_blob, read_blob
 from decoder_library import build_library
-from decoder_sides import as_offered, label_of, offered, sides_of
+from decoder_sides import as_offered, label_of, offered, sides_of, with_both_readings
 
 from latent8.apps import batches, budget, files, jobs, look, parts, widgets, wiring, work
 from latent8.evaluation.comparison import ORIGINAL
@@ -148,8 +148,8 @@ def decode_single(
 
 def build_batch() -> None:
     def box() -> gr.HTML:
-        title = "Drop .l8 files, or choose them"
-        return widgets.drop_box("files", title, "As many as you like.", ACCEPT, "blobs", multiple=True)
+        title, hint = "Drop .l8 files, or choose them", "Or ZIPs of them, as the encoder gives."
+        return widgets.drop_box("files", title, hint, f"{ACCEPT},.zip", "blobs", multiple=True)
 
     def settings() -> list[gr.components.Component]:
         with gr.Group(elem_classes=["l8-settings"]):
@@ -241,7 +241,7 @@ def compare_in_page(
             names = [*([ORIGINAL] if truth else []), *offered(source)]
             sides = as_offered(sides_of(source, left or "", right or "", bool(truth)))
             yield *[gr.skip()] * 4, *lists_of(names, *sides, own)
-            found = compared(path, source, sides, truth, job)
+            found = compared(path, source, with_both_readings(sides), truth, job)
             budget.check(job)
             done = results.Compared.of(job, path, truth, own, found, sides)
             shown = widgets.shown(job.number, results.figures(done)), done.viewed(), widgets.due(job.number), done

@@ -81,10 +81,13 @@ class Done:
 def card(done: Done) -> str:
     """What comes next, then the facts."""
     facts = done.facts
-    size = parts.size_text(Path(done.file).stat().st_size)
+    n_bytes = Path(done.file).stat().st_size
+    size = f"{parts.size_text(n_bytes)}."
+    if Path(done.file).suffix == ".png" and n_bytes > 2 * facts["bytes"]:
+        size += " JPEG and WebP are smaller."
     quality = f", quality {facts['quality']}" if facts.get("quality") else ""
     rows = [
-        ("Picture", f"{facts['width']} x {facts['height']} pixels, {size}"),
+        ("Picture", f"{facts['width']} x {facts['height']} pixels"),
         ("From", f"{facts['bytes']:,} bytes, {facts['bpp']:.3f} bits per pixel"),
         ("Made with", f"{facts['model']}{quality}"),
         ("Decoded", f"by {facts['decoder']} in {facts['decode_seconds']:.2f} s"),
@@ -95,7 +98,8 @@ def card(done: Done) -> str:
     ]
     if facts["name"]:
         rows.insert(1, ("Name in the file", facts["name"]))
-    return f'<div class="l8-card">{parts.download(done.file)}{parts.facts_table(rows)}</div>'
+    hint = f'<p class="l8-hint">{size}</p>'
+    return f'<div class="l8-card">{parts.download(done.file)}{hint}{parts.facts_table(rows)}</div>'
 
 
 def reading(before: Done | None, path: str, decoder: str, slider: float) -> float | None:
@@ -126,20 +130,18 @@ def table(batch: Batch, n_files: int) -> str:
     said = f"{len(batch.rows)} of {n_files}: " if len(batch.rows) < n_files else ""
     said += f"{n_good} done" + (f", {n_failed} failed" if n_failed else "")
     zipped = parts.download(batch.archive, "Download all as ZIP") if batch.archive else ""
+    titles = ["File", "Result", "File size", "Result size", "Picture", "Decoded by"]
     rows = [_cells(row) for row in batch.rows]
-    return (
-        f'<div class="l8-card"><p><b>{said}</b></p>{zipped}'
-        f"{parts.rows_table(['File', 'Result', 'File size', 'Picture', 'Decoded by'], rows)}</div>"
-    )
+    return f'<div class="l8-card"><p><b>{said}</b></p>{zipped}{parts.rows_table(titles, rows)}</div>'
 
 
 def _cells(row: Row) -> list[str]:
     if row.opened is None:
-        return [row.file, row.problem, "", "", ""]
+        return [row.file, row.problem, *[""] * 4]
     picture = row.opened.picture
-    size = parts.size_text(row.opened.n_bytes)
+    sizes = [parts.size_text(n_bytes) for n_bytes in (row.opened.n_bytes, row.n_bytes)]
     link = parts.Html(parts.small_download(row.path))
-    return [row.file, link, size, f"{picture.width} x {picture.height}", row.opened.decoder]
+    return [row.file, link, *sizes, f"{picture.width} x {picture.height}", row.opened.decoder]
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,8 @@ class Compared:
     def viewed(self) -> dict:
         left, right = self.sides
         names = list(dict.fromkeys([left, right, *self.views]))
-        sides = [
-            widgets.side(name, label_of(name, self.own), self.views[name], self.sizes[name])
-            for name in names
-            if name in self.views
-        ]
+        names = [name for name in names if name in self.views and (name in self.sides or ORIGINAL not in self.sides)]
+        sides = [widgets.side(name, label_of(name, self.own), self.views[name], self.sizes[name]) for name in names]
         return widgets.compared(self.job.number, self.size, right, sides)
 
     def again(self) -> Comparison:

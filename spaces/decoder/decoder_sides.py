@@ -57,6 +57,15 @@ def as_offered(sides: tuple[str, str]) -> tuple[str, str]:
     return left, right
 
 
+def with_both_readings(sides: tuple[str, str]) -> list[str]:
+    """What is measured where these sides are shown: beside the original both ends of a model's readings, for one more
+    decoding than is shown."""
+    readings = [parsed_reading(name) for name in sides if name != ORIGINAL]
+    if ORIGINAL in sides and len(readings) == 1 and readings[0][1] in READINGS.values():
+        return [ORIGINAL, *(reading_name(readings[0][0], realism) for realism in READINGS.values())]
+    return list(sides)
+
+
 def label_of(name: str, own: str) -> str:
     """What the page calls a side of a blob of the model `own`."""
     if name == ORIGINAL:

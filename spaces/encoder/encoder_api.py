@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import gradio as gr
 
 from latent8.apps import budget, files, jobs, work
 from latent8.apps.options import Option, with_options
-from latent8.errors import Latent8Error
+from latent8.errors import Latent8Error, PictureError, TooFewBytesError
 from latent8.evaluation.comparison import MAX_PSNR
 from latent8.evaluation.metrics import psnr
 from latent8.file_format.blob import Encoded, clean_stem
@@ -155,7 +156,13 @@ def analyse(picture: Picture, model: str, settings: Settings, bar: work.Bar) -> 
     with work.errors_in_the_page():  # here too: from a ZeroGPU process no other error keeps its message
         codec = work.codec(model)
         require_encoder(codec.model)
-        return codec.analyse(picture, settings, progress=bar)
+        try:
+            return codec.analyse(picture, settings, progress=bar)
+        except TooFewBytesError as error:
+            raise PictureError(
+                f"{error.limit / 1000:g} KB is too small for this photo: it takes at least "
+                f"{math.ceil(error.least / 100) / 10:,} KB. Choose that, or a shorter longest side (see More settings)."
+            ) from None
 
 
 def gpu_seconds_back(encoded: Encoded, *_: object) -> int:
@@ -252,7 +259,7 @@ class Batch:
     """Many photos, one after another, each blob also in a ZIP; one bad file does not stop the rest."""
 
     def __init__(self, photos: list[str], wish: Wish):
-        self._photos, self._wish = photos, wish
+        self.files, self._wish = photos, wish
         wish.settings()
         work.codec(wish.model)  # a model that cannot be loaded is one error, not one for each photo
         self.rows: list[Row] = []
@@ -263,7 +270,7 @@ class Batch:
     def run(self, job: jobs.Job | None = None) -> Iterator[None]:
         """Yields after each photo. Raises OSError where the disk is full."""
         with files.ZipWriter(self.folder / "latents.zip") as archive:
-            for photo, bar in work.one_by_one(self._photos, "Photo", self.folder, job):
+            for photo, bar in work.one_by_one(self.files, "Photo", self.folder, job):
                 self.rows.append(self._row(photo, bar, archive))
                 yield
         self.archive = archive.path_if_filled()

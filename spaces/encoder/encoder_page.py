@@ -13,6 +13,7 @@ import gradio as gr
 from encoder_api import Batch, Wish, endpoints, give_back, make_blob
 
 from latent8.apps import batches, budget, jobs, look, parts, widgets, wiring, work
+from latent8.errors import Latent8Error
 from latent8.pictures.intake import SUFFIXES
 from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import DEFAULT_QUALITY
@@ -69,14 +70,17 @@ def controls(prefix: str) -> Controls:
     with_quality, with_levels = ([m.name for m in encoding if m.kind.option == o] for o in ("quality", "levels"))
     by_quality = model_named(DEFAULT_MODEL).kind.option == "quality"
     with gr.Group(elem_classes=["l8-settings"]):
-        mode = gr.Radio([BY_QUALITY, BY_SIZE], value=BY_QUALITY, label="Choose by", visible=by_quality)
+        by = [BY_QUALITY, BY_SIZE]
+        mode = gr.Radio(by, value=by[0], label="Choose by", visible=by_quality, elem_classes=["l8-choose-by"])
         quality = gr.Slider(
             1, 100, DEFAULT_QUALITY, step=1, label="Quality", visible=by_quality, elem_id=f"{prefix}-quality"
         )
         size = gr.Number(
-            100,
+            None,
             label="Size in KB, at most",
-            minimum=0.1,
+            info="Enter or leave the field to apply.",
+            placeholder="100",
+            minimum=0,
             visible=by_quality,
             interactive=False,
             elem_id=f"{prefix}-size",
@@ -125,14 +129,17 @@ def controls(prefix: str) -> Controls:
 def wish_of(
     mode: str,
     quality: int,
-    size: float,
+    size: float | None,
     levels: int,
     model: str,
     longest_side: int,
     keep_name: bool,
     keep_metadata: str,
 ) -> Wish:
-    by_size = mode == BY_SIZE
+    """Raises Latent8Error where a size is still to be set."""
+    by_size = mode == BY_SIZE and model_named(model).kind.option == "quality"
+    if by_size and not size:
+        raise Latent8Error("Enter the size in KB first, or choose by quality.")
     return Wish(
         model, None if by_size else quality, size if by_size else 0, levels, longest_side, keep_name, keep_metadata
     )
@@ -209,6 +216,7 @@ def encode_single(
     before: the last result, whose blob stays where only its reading is another one.
     """
     job = jobs.begin(request.session_hash, results.SINGLE, number)
+    paths: list[str] = []
 
     def steps() -> Iterator[tuple]:
         budget.check(job)
@@ -216,8 +224,9 @@ def encode_single(
             yield shown_alone(job.number, "")
             return
         with work.errors_in_the_page():
-            wish = wish_of(*chosen)
             (path,) = widgets.paths_of(photo, EXAMPLES_FOLDER)
+            paths.append(path)
+            wish = wish_of(*chosen)
             results.refuse_blobs(path)
             bar = work.Bar("Encoding", 0, 0.6, job)
             bar(0)
@@ -242,7 +251,10 @@ def encode_single(
             yield card, done.compared(), *later, done, *same, slider, parts.reading_shown(read)
 
     def failed(sentence: str) -> tuple:
-        return shown_alone(job.number, widgets.error_html(sentence + results.link_to_decoder(sentence)))
+        said = widgets.error_html(sentence + results.link_to_decoder(sentence))
+        if chosen[0] == BY_SIZE and before and before.decoded and paths == [before.photo]:
+            return widgets.shown(job.number, said, alone=True), *[gr.skip()] * 11  # another size may do
+        return shown_alone(job.number, said)
 
     yield from widgets.until_cancelled(steps(), failed)
 

@@ -31,7 +31,7 @@ def refuse_blobs(path: str) -> None:
     """Raises PictureError for a .l8 file, with what to do instead."""
     with open(path, "rb") as file:
         if is_blob(file.read(16)):
-            raise PictureError("This is a .l8 file, not a photo: the decoder opens it.")
+            raise PictureError("This is a .l8 file, not a photo: use the decoder.")
 
 
 def link_to_decoder(text: str) -> str:
@@ -139,7 +139,7 @@ def raw_values(encoded: Encoded) -> gr.Checkbox:
 def card(done: Done) -> str:
     """The first and largest fact, and what comes next."""
     facts = done.facts
-    before, after = parts.sizes(facts["upload_bytes"], facts["blob_bytes"])
+    before, after = parts.size_text(facts["upload_bytes"]), parts.size_text(facts["blob_bytes"])
     if facts["blob_bytes"] <= facts["upload_bytes"]:
         said, warning = f"{facts['ratio_to_upload']:.1f} times smaller", ""
     else:
@@ -223,7 +223,8 @@ def other_side(number: float, done: Done | None, event: gr.EventData) -> Iterato
             made = rivals.rival(search)
         check(1)
         file = files.save_preview(Path(done.folder), f"{made.name}.png", made.picture)
-        yield gr.HTML(side=widgets.side(key, made.label, file, made.n_bytes, job=job, scaled=done.scaled))
+        side = widgets.side(key, made.label, file, made.n_bytes, note=made.note, job=job, scaled=done.scaled)
+        yield gr.HTML(side=side)
 
     yield from widgets.until_cancelled(
         steps(), lambda text: gr.HTML(side={"job": job, "key": key, "problem": html.unescape(text)})
@@ -264,8 +265,8 @@ def table(batch: Batch, n_photos: int) -> str:
     said = f"{len(batch.rows)} of {n_photos}: " if len(batch.rows) < n_photos else ""
     said += f"{len(good)} done" + (f", {n_failed} failed" if n_failed else "")
     if good:
-        first, second = parts.sizes(before, after)
-        said += f", {first} to {second}"
+        said += f", {parts.size_text(before)} to {parts.size_text(after)}"
+        said += f", {before / after:.1f} times smaller" if after < before else ""
     zipped = parts.download(batch.archive, "Download all as ZIP") if batch.archive else ""
     titles = ["Photo", "Result", "Before", "After", "Smaller"]
     return f'<div class="l8-card"><p><b>{said}</b></p>{zipped}{parts.rows_table(titles, rows)}</div>'
@@ -273,5 +274,5 @@ def table(batch: Batch, n_photos: int) -> str:
 
 def _cells(row: Row) -> list[str | parts.Html]:
     assert row.made is not None
-    before, after = parts.sizes(row.upload_bytes, len(row.made.blob))
+    before, after = parts.size_text(row.upload_bytes), parts.size_text(len(row.made.blob))
     return [row.file, parts.Html(parts.small_download(row.path)), before, after, f"{row.made.ratio:.1f} times"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from latent8.apps import work
+from latent8.apps import parts, work
 from latent8.errors import Latent8Error
 from latent8.evaluation import baselines, perceptual
 from latent8.evaluation.comparison import MAX_PSNR
@@ -23,17 +23,19 @@ MEASURES = ["PSNR in dB", *(["SSIMULACRA2"] if perceptual.has_ssimulacra2() else
 CURVE_SIDE = 768  # pixels: larger pictures are shrunk to it for the curves, so that they take some seconds
 CURVE_QUALITIES = (1, 15, 30, 45, 60, 75, 90)
 CURVE_LEVELS = (16, 64, 256)
+MUCH_SMALLER = 0.95  # of the bytes that a rival may have: below that it is said why it has no more
 MAX_COMPARED = 8_000_000  # pixels: AVIF takes half a minute for so many
 
 
 @dataclass(frozen=True)
 class Rival:
-    """name: for its file."""
+    """name: for its file. note: why it is not of the same size, where it is much smaller."""
 
     name: str
     label: str
     n_bytes: int
     picture: Picture
+    note: str = ""
 
 
 def label_of(key: str) -> str:
@@ -53,10 +55,20 @@ def rival(found: baselines.Search) -> Rival:
     """Of a search that has ended. Raises Latent8Error where nothing fits."""
     name = found.name
     if not found.file:
-        least = f"its smallest is {found.smallest:,} bytes" if found.smallest else "the photo is too large for it"
+        least = f"its smallest is {found.next_larger:,} bytes" if found.next_larger else "the photo is too large for it"
         raise Latent8Error(f"{name} cannot make this photo as small as the blob is ({least}).")
     label = f"{name}, quality {found.quality}"
-    return Rival(f"{name}-{found.quality}", label, len(found.file), Picture(baselines.pixels(found.file)))
+    picture = Picture(baselines.pixels(found.file))
+    return Rival(f"{name}-{found.quality}", label, len(found.file), picture, _note(found))
+
+
+def _note(found: baselines.Search) -> str:
+    """That a much smaller file is the nearest there is."""
+    if len(found.file) >= MUCH_SMALLER * found.n_bytes:
+        return ""
+    if not found.next_larger:
+        return "its highest quality"
+    return f"quality {found.quality + 1} would be larger than ours, {parts.size_text(found.next_larger)}"
 
 
 def ours(picture: Picture, model: str, quality: int, realism: float | None, check: Callable[[float], None]) -> Rival:

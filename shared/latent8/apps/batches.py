@@ -16,6 +16,7 @@ MANY = "many"  # name of the jobs
 class Batch(Protocol):
     """Files that are done one after another, a row for each."""
 
+    files: list[str]
     rows: list[Any]
 
     def run(self, job: jobs.Job | None = None) -> Iterator[None]:
@@ -64,11 +65,11 @@ def in_steps(
     def steps() -> Iterator[dict]:
         budget.check(job)
         with work.errors_in_the_page():
-            found = paths()
-            batch = batch_of(found)
+            batch = batch_of(paths())
+            n_files = len(batch.files)
             for _ in batch.run(job):
-                if len(batch.rows) < len(found):
-                    yield widgets.shown(job.number, table(batch, len(found)), final=False)
-            yield widgets.shown(job.number, table(batch, len(found)))
+                if len(batch.rows) < n_files:
+                    yield widgets.shown(job.number, table(batch, n_files), final=False)
+            yield widgets.shown(job.number, table(batch, n_files))
 
     yield from widgets.until_cancelled(steps(), lambda text: widgets.shown(job.number, widgets.error_html(text)))

@@ -94,5 +94,6 @@ def source_url() -> str:
 
 
 def link(text: str, url: str) -> str:
-    """HTML of a link, or of the text alone where it is not known where to."""
-    return f'<a href="{html.escape(url)}">{html.escape(text)}</a>' if url else html.escape(text)
+    """HTML of a link, or of the text alone where it is not known where to. It opens in a tab of its own."""
+    start = f'<a href="{html.escape(url)}" target="_blank" rel="noopener">'
+    return f"{start}{html.escape(text)}</a>" if url else html.escape(text)

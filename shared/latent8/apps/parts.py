@@ -198,15 +198,8 @@ def escaped(text: str) -> str:
 
 
 def size_text(n_bytes: int) -> str:
-    """In KB of 1000 bytes up to 10 MB, as a person reads it."""
-    return f"{n_bytes / 1e3:,.1f} KB" if n_bytes < 10_000_000 else f"{n_bytes / 1e6:,.1f} MB"
-
-
-def sizes(before: int, after: int) -> tuple[str, str]:
-    """Two sizes in one unit."""
-    if min(before, after) >= 10_000_000:
-        return size_text(before), size_text(after)
-    return f"{before / 1e3:,.1f} KB", f"{after / 1e3:,.1f} KB"
+    """In KB of 1000 bytes up to 1 MB, as a person reads it."""
+    return f"{n_bytes / 1e3:,.1f} KB" if n_bytes < 1_000_000 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def download(path: str, text: str = "") -> str:

@@ -48,6 +48,7 @@ def drop_box(
         f'<span class="l8-drop-title">{html.escape(title)}</span>'
         f'<span class="l8-hint l8-hint-drop">{html.escape(hint)}</span>'
         f'<input class="l8-unseen" type="file" accept="{accept}"{" multiple" if multiple else ""}></label>'
+        f'<p class="l8-drop-total"></p>'
         f'<ul class="l8-drop-files" aria-label="Files"></ul><p class="l8-drop-said" role="status"></p>{offered}</div>'
     )
     return gr.HTML(
@@ -97,9 +98,10 @@ def result(elem_id: str, announced: bool = False, early: bool = True) -> gr.HTML
     )
 
 
-def shown(job: int, content: str, final: bool = True) -> dict[str, Any]:
-    """Value of a `result`: HTML that belongs to a job; final when nothing more of it is to come."""
-    return {"job": job, "html": content, "final": final}
+def shown(job: int, content: str, final: bool = True, alone: bool = False) -> dict[str, Any]:
+    """Value of a `result`: HTML that belongs to a job; final when nothing more of it is to come. alone: the other parts
+    stay as they are, and stale."""
+    return {"job": job, "html": content, "final": final, "alone": alone}
 
 
 def lazy(elem_id: str, waiting: str) -> gr.HTML:
@@ -175,7 +177,7 @@ def viewer(elem_id: str, placeholder: str) -> gr.HTML:
 
 
 def side(key: str, label: str, path: str | Path, n_bytes: int = 0, **more: Any) -> dict[str, Any]:
-    """One side of a `viewer`. n_bytes: of the file that it is of, written on it. more: job, scaled, full."""
+    """One side of a `viewer`. n_bytes: of the file that it is of, written on it. more: job, note, scaled, full."""
     return {"key": key, "label": label, "url": file_url(path), "bytes": n_bytes, **more}
 
 

@@ -55,12 +55,13 @@ def names() -> tuple[str, ...]:
 class Search:
     """The best quality of one codec with which a whole file fits into `n_bytes`, for uint8 [H, W, 3].
 
-    `steps` does the work; `file` is then its bytes, empty where none fits, and `quality` the one it has.
+    `steps` does the work; `file` is then its bytes, empty where none fits, and `quality` the one it has. `next_larger`:
+    bytes at the next quality, or where none fits at the lowest; 0 where there is none.
     """
 
     def __init__(self, name: str, rgb: np.ndarray, n_bytes: int):
-        self.name, self.file, self.quality, self.smallest = name, b"", 0, 0
-        self._image, self._n_bytes = Image.fromarray(rgb), n_bytes
+        self.name, self.file, self.quality, self.next_larger = name, b"", 0, 0
+        self._image, self.n_bytes = Image.fromarray(rgb), n_bytes
 
     def steps(self) -> Iterator[float]:
         """The share that is done, 0 ... 1, before each try."""
@@ -72,10 +73,10 @@ class Search:
             data = saved(self._image, self.name, quality)
             if not data:
                 return
-            if len(data) <= self._n_bytes:
+            if len(data) <= self.n_bytes:
                 self.file, self.quality, low = data, quality, quality + 1
             else:
-                self.smallest, high = len(data), quality - 1
+                self.next_larger, high = len(data), quality - 1
 
 
 def at_most(n_bytes: int, rgb: np.ndarray) -> list[Baseline]:
@@ -103,7 +104,7 @@ def _best(search: Search, rgb: np.ndarray) -> Baseline:
     for _ in search.steps():
         pass
     if not search.file:
-        return Baseline(search.name, 0, search.smallest, None)
+        return Baseline(search.name, 0, search.next_larger, None)
     found = pixels(search.file)
     image = Image.fromarray(found)
     return Baseline(search.name, search.quality, len(search.file), image, psnr(rgb, found), ssim(rgb, found))

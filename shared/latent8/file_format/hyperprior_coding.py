@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 import constriction
 import numpy as np
 
-from latent8.errors import BlobError, PictureError
+from latent8.errors import BlobError, TooFewBytesError
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
@@ -65,10 +65,7 @@ class HyperpriorCoding(Coding):
         frame = Encoded(header, self.id, b"", alpha_png, chunks).frame_bytes
         encoded = Encoded(header, self.id, self._largest_payload(latents, limit - frame), alpha_png, chunks)
         if encoded.n_bytes > limit:
-            raise PictureError(
-                f"This picture cannot be kept in {limit:,} bytes: it takes {encoded.n_bytes:,} at the lowest quality. "
-                "Shrink it, or allow more."
-            )
+            raise TooFewBytesError(limit, encoded.n_bytes)
         return encoded
 
     def symbols(self, encoded: Encoded) -> Symbols:

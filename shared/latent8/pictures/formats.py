@@ -9,7 +9,8 @@ from PIL import Image
 
 HEIC = "a HEIC picture"
 HEIC_IS_READ = importlib.util.find_spec("pi_heif") is not None  # an extra; it decodes only
-ACCEPTED = "JPEG, PNG, WebP, AVIF, TIFF, BMP and GIF"
+ACCEPTED = "JPEG, PNG, WebP, AVIF, TIFF, BMP" + (", GIF and HEIC" if HEIC_IS_READ else " and GIF")
+BLOB = "a .l8 file"
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"}
 SUFFIXES |= {".heic", ".heif"} if HEIC_IS_READ else set()
 
@@ -57,7 +58,7 @@ _NAMES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"BPG\xfb", "a BPG picture"),
     (0, b"FLIF", "a FLIF picture"),
     (0, b"\xabKTX ", "a KTX texture"),
-    (0, b"\x89L8\n", "a .l8 file, which is decoded and not encoded"),
+    (0, b"\x89L8\n", BLOB),
 )
 
 

@@ -122,6 +122,8 @@ def _what_it_is(file: BinaryIO) -> str:
         if formats.HEIC_IS_READ:
             return "The file is a HEIC picture that is damaged."
         return "This is a HEIC picture, which the package pi-heif reads: install it, or save the picture as JPEG."
+    if name == formats.BLOB:
+        return "This is a .l8 file, not a photo: use the decoder."
     if name:
         return f"This is {name}, which cannot be read: {formats.ACCEPTED} files can."
     samples = tiff_samples.described(file)

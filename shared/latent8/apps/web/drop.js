@@ -4,11 +4,12 @@ const box = element.querySelector('.l8-drop');
 const input = box.querySelector('input');
 const label = box.querySelector('.l8-drop-label');
 const list = box.querySelector('.l8-drop-files');
+const total = box.querySelector('.l8-drop-total');
 const said = box.querySelector('.l8-drop-said');
 const examples = box.querySelector('.l8-examples');
 let turn = 0; // of the latest files that were brought
 
-const sized = (n) => n < 1e7 ? (n / 1e3).toLocaleString("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 }) + " KB" : (n / 1e6).toFixed(1) + " MB";
+const sized = (n) => n < 1e6 ? (n / 1e3).toLocaleString("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 }) + " KB" : (n / 1e6).toFixed(1) + " MB";
 
 function made(tag, properties, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -30,6 +31,13 @@ function draw() {
     return made('li', {}, name, made('span', { className: 'l8-file-size', textContent: sized(file.size) }), remove);
   });
   list.replaceChildren(...shown);
+  total.replaceChildren();
+  if (files.length > 1) {
+    const bytes = files.reduce((sum, file) => sum + file.size, 0);
+    const all = made('button', { type: 'button', className: 'l8-quiet', textContent: 'Remove all' });
+    all.addEventListener('click', () => put([]));
+    total.append(made('span', {}, files.length.toLocaleString('en') + ' files, ' + sized(bytes)), all);
+  }
   if (examples) examples.hidden = files.length > 0;
 }
 

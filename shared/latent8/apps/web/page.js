@@ -52,6 +52,12 @@ window.l8 = {
     }
   },
 
+  // This part has its value, and no others come: they stay stale.
+  alone(node) {
+    window.l8.work(node).classList?.remove('l8-busy');
+    window.l8.partly(node);
+  },
+
   // All parts have got theirs.
   done(node) {
     const work = window.l8.work(node);

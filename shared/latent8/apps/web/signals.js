@@ -10,6 +10,7 @@ function changed() {
 }
 work.addEventListener('change', (event) => {
   if (!event.target.closest('.l8-settings') || !event.target.matches('input')) return;
+  if (event.target.closest('.l8-choose-by') && event.target.value === 'Size') return; // it is still to be set
   if (['range', 'number', 'radio', 'checkbox'].includes(event.target.type)) changed();
 });
 work.addEventListener('l8-list', changed);

@@ -1,7 +1,7 @@
 // Two pictures in one place, with a divider between them; or one. Zoom and position stay when a side changes.
-// value: null, or {job, width, height, right, sides: [{key, label, bytes, url, scaled}], more: [{key, label, quality}]};
-// sides are there, `more` are made when they are chosen. side: one that Python has made since, as in `sides`, or
-// {job, key, share} while it is made, or {job, key, problem}.
+// value: null, or {job, width, height, right, sides, more}. sides: [{key, label, bytes, note, url, scaled}], which are
+// there; more: [{key, label, quality}], which are made when they are chosen. side: one that Python has made since, as in
+// `sides`, or {job, key, share} while it is made, or {job, key, problem}.
 const viewer = element.querySelector('.l8-viewer');
 const find = (name) => viewer.querySelector('.l8-' + name);
 const [stage, handle, select, waiting] = ['stage', 'handle', 'against', 'waiting'].map(find);
@@ -15,7 +15,7 @@ let job = null;
 let sides = new Map();
 let left = null;
 
-const sized = (n) => n < 1e7 ? (n / 1e3).toLocaleString("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 }) + " KB" : (n / 1e6).toFixed(1) + " MB";
+const sized = (n) => n < 1e6 ? (n / 1e3).toLocaleString("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 }) + " KB" : (n / 1e6).toFixed(1) + " MB";
 const between = (low, value, high) => Math.min(Math.max(low, value), high);
 
 // Where things are.
@@ -67,7 +67,7 @@ function describe(where, side) {
   const tag = find('tag-' + where);
   tag.hidden = !side;
   if (!side) return;
-  tag.textContent = side.label + (side.bytes ? ', ' + sized(side.bytes) : '');
+  tag.textContent = side.label + (side.bytes ? ', ' + sized(side.bytes) : '') + (side.note ? ' (' + side.note + ')' : '');
   const image = layers[where].querySelector('img');
   image.alt = side.label;
   if (image.getAttribute('src') !== side.url) image.src = side.url;
@@ -214,7 +214,11 @@ find('screen').addEventListener('click', () => {
   if (document.fullscreenElement) document.exitFullscreen();
   else viewer.requestFullscreen();
 });
-document.addEventListener('fullscreenchange', () => requestAnimationFrame(place));
+document.addEventListener('fullscreenchange', () => {
+  const full = document.fullscreenElement === viewer;
+  find('screen').textContent = full ? 'Leave full screen' : 'Full screen';
+  requestAnimationFrame(() => full ? zoomTo(1) : place());
+});
 select.addEventListener('change', () => choose(select.value));
 quality.addEventListener('change', () => choose(select.value));
 new ResizeObserver(place).observe(stage);
