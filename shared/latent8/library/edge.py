@@ -36,9 +36,9 @@ class EdgeEngine:
             config = qdrant.EdgeConfig(vectors={vector_name: parameters})
             folder.mkdir(parents=True, exist_ok=True)
             self._shard = _attempt(qdrant.EdgeShard.create, str(folder), config)
+            on_disk = qdrant.KeywordIndexParams(on_disk=True)  # else opening reads the names of all pictures
             for field in INDEXED:
-                index = qdrant.UpdateOperation.create_field_index(field, qdrant.PayloadSchemaType.Keyword)
-                _attempt(self._shard.update, index)
+                _attempt(self._shard.update, qdrant.UpdateOperation.create_field_index(field, on_disk))
 
     def upsert(self, points: Sequence[Point]) -> None:
         found = [qdrant.Point(point.id, {self._name: _floats(point.vector)}, point.payload) for point in points]
