@@ -122,8 +122,8 @@ def test_progress_of_a_decoding_moves_with_its_tiles(
     assert_moves(steps["Blob 2 of 2"], 0.5, 1)
 
     steps = shown("decoder", "/compare", blob=blob, original=large_photo)
-    assert list(steps) == ["Decoding with l8-tiny"]
-    assert_moves(steps["Decoding with l8-tiny"], 0, 1)
+    assert next(iter(steps)) == "Decoding with l8-tiny" and set(steps) <= {"Decoding with l8-tiny", "Measuring"}
+    assert_moves(steps["Decoding with l8-tiny"], 0, 0.6)
 
 
 def test_bar_does_nothing_outside_of_an_event() -> None:

@@ -157,7 +157,8 @@ def test_an_index_with_vectors_fills_a_library_without_opening_a_picture(album: 
         assert library.add(output / "index").known == 4
         hit = library.search(album / "deep" / "two.jpg", k=1)[0]
         assert hit.record.name in ("deep/two.jpg", "same.jpg") and hit.score > 0.999  # which are equal
-        assert hit.blob == (output / "blobs" / "deep" / "two.l8").read_bytes() and hit.record.quality == 50
+        blobs = [path.read_bytes() for path in (output / "blobs").rglob("*.l8") if path.name[:4] in ("two.", "same")]
+        assert hit.blob in blobs and hit.record.quality == 50
     with Library(tmp_path / "other", vector="latents") as library:
         report = library.add(output / "index")
         assert "holds vectors picture-1, and the library has latents-1: add its blobs" in str(report.failures[0].error)

@@ -305,7 +305,9 @@ def compared(
     decoded: list[Decoded] = []
     for index, (name, wish) in enumerate(zip(names, wishes, strict=True)):
         bar = work.Bar("", index / len(names), (index + 1) / len(names), job)
-        opened = open_blob(path, bar.part(f"Decoding with {name}", 0, 0.6 if truth else 1), wish)
+        decoding = bar.part(f"Decoding with {name}", 0, 0.6 if truth else 1)
+        decoding(0)
+        opened = open_blob(path, decoding, wish)
         measuring = bar.part("Measuring", 0.6, 1)
         measuring(0)
         decoded.append(measured(name, opened.picture, opened.seconds, truth, measuring))

@@ -89,6 +89,10 @@ def _file_of(path: str | os.PathLike) -> BinaryIO:
 
 def _of_file(file: BinaryIO, stem: str | None) -> Opened:
     try:
+        if (
+            formats.name_of(read_at(file, 0, 512)) == formats.BLOB
+        ):  # which Pillow opens too where the plugin is registered
+            raise PictureError(_what_it_is(file))
         prepared = next((found for prepare in _PREPARED if (found := prepare(file))), Prepared(file))
         if prepared.layout is not None:
             return Opened(None, prepared.facts, stem, file, prepared.stream, prepared.layout)
