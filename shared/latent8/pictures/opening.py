@@ -89,9 +89,7 @@ def _file_of(path: str | os.PathLike) -> BinaryIO:
 
 def _of_file(file: BinaryIO, stem: str | None) -> Opened:
     try:
-        if (
-            formats.name_of(read_at(file, 0, 512)) == formats.BLOB
-        ):  # which Pillow opens too where the plugin is registered
+        if formats.name_of(read_at(file, 0, 512)) == formats.BLOB:  # where it has the plugin, Pillow would open it
             raise PictureError(_what_it_is(file))
         prepared = next((found for prepare in _PREPARED if (found := prepare(file))), Prepared(file))
         if prepared.layout is not None:
