@@ -33,6 +33,7 @@ def same_number_of_threads(default_threads: int) -> Iterator[None]:
     """Some tests change it, as actors of a bulk job do; with another number, half precision rounds in another way."""
     import torch
 
+    torch.set_num_threads(default_threads)
     yield
     torch.set_num_threads(default_threads)
 

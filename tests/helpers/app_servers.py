@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import latent8
@@ -52,6 +53,7 @@ class AppServer:
             "GRADIO_TEMP_DIR": str(self.temporary),
             "HF_HOME": str(folder / "home"),  # with no model in it
             "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),  # as here: half precision rounds by their number
             **OFFLINE,
             **more,
         }
