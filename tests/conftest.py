@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,7 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
     """run(*arguments) -> exit code, lines on standard output, lines on standard error; in this process."""
     from latent8 import Codec
     from latent8.cli import commands
+    from latent8.pool import POOL
 
     loaded = {one.model: one for one in (codec, photo_codec)}  # once for all tests
 
@@ -109,6 +111,7 @@ def run(codec, photo_codec, capsys, monkeypatch) -> Run:
         return code, captured.out.splitlines(), captured.err.splitlines()
 
     monkeypatch.setattr("latent8.pool.Codec", load)
+    monkeypatch.setattr(POOL, "_loaded", OrderedDict())  # the library's own pool keeps none of these float32 codecs
     return run
 
 
