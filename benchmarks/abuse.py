@@ -130,12 +130,18 @@ def attacked(server: AppServer, name: str, n_attackers: int, seen: Seen) -> Iter
 
 
 def left_over(server: AppServer, kept: set[Path]) -> list[str]:
-    """Files in the folder of uploads and results once an hour has passed, but for those there at the start."""
-    names = [str(path) for path in kept]
-    housekeeping.delete_broken_uploads(server.temporary, -1)
-    housekeeping.delete_old(server.temporary, -1, names)
-    found = [path for path in server.temporary.rglob("*") if path.is_file() and path not in kept]
-    return [str(path.relative_to(server.temporary)) for path in found]
+    """Files in the folder of uploads and results once an hour has passed, but for those there at the start.
+
+    Requests that nobody waits for any more get a minute to end.
+    """
+    names, end = [str(path) for path in kept], time.monotonic() + 60
+    while True:
+        housekeeping.delete_broken_uploads(server.temporary, -1)
+        housekeeping.delete_old(server.temporary, -1, names)
+        found = [path for path in server.temporary.rglob("*") if path.is_file() and path not in kept]
+        if not found or time.monotonic() > end:
+            return [str(path.relative_to(server.temporary)) for path in found]
+        time.sleep(1)
 
 
 def run(name: str, attacks: Sequence[str], args: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:

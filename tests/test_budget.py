@@ -41,6 +41,17 @@ def test_outside_of_an_event_nothing_is_bounded() -> None:
     work.Bar("Encoding", 0, 1)(0.5)
 
 
+def test_an_event_is_at_work_until_its_function_ends(event: Any) -> None:
+    def stopped() -> None:
+        assert budget.is_at_work("id")
+        event.alive = False
+        check()
+
+    with pytest.raises(Cancelled):
+        bounded(stopped)()
+    assert not budget.is_at_work("id")
+
+
 def test_steps_without_progress_end_too(event: Any) -> None:
     def entropy_coding() -> None:
         pause()

@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 from gradio.data_classes import PredictBodyInternal
 
-from latent8.apps import bounds, event_queue
+from latent8.apps import bounds, budget, event_queue
 from latent8.apps.event_queue import FairQueue
 
 NUMBERS = itertools.count()
@@ -70,6 +70,21 @@ def test_one_large_request_is_at_work_at_a_time(queue: FairQueue) -> None:
     for client, data in (("a", "large"), ("b", "large"), ("c", "")):
         push(queue, client, data=data)
     assert started(queue, 9) == ["a", "c"]
+
+
+def test_a_cancelled_event_keeps_its_place_until_its_function_ends(
+    queue: FairQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client in "aaab":
+        push(queue, client)
+    at_work = {event._id for event in queue.event_queue_per_concurrency_id[bounds.MODEL].queue[:2]}
+    assert started(queue, 2) == ["a", "b"]
+    assert started(queue, 9) == ["a"]
+    monkeypatch.setattr(budget, "is_at_work", at_work.__contains__)
+    queue.active_jobs = [None] * 40  # as Gradio does for a cancelled event at once
+    assert started(queue, 9) == []
+    at_work.clear()
+    assert started(queue, 9) == ["a"]
 
 
 def test_slots_are_limited(queue: FairQueue) -> None:

@@ -25,7 +25,7 @@ from latent8.apps.jobs import Cancelled, Job
 from latent8.apps.turns import LOOK_SECONDS, Turn, Turns
 from latent8.machine.pauses import at_pauses
 
-__all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "holding", "leave_out"]
+__all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "holding", "is_at_work", "leave_out"]
 
 REQUEST_SECONDS: float = bounds.REQUEST_SECONDS  # of work, without waiting
 UNHEARD_SECONDS = 30  # of messages that nobody fetches: the client has gone, or never listened
@@ -67,6 +67,7 @@ class Budget:
 
 
 turns = Turns()
+_at_work: set[str] = set()  # ids of events whose function runs in a thread, see `is_at_work`
 _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
@@ -118,6 +119,12 @@ def leave_out(sentence: str) -> None:
         budget.left_out = sentence
 
 
+def is_at_work(event_id: str) -> bool:
+    """Whether the function of an event still runs: Gradio forgets a cancelled event at once, and its function ends at the
+    next check."""
+    return event_id in _at_work
+
+
 def _here() -> Budget | None:
     budget = _budget.get()
     return None if budget is None or budget.process != os.getpid() else budget
@@ -166,7 +173,8 @@ def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable
 
     @contextmanager
     def within(budget: Budget) -> Iterator[None]:
-        token = _budget.set(budget)
+        token, event_id = _budget.set(budget), LocalContext.event_id.get(None) or ""
+        _at_work.add(event_id)
         try:
             _check_wanted(budget)
             if budget.turn:
@@ -176,6 +184,7 @@ def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable
         finally:
             if budget.turn:
                 turns.leave(budget.turn)
+            _at_work.discard(event_id)
             _budget.reset(token)
 
     @functools.wraps(function)

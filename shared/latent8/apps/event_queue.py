@@ -15,7 +15,7 @@ import gradio as gr
 from anyio.to_thread import run_sync
 from gradio.queueing import Event, EventQueue, Queue
 
-from latent8.apps import bounds, jobs, sizes
+from latent8.apps import bounds, budget, jobs, sizes
 from latent8.apps.bounds import MODEL
 
 REST_SECONDS = 0.02  # after a look that found nothing to start: Gradio looks a thousand times a second
@@ -30,7 +30,10 @@ class Facts:
 
 
 class FairQueue(Queue):
-    """Takes a few events of each client, starts at most `SLOTS_OF_CLIENT` of them, those of whom has fewest first."""
+    """Takes a few events of each client, starts at most `SLOTS_OF_CLIENT` of them, those of whom has fewest first.
+
+    An event that is cancelled keeps its place until its function has ended.
+    """
 
     def __init__(self, like: Queue):
         super().__init__(
@@ -42,6 +45,7 @@ class FairQueue(Queue):
             default_concurrency_limit=like.default_concurrency_limit,
         )
         self._facts: WeakKeyDictionary[Event, Facts] = WeakKeyDictionary()
+        self._started: list[Event] = []
         self._rest_until = 0.0
 
     async def push(self, body: Any, request: fastapi.Request, username: str | None) -> Any:
@@ -74,19 +78,25 @@ class FairQueue(Queue):
         now = time.monotonic()
         if now < self._rest_until:
             return None
+        all_at_work = self._at_work()
         for name, queue in self.event_queue_per_concurrency_id.items():
-            if queue.concurrency_limit is None or queue.current_concurrency < queue.concurrency_limit:
-                event = self._choice(queue)
+            at_work = [event for event in all_at_work if event.concurrency_id == name]
+            if queue.concurrency_limit is None or len(at_work) < queue.concurrency_limit:
+                event = self._choice(queue, at_work)
                 if event is not None:
                     queue.queue.remove(event)
+                    self._started.append(event)
                     return [event], False, name
         self._rest_until = now + REST_SECONDS
         return None
 
-    def _choice(self, queue: EventQueue) -> Event | None:
-        at_work = [
-            event for job in self.active_jobs for event in job or () if event.concurrency_id == queue.concurrency_id
-        ]
+    def _at_work(self) -> list[Event]:
+        """Events that were started and have not ended, the cancelled ones too."""
+        active = {event._id for job in self.active_jobs for event in job or ()}
+        self._started = [event for event in self._started if event._id in active or budget.is_at_work(event._id)]
+        return self._started
+
+    def _choice(self, queue: EventQueue, at_work: list[Event]) -> Event | None:
         slots = Counter(self._of(event).client for event in at_work)
         large_at_work = queue.concurrency_id == MODEL and any(self._of(event).large for event in at_work)
         able = [
