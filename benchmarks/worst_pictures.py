@@ -27,8 +27,9 @@ from PIL import Image
 from latent8.errors import PictureError
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures.intake import open_picture
+from tests.helpers import avif_files
 from tests.helpers.samples import png_chunk
-from tests.helpers.tiff_files import pages, tiff
+from tests.helpers.tiff_files import pages, pages_of_long_values, tiff
 
 LIMIT, TIME_LIMIT = 64_000_000, 10.0
 SIDE = 10_000  # of a picture of 100 megapixels
@@ -218,6 +219,8 @@ FILES: dict[str, dict[str, Callable[[], bytes]]] = {
     "AVIF": {
         "noise": lambda: file_of(noise(10_000, 8200), "AVIF", quality=80, speed=10),
         "100 megapixels": lambda: file_of(np.zeros((SIDE, SIDE, 3), np.uint8), "AVIF", speed=10),
+        "100 million extents of no bytes": lambda: avif_files.with_box(b"iloc", avif_files.places(10_000, 10_000)),
+        "30,000 items of 255 properties": lambda: avif_files.with_box(b"iprp", avif_files.associations(30_000)),
     },
     "TIFF": {
         "100,000 strips": lambda: tiff_of_strips(100_000, 600),
@@ -226,6 +229,7 @@ FILES: dict[str, dict[str, Callable[[], bytes]]] = {
         "100 megapixels, 64-bit, Deflate": lambda: tiff(np.zeros((SIDE, SIDE)), compression=8, rows_per_strip=100),
         "noise, 16-bit": lambda: tiff(noise(3200, 3200).astype(np.uint16) * 257, rows_per_strip=1),
         "4,000 values of 50 MB": tiff_of_values,
+        "64 pages of a million values": lambda: pages_of_long_values(64, 1 << 20),
     },
     "JPEG 2000": {
         "noise, lossless": lambda: file_of(noise(3480, 3480), "JPEG2000"),

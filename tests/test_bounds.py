@@ -8,10 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.helpers import avif_files
+from tests.helpers.icc_profiles import DISPLAY_P3
 from tests.helpers.picture_files import file_of, opened, refusal
 from tests.helpers.samples import gradient, png_chunk, png_claiming
-from tests.helpers.tiff_files import pages
+from tests.helpers.tiff_files import pages, pages_of_long_values
 
 PICTURE = gradient(48, 40)
 
@@ -86,8 +89,17 @@ def webp_of_chunks() -> bytes:
             lambda: icon(struct.pack("<IiiHHIIiiII", 40, 9000, 18000, 1, 32, 0, 0, 0, 0, 0, 0)),
             "an icon of 9,000 pixels",
         ),
+        (lambda: avif_files.with_box(b"iloc", avif_files.places(10_000, 10_000)), "parts in over 10000 places"),
+        (
+            lambda: avif_files.with_film(b"meta", bytes(4) + avif_files.box(b"iloc", avif_files.places(100, 101))),
+            "parts in over 10000 places",
+        ),
+        (lambda: avif_files.with_box(b"iloc", struct.pack(">BxxxHI", 2, 0, 10_001)), "over 10000 parts"),
+        (lambda: avif_files.with_box(b"iprp", avif_files.associations(1000)), "260 KB of tables"),
+        (lambda: avif_files.with_film(b"free", bytes(300_000)), "300 KB of tables"),
+        (lambda: pages_of_long_values(24, 1 << 20), "1,048,576 strips or tiles"),
     ],
-    ids=range(12),
+    ids=range(18),
 )
 def test_endless_work_is_refused(make: Callable[[], bytes], words: str) -> None:
     data = make()
@@ -118,3 +130,11 @@ def test_entries_that_point_at_the_same_megabytes_cost_nothing() -> None:
 def test_large_jpeg_2000_is_refused() -> None:
     said = refusal(file_of(PICTURE, "JPEG2000") + bytes(40_000_000))
     assert said == "A JPEG 2000 file of 40 MB takes too long to read: save it as PNG or JPEG."
+
+
+def test_a_film_is_read_and_its_profile_may_be_large() -> None:
+    frames = [Image.fromarray(np.full((32, 32, 3), value, np.uint8)) for value in range(0, 240, 4)]
+    film = file_of(frames[0], "AVIF", save_all=True, append_images=frames[1:], speed=10)
+    assert opened(film).rgb.shape == (32, 32, 3)
+    profile = DISPLAY_P3 + bytes(400_000)
+    assert opened(file_of(frames[0], "AVIF", icc_profile=profile, speed=10)).rgb.shape == (32, 32, 3)

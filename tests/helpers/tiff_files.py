@@ -131,3 +131,16 @@ def compressed(data: bytes, compression: int) -> bytes:
     with Image.open(buffer) as image:
         offset, count = image.tag_v2[273][0], image.tag_v2[279][0]
     return buffer.getvalue()[offset : offset + count]
+
+
+def pages_of_long_values(n_pages: int, n_values: int) -> bytes:
+    """Pages whose compression, colours and subdirectories are so many numbers each, the same bytes for all."""
+    values, n_entries, parts = 8, 3, []
+    size = 2 + 12 * n_entries + 4
+    for index in range(n_pages):
+        entries = [(259, 3), (262, 3), (330, 4)]
+        table = b"".join(struct.pack("<HHII", tag, kind, n_values, values) for tag, kind in entries)
+        following = values + 4 * n_values + size * (index + 1) if index + 1 < n_pages else 0
+        parts.append(struct.pack("<H", n_entries) + table + struct.pack("<I", following))
+    head = b"II*\0" + struct.pack("<I", values + 4 * n_values)
+    return head + struct.pack("<H", 1) * (2 * n_values) + b"".join(parts)

@@ -76,7 +76,7 @@ class _Reader:
 
     def below(self, directory: Directory | None, tag: int) -> Directory | None:
         """The directory that the tag points to."""
-        found = directory.integers(tag) if directory else []
+        found = directory.integers(tag, 2) if directory else []
         return self._directory(found[0]) if len(found) == 1 else None
 
     def values(self, directory: Directory | None, wanted: Callable[[int], bool]) -> Values:

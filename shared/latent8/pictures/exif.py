@@ -36,12 +36,12 @@ def exif_facts(exif: bytes) -> ExifFacts:
     try:
         header = read_header(file)
         first = read_directory(file, header, header.first)
-        found = first.integers(_ORIENTATION)
+        found = first.integers(_ORIENTATION, 1)
         orientation = found[0] if found and 1 <= found[0] <= 8 else None
-        details = read_directory(file, header, first.integers(_EXIF_POINTER)[0])
-        space = details.integers(_COLOUR_SPACE)[0]
+        details = read_directory(file, header, first.integers(_EXIF_POINTER, 1)[0])
+        space = details.integers(_COLOUR_SPACE, 1)[0]
         if space == _UNCALIBRATED:
-            interop = read_directory(file, header, details.integers(_INTEROP_POINTER)[0])
+            interop = read_directory(file, header, details.integers(_INTEROP_POINTER, 1)[0])
             adobe_rgb = interop.data(_INTEROP_INDEX)[:3] == b"R03"
         else:
             adobe_rgb = space == _ADOBE_RGB

@@ -97,12 +97,12 @@ class Directory:
         except (OSError, OverflowError, ValueError):
             return b""
 
-    def numbers(self, tag: int) -> list[float]:
-        """Values as numbers (fractions divided out), at most MAX_VALUES; none for text and kinds that are not known."""
+    def numbers(self, tag: int, most: int = MAX_VALUES) -> list[float]:
+        """The first values as numbers (fractions divided out); none for text and kinds that are not known."""
         entry = self._entries.get(tag)
         if entry is None:
             return []
-        data = self.data(tag, MAX_VALUES * _SIZES.get(entry.kind, 1))
+        data = self.data(tag, most * _SIZES.get(entry.kind, 1))
         endian = self._header.endian
         if entry.kind in (5, 10):
             code = "I" if entry.kind == 5 else "i"
@@ -113,14 +113,14 @@ class Directory:
         count = len(data) // _SIZES[entry.kind]
         return list(struct.unpack(f"{endian}{count}{_CODES[entry.kind]}", data[: count * _SIZES[entry.kind]]))
 
-    def integers(self, tag: int) -> list[int]:
+    def integers(self, tag: int, most: int = MAX_VALUES) -> list[int]:
         """As `numbers`, where all are whole; none where the entry holds others."""
-        found = self.numbers(tag)
+        found = self.numbers(tag, most)
         return [int(value) for value in found] if all(isinstance(value, int) for value in found) else []
 
     def integer(self, tag: int, default: int) -> int:
-        """The first of the values."""
-        found = self.integers(tag)
+        """The first of the values; the others, which may be a million, are not read."""
+        found = self.integers(tag, 1)
         return found[0] if found else default
 
 

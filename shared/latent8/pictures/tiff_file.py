@@ -73,7 +73,7 @@ def _pages(file: BinaryIO, header: TiffHeader, first: Directory) -> Iterator[Dir
         except TiffError:
             continue
         yield page
-        waiting = [*page.integers(_SUBDIRECTORIES)[:MAX_PAGES], *waiting, page.next]
+        waiting = [*page.integers(_SUBDIRECTORIES, MAX_PAGES), *waiting, page.next]
 
 
 def _refuse_camera_raw(file: BinaryIO, header: TiffHeader, first: Directory) -> None:

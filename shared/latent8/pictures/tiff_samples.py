@@ -183,7 +183,7 @@ def _layout(file: BinaryIO, header: TiffHeader, page: Directory) -> Layout | Non
 def _stated_range(page: Directory) -> tuple[float, float] | None:
     """SMinSampleValue and SMaxSampleValue, else MinSampleValue and MaxSampleValue; None where no white is stated."""
     for low_tag, high_tag in ((340, 341), (280, 281)):
-        lows, highs = page.numbers(low_tag)[:MAX_SAMPLES], page.numbers(high_tag)[:MAX_SAMPLES]
+        lows, highs = page.numbers(low_tag, MAX_SAMPLES), page.numbers(high_tag, MAX_SAMPLES)
         if highs and all(map(math.isfinite, (*lows, *highs))):
             low, high = min(lows, default=0.0), max(highs)
             if high > low:
