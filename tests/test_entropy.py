@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent8.errors import BlobError
-from latent8.file_format import neighbour_coding
+from latent8.file_format import context_coding, neighbour_coding
 from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.codings import RAW
 from latent8.file_format.quantiser import Quantiser
+from latent8.machine.pauses import at_pauses
 from tests.helpers.blobs_by_hand import packed, unpacked
 from tests.helpers.checks import allocating_at_most
 from tests.helpers.samples import build_blob, side_bytes, smooth_symbols
@@ -210,3 +211,28 @@ def test_check_on_length_knows_the_likeliest_symbol() -> None:
 def test_tables_are_frozen() -> None:
     """They are part of the format: blobs made with other tables cannot be decoded."""
     assert hashlib.sha256(TABLES.read_bytes()).hexdigest() == TABLES_SHA256
+
+
+@pytest.mark.parametrize("name", ["neighbours", "contexts"])
+def test_others_may_go_first_between_any_two_steps(name: str) -> None:
+    """Latents of many rows have many steps."""
+    height, width = 300, 3
+    symbols = smooth_symbols(1, height, width, 256)
+
+    def decode(payload: bytes) -> np.ndarray:
+        if name == "contexts":
+            return context_coding.decode(payload, symbols.shape)
+        return neighbour_coding.decode(payload, symbols.shape, 256)
+
+    pauses: list[str] = []
+    with at_pauses(lambda: pauses.append("encoding")):
+        payload = context_coding.encode(symbols) if name == "contexts" else neighbour_coding.encode(symbols, 256)
+    with at_pauses(lambda: pauses.append("decoding")):
+        np.testing.assert_array_equal(decode(payload), symbols)
+    assert min(pauses.count("encoding"), pauses.count("decoding")) >= 2 * height + width - 3  # all but the last
+
+    def end() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError), at_pauses(end):
+        decode(payload)

@@ -49,6 +49,7 @@ from latent8.file_format.blob import Encoded, Header
 from latent8.file_format.coding import Coding, Symbols
 from latent8.file_format.extension import Chunk
 from latent8.file_format.wavefront import neighbour_places, runs, steps_of, with_border_value
+from latent8.machine.pauses import pause
 from latent8.zoo.settings import Settings
 
 CONTEXT_EDGES = np.array([6, 10, 16, 24, 34, 48, 68, 96, 136, 192, 280])
@@ -126,6 +127,7 @@ def encode(symbols: np.ndarray, levels: int) -> bytes:
         all_choices.append(choices.tobytes())
         residuals.append(residual)
         tables.append(choices[context])
+        pause()
 
     step = steps_of(n_channels, height, width)
     residual, table = np.concatenate(residuals), np.concatenate(tables)
@@ -134,6 +136,7 @@ def encode(symbols: np.ndarray, levels: int) -> bytes:
     ordered, keys = residual[order], step[order].astype(np.int64) * 256 + table[order]
     for start, stop in runs(keys):
         coder.encode(ordered[start:stop], _model(int(keys[start] & 255)))
+        pause()
     return b"".join([*all_weights, *all_choices, coder.get_compressed().astype("<u4").tobytes()])
 
 
@@ -179,6 +182,7 @@ def decode(payload: bytes, shape: tuple[int, int, int], levels: int) -> np.ndarr
         found = (predicted + index.astype(np.int8)) % levels
         values[channel, cell] = found
         errors[channel, cell] = found - predicted
+        pause()
     return values[:, :-1].reshape(shape).astype(np.uint8)
 
 
