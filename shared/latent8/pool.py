@@ -14,7 +14,7 @@ from latent8.codec import Codec, as_model
 from latent8.file_format import codings
 from latent8.file_format.blob import Encoded
 from latent8.file_format.coding import Coding, Symbols
-from latent8.file_format.reader import Blob, model_of, read, require_decoder
+from latent8.file_format.reader import Blob, inspect, model_of, require_decoder, require_size
 from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.zoo.registry import Model
@@ -50,8 +50,7 @@ class CodecPool:
         with loading:  # so that one is loaded once, and others need not wait for it
             codec = self._loaded.get(key)
             if codec is None:
-                limit = self._max_pixels if isinstance(self._max_pixels, int) else self._max_pixels(chosen)
-                codec = Codec(chosen, key[1], dtype, limit)
+                codec = Codec(chosen, key[1], dtype, self._limit(chosen))
             with self._lock:
                 self._loaded[key] = codec
                 self._loaded.move_to_end(key)
@@ -68,10 +67,14 @@ class CodecPool:
         **options: Any,
     ) -> Image.Image:
         """Decode with the model that the blob names, or with another of its latent space; else as `Codec.decode`."""
-        source = blob if isinstance(blob, (Encoded, Latents)) else read(blob)
+        source = blob if isinstance(blob, (Encoded, Latents)) else inspect(blob)
         model = model_of(source) if decoder is None else as_model(decoder)
         require_decoder(source.header, model)  # before it is loaded
+        require_size(source.header, self._limit(model))
         return self.codec(model, device).decode(source, **options)
+
+    def _limit(self, model: Model) -> int:
+        return self._max_pixels if isinstance(self._max_pixels, int) else self._max_pixels(model)
 
 
 POOL = CodecPool()  # used by the functions at the top of the package

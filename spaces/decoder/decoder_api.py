@@ -21,7 +21,6 @@ from latent8.evaluation.comparison import ORIGINAL, Comparison, Decoded, measure
 from latent8.file_format.blob import Encoded
 from latent8.file_format.reader import require_decoder, require_size
 from latent8.latents import Latents, describe
-from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import failing_once
 from latent8.pictures.intake import Picture
 from latent8.pictures.output import FORMATS, picture_bytes
@@ -301,7 +300,7 @@ def compared(
         require_decoder(source.header, model_named(wish.decoder))
     if ORIGINAL in sides and not original:
         raise Latent8Error("Give the original too, or choose two decoders.")
-    truth = original_of(source.header, original, DEFAULT_MAX_PIXELS) if original else None
+    truth = original_of(source.header, original, work.MAX_PIXELS) if original else None
     decoded: list[Decoded] = []
     for index, (name, wish) in enumerate(zip(names, wishes, strict=True)):
         bar = work.Bar("", index / len(names), (index + 1) / len(names), job)

@@ -13,7 +13,7 @@ from latent8 import exchange
 from latent8.apps import files, housekeeping, jobs, look, wiring
 from latent8.apps.files import request_folder, save_bytes, save_latent_views, stem_of
 from latent8.apps.widgets import file_url, paths_of
-from latent8.apps.work import POOL, TAKE_TURNS, Bar, errors_in_the_page, required
+from latent8.apps.work import MAX_PIXELS, POOL, TAKE_TURNS, Bar, errors_in_the_page, required
 from latent8.file_format.blob import Encoded
 from latent8.latents import Latents
 from latent8.zoo.registry import DEFAULT_MODEL, Model, model_named, models
@@ -88,7 +88,9 @@ def convert(
     path, to = required(latents, "Choose a blob first."), to or "safetensors"
     with errors_in_the_page():
         files.open_file_of_latents(path, space or "", bool(raw))  # refuses what the app cannot take
-        data = exchange.convert(Path(path).read_bytes(), to, space=space or None, raw=bool(raw), pool=POOL)
+        data = exchange.convert(
+            Path(path).read_bytes(), to, space=space or None, raw=bool(raw), max_pixels=MAX_PIXELS, pool=POOL
+        )
         return save_bytes(request_folder(), stem_of(path) + exchange.SUFFIXES[to], data)
 
 

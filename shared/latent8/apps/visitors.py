@@ -55,7 +55,7 @@ def library_of_app() -> Library | None:
     place = place_of_app()
     if not place:
         return None
-    library = Library(place, pool=work.POOL)
+    library = _opened(place)
     if not len(library):
         raise LibraryError(f"The library in {place} is empty or not there.")
     return library
@@ -88,10 +88,14 @@ def own(session: str | None) -> Iterator[Library]:
     if not session:  # one that all such callers shared would show them each other's pictures
         raise LibraryError("This way of calling has no session, and so no library of its own: use gradio_client.")
     found = _of(session)
-    with budget.holding(found.busy), Library(found.folder / "library", pool=work.POOL) as library:
+    with budget.holding(found.busy), _opened(found.folder / "library") as library:
         housekeeping.keep(found.folder)
         yield library
         housekeeping.keep(found.folder)
+
+
+def _opened(place: str | Path) -> Library:
+    return Library(place, pool=work.POOL, max_pixels=work.MAX_PIXELS)
 
 
 def _of(session: str) -> Own:
