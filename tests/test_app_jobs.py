@@ -15,6 +15,7 @@ import pytest
 from gradio_client import Client
 
 from latent8.apps import budget, jobs, widgets, work
+from latent8.apps.event_queue import FairQueue
 from latent8.apps.turns import Turn
 
 WAIT_SECONDS = 10
@@ -56,6 +57,37 @@ def test_a_client_that_cancels_stops_the_work(endless: tuple[gr.Blocks, list[str
     assert settles(lambda: ends == ["runs"])
     job.cancel()
     assert settles(lambda: ends == ["runs", "cancelled"])
+
+
+def test_a_page_that_stops_a_job_in_mid_step_is_answered_when_its_tile_is_done() -> None:
+    """Gradio waits for the step under a lock that all pages need."""
+    ends = list[str]()
+
+    def run() -> Iterator[str]:
+        yield "first"
+        try:
+            for _ in itertools.count():
+                budget.check()
+                ends[:] = ends or ["runs"]
+                time.sleep(0.02)
+        except jobs.Cancelled:
+            ends.append("cancelled")
+            raise
+
+    with gr.Blocks(analytics_enabled=False) as demo:
+        gr.Button().click(budget.bounded(run), None, gr.Textbox(), api_name="run")
+    demo.queue()
+    demo._queue = FairQueue(demo._queue)
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    try:
+        job = Client(demo.local_url, verbose=False, analytics_enabled=False).submit(api_name="/run")
+        assert settles(lambda: ends == ["runs"])
+        job.cancel()
+        assert settles(lambda: ends == ["runs", "cancelled"])
+        assert settles(lambda: not demo.app.lock.locked())
+    finally:
+        ends.append("over")
+        demo.close()
 
 
 def test_a_replaced_job_is_cancelled_and_others_go_on() -> None:

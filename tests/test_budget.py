@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +50,26 @@ def test_an_event_is_at_work_until_its_function_ends(event: Any) -> None:
     with pytest.raises(Cancelled):
         bounded(stopped)()
     assert not budget.is_at_work("id")
+
+
+def test_steps_that_are_stopped_give_back_what_they_hold(event: Any) -> None:
+    held: list[str] = []
+
+    def steps() -> Iterator[int]:
+        held.append("lock")
+        try:
+            yield 1
+            event.alive = False
+            check()
+        finally:
+            held.clear()
+
+    running = bounded(steps)()
+    assert next(running) == 1 and held
+    event.alive = False
+    with pytest.raises(Cancelled):
+        next(running)
+    assert not held
 
 
 def test_steps_without_progress_end_too(event: Any) -> None:

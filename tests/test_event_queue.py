@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
+import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,10 +36,14 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> FairQueue:
 
 
 def push(queue: FairQueue, client: str, session: str = "", data: str = "") -> tuple[bool, str, str]:
+    return asyncio.run(pushed(queue, client, session, data))
+
+
+async def pushed(queue: FairQueue, client: str, session: str = "", data: str = "") -> tuple[bool, str, str]:
     function = next(iter(queue.blocks.fns))
     body = PredictBodyInternal(data=[data], fn_index=function, session_hash=session or f"{client} {next(NUMBERS)}")
     request: Any = SimpleNamespace(client=SimpleNamespace(host=client), headers={})
-    return asyncio.run(queue.push(body, request, None))
+    return await queue.push(body, request, None)
 
 
 def started(queue: FairQueue, count: int) -> list[str]:
@@ -106,6 +113,50 @@ def test_few_events_of_one_client_may_wait(queue: FairQueue) -> None:
 def test_few_events_of_one_page_may_wait(queue: FairQueue) -> None:
     answers = [push(queue, "a", "page")[0] for _ in range(bounds.EVENTS_OF_SESSION + 1)]
     assert answers == [True] * bounds.EVENTS_OF_SESSION + [False]
+
+
+def test_events_that_come_at_once_are_counted_too(queue: FairQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them pass the first look, before the files of any have been looked at."""
+    come = threading.Event()
+
+    def slow(_: Any) -> bool:
+        assert come.wait(10)
+        return False
+
+    async def at_once() -> list[bool]:
+        count = bounds.EVENTS_OF_CLIENT + 3
+        found = [asyncio.create_task(pushed(queue, "a")) for _ in range(count)]
+        await asyncio.sleep(0)  # all of them have begun
+        come.set()
+        return [done for done, _, _ in await asyncio.gather(*found)]
+
+    monkeypatch.setattr(event_queue, "_is_large", slow)
+    assert sum(asyncio.run(at_once())) == bounds.EVENTS_OF_CLIENT
+
+
+def test_of_a_queue_with_two_places_one_client_has_one(queue: FairQueue) -> None:
+    for client in "aab":
+        push(queue, client)
+    queue.event_queue_per_concurrency_id[bounds.MODEL].concurrency_limit = 2
+    assert started(queue, 9) == ["a", "b"]
+
+
+@pytest.mark.parametrize("path", ["https://example.org/photo.jpg", "{zip}"])
+def test_files_that_nothing_is_known_of_count_as_large(path: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with zipfile.ZipFile(tmp_path / "blobs.zip", "w") as archive:
+        archive.writestr("photo.l8", b"")
+    named = {"path": path.format(zip=tmp_path / "blobs.zip"), "meta": {"_type": "gradio.FileData"}}
+    assert event_queue._is_large([[named]])
+    assert not event_queue._is_large([[{"path": "\ud800"}, {"path": "a\0b"}, {"path": str(tmp_path / "none.png")}]])
+
+
+def test_a_file_is_looked_at_once_under_all_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(event_queue.sizes, "most_pixels", lambda path: seen.append(path) or 0)
+    event_queue._is_large([{"path": f"{tmp_path}/{'./' * count}a.png"} for count in range(50)])
+    assert seen == [str(tmp_path / "a.png")]
 
 
 def test_few_events_of_all_may_wait(queue: FairQueue) -> None:

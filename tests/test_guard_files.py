@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import httpx
 import pytest
+from gradio import processing_utils
 
-from latent8.apps import bounds, housekeeping, uploads
+from latent8.apps import bounds, files, housekeeping, inputs, uploads
 from latent8.apps import quota as quotas
 from latent8.apps.quota import Full, Quota
 
@@ -36,7 +37,7 @@ def test_uploads_leave_room_for_results_and_for_others(tmp_path: Path) -> None:
         quota.take("one", MB)
     with pytest.raises(Full, match="no room for more uploads"):
         quota.take("another", 0, to_come=39 * MB)
-    quota.check_results()
+    quota.take_results()
     assert quota.used == 37 * MB
     assert quota.measure() == 0  # nothing was written
     quota.take("third", 37 * MB)
@@ -67,10 +68,27 @@ def test_results_stop_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest
     quota = Quota(tmp_path, 1000)
     quota.measure()
     with pytest.raises(OSError):
-        quota.check_results()
+        quota.take_results()
     monkeypatch.setattr(quotas, "FREE_BYTES", 1 << 62)
     with pytest.raises(OSError):
-        Quota(tmp_path, 1 << 60).check_results()
+        Quota(tmp_path, 1 << 60).take_results()
+
+
+def test_results_are_counted_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "quota", Quota(tmp_path, 1000))
+    files.save_bytes(tmp_path, "first", bytes(600))
+    with pytest.raises(OSError):
+        files.save_bytes(tmp_path, "second", bytes(600))
+    with pytest.raises(OSError), files.ZipWriter(tmp_path / "third.zip") as archive:
+        archive.add("name", bytes(600))
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_what_was_unpacked_for_a_long_request_is_kept_with_its_folder(tmp_path: Path) -> None:
+    folder = old(tmp_path / f"latent8-{'0' * 32}", 300)
+    housekeeping.keep(folder / "file")
+    housekeeping.delete_old(tmp_path, 120)
+    assert (folder / "file").exists()
 
 
 def old(path: Path, seconds: float, n_bytes: int = 0) -> Path:
@@ -209,6 +227,22 @@ def test_files_at_urls_are_fetched_within_bounds(elsewhere: str, tmp_path: Path,
         with pytest.raises(gr.Error, match=words):
             fetched(f"{elsewhere}/{name}", tmp_path)
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+
+
+def test_all_files_of_a_request_are_fetched_within_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any, **__: Any) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    with gr.Blocks(analytics_enabled=False) as demo:
+        files_of = gr.File(type="filepath", file_count="multiple")
+        gr.Button().click(len, files_of, gr.Number(), api_name="count")
+    inputs.refuse_bad_inputs(demo)
+    monkeypatch.setattr(bounds, "FETCH_SECONDS", 0.1)
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", never)
+    named = [{"path": "https://example.org/a", "meta": {"_type": "gradio.FileData"}}] * 3
+    with pytest.raises(gr.Error, match="longer than 0.1 seconds in all"):
+        asyncio.run(demo.preprocess_data(next(iter(demo.fns.values())), [named], None))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from latent8 import Library
+from latent8.apps import bounds
 from tests.helpers.app_calls import SPACES
 from tests.helpers.library_photos import NAMES, crop_of
 
@@ -60,6 +61,17 @@ def test_a_crop_finds_its_photo_and_all_hits_come_as_a_zip(filled, small_photos,
     assert not any("/" in str(value) for hit in hits for key, value in hit.items() if key != "name")
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist()[0] == "wine.l8" and opened.read("wine.l8").startswith(b"\x89L8\n")
+
+
+def test_a_request_that_names_too_many_files_says_which_are_left_out(decoder, small_photos, tmp_path):
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(bounds.REQUEST_FILES + 5):
+            archive.write(small_photos / "life.png", f"{number:03}.png")
+    other = connected(decoder, tmp_path)
+    report = other.predict([handle_file(str(tmp_path / "many.zip"))], api_name="/library_add")
+    assert (report["added"], report["known"], report["failed"]) == (1, bounds.REQUEST_FILES - 1, 1)
+    assert report["reasons"][0].startswith(f"{bounds.REQUEST_FILES:03}.png: Left out: one request may have")
+    other.close()
 
 
 def test_what_is_known_is_not_added_twice(filled, small_photos):

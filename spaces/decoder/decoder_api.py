@@ -194,12 +194,18 @@ def save_picture(picture: Picture, path: str, picture_format: str | None) -> str
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one file of many: a picture, or a sentence that says why there is none."""
+    """What became of one file of many: a picture, or a sentence that says why there is none.
+
+    n_bytes: of the file. picture_bytes, width, height: of the picture.
+    """
 
     file: str
-    opened: Opened | None = None
     path: str = ""
     n_bytes: int = 0
+    picture_bytes: int = 0
+    width: int = 0
+    height: int = 0
+    decoder: str = ""
     problem: str = ""
 
 
@@ -209,7 +215,7 @@ class Batch:
 
     def __init__(self, blobs: list[str], picture_format: str | None):
         self._suffix = FORMATS[picture_format or "PNG"]
-        self.files, self._refused = unpacked(blobs)
+        self.files, self._refused = unpacked(list(dict.fromkeys(blobs)))
         self._codec = failing_once(work.codec)
         self.rows: list[Row] = []
         self.folder = files.request_folder()
@@ -238,7 +244,8 @@ class Batch:
             return Row(name, problem=work.message(error))
         picture_name = files.unique_name(files.stem_of(blob), self._suffix, self._taken)
         archive.add(picture_name, data)
-        return Row(name, opened, files.save_bytes(self.folder, picture_name, data), len(data))
+        path, picture = files.save_bytes(self.folder, picture_name, data), opened.picture
+        return Row(name, path, opened.n_bytes, len(data), picture.width, picture.height, opened.decoder)
 
 
 def decode_batch(blobs: list[str] | None, picture_format: str | None = "PNG") -> tuple[str | None, list[list]]:
@@ -260,10 +267,9 @@ def decode_batch(blobs: list[str] | None, picture_format: str | None = "PNG") ->
 
 
 def table_row(row: Row) -> list:
-    if row.opened is None:
+    if row.problem:
         return [row.file, row.problem, None, None, None]
-    picture = row.opened.picture
-    return [row.file, Path(row.path).name, picture.width, picture.height, row.opened.decoder]
+    return [row.file, Path(row.path).name, row.width, row.height, row.decoder]
 
 
 def compare(
@@ -326,9 +332,9 @@ def save_maps(found: Comparison, folder: Path, path: str) -> list[tuple[str, str
     """(file, caption) of each map of differences."""
     maps = []
     for one in found.differences():
-        file = folder / f"{files.stem_of(path)}.{one.first}-{one.second}.difference.png"
-        one.image.save(file, compress_level=1)
-        maps.append((str(file), f"{one.first} and {one.second}: at most {one.greatest} of 255"))
+        name = f"{files.stem_of(path)}.{one.first}-{one.second}.difference.png"
+        file = files.save_png(folder, name, one.image)
+        maps.append((file, f"{one.first} and {one.second}: at most {one.greatest} of 255"))
     return maps
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ import gradio as gr
 from PIL import Image
 
 from latent8.apps import budget, files, jobs, parts, visitors, widgets, wiring, work
-from latent8.errors import BlobError, LibraryError
+from latent8.errors import BlobError, Latent8Error, LibraryError
+from latent8.file_format.blob import is_blob
+from latent8.file_format.reader import inspect
 from latent8.library.adding import FAILED
 from latent8.library.export import BLOBS, free_name, write_zip
 from latent8.library.intake import uploaded
+from latent8.library.item import Item
 from latent8.library.library import Hit, Library
 from latent8.library.records import Record
 from latent8.library.vectors.base import opaque
-from latent8.pictures.intake import SUFFIXES
+from latent8.pictures.intake import SUFFIXES, pixel_count
 
 MOST_HITS = 50
 SIDE = 480  # longest side of a picture in the grid, in pixels
@@ -128,7 +132,7 @@ def library_add(files: list[str] | None, request: gr.Request) -> dict:
     reasons: list[str] = []
     with work.errors_in_the_page(), visitors.own(request.session_hash) as library:
         bar = work.Bar("Adding", 0, 1)
-        for number, outcome in enumerate(library.add_each(uploaded(paths))):
+        for number, outcome in enumerate(library.add_each(_within_limits(uploaded(paths)))):
             counts[outcome.result] += 1
             if outcome.result == FAILED:
                 reasons.append(f"{outcome.name}: {outcome.error}")
@@ -136,6 +140,34 @@ def library_add(files: list[str] | None, request: gr.Request) -> dict:
             if len(library) > visitors.MOST_PICTURES:
                 raise LibraryError(f"A library here holds at most {visitors.MOST_PICTURES:,} pictures: use your own.")
         return {**counts, "in_all": len(library), "reasons": reasons}
+
+
+def _within_limits(items: Iterable[Item]) -> Iterator[Item]:
+    """Items with their data, as many as one request may have: in place of the first that is too much, its sentence."""
+    pixels = 0
+    for number, item in enumerate(items):
+        try:
+            data, problem = item.read(), ""
+            pixels += _pixels(data)
+        except (Latent8Error, OSError):  # which is said when the item's turn comes
+            yield item
+            continue
+        problem = work.too_much(number, pixels)
+        if problem:
+            yield replace(item, read=partial(_refused, problem))
+            return
+        yield replace(item, read=partial(bytes, data))
+
+
+def _pixels(data: bytes) -> int:
+    if not is_blob(data):
+        return pixel_count(data)
+    encoded = inspect(data)
+    return encoded.width * encoded.height
+
+
+def _refused(problem: str) -> bytes:
+    raise LibraryError(problem)
 
 
 def search(
@@ -220,10 +252,12 @@ def more_in_page(
 def _search(job: jobs.Job, query: Callable[[], Path | Record], k: float, turned: bool) -> Iterator[tuple]:
     def steps() -> Iterator[tuple]:
         budget.check(job)
-        with work.errors_in_the_page(), visitors.searched(job.page) as library:
-            found = _found(library, query(), _count(k), turned)
-            budget.check(job)
-            yield _shown(job, found)
+        with work.errors_in_the_page():
+            wanted = query()
+            with visitors.searched(job.page) as library:
+                found = _found(library, wanted, _count(k), turned)
+        budget.check(job)
+        yield _shown(job, found)  # the library is free again by now
 
     yield from widgets.until_cancelled(steps(), lambda text: _nothing(job, widgets.error_html(text)))
 
@@ -266,9 +300,8 @@ def _found(library: Library, query: Path | Record, k: int, turned: bool) -> Foun
     started = time.perf_counter()
     for number, hit in enumerate(hits):
         work.Bar("Decoding", 0, 1)(number / len(hits))
-        path = folder / f"hit-{number}.png"
-        _picture(hit).save(path, "PNG", compress_level=1)
-        pictures.append((str(path), f"{hit.score:.3f}  {hit.record.name}"))
+        path = files.save_png(folder, f"hit-{number}.png", _picture(hit))
+        pictures.append((path, f"{hit.score:.3f}  {hit.record.name}"))
     decode_ms = 1000 * (time.perf_counter() - started)
     budget.check()
     return Found(hits, search_ms, decode_ms, pictures, _archive(folder, hits))

@@ -125,7 +125,7 @@ def full_size(number: float, done: Done | None) -> dict | gr.HTML:
 
 def table(batch: Batch, n_files: int) -> str:
     """The rows so far, a line that sums them up, and the ZIP once all are done."""
-    n_good = sum(row.opened is not None for row in batch.rows)
+    n_good = sum(not row.problem for row in batch.rows)
     n_failed = len(batch.rows) - n_good
     said = f"{len(batch.rows)} of {n_files}: " if len(batch.rows) < n_files else ""
     said += f"{n_good} done" + (f", {n_failed} failed" if n_failed else "")
@@ -136,12 +136,11 @@ def table(batch: Batch, n_files: int) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    if row.opened is None:
+    if row.problem:
         return [row.file, row.problem, *[""] * 4]
-    picture = row.opened.picture
-    sizes = [parts.size_text(n_bytes) for n_bytes in (row.opened.n_bytes, row.n_bytes)]
+    sizes = [parts.size_text(n_bytes) for n_bytes in (row.n_bytes, row.picture_bytes)]
     link = parts.Html(parts.small_download(row.path))
-    return [row.file, link, *sizes, f"{picture.width} x {picture.height}", row.opened.decoder]
+    return [row.file, link, *sizes, f"{row.width} x {row.height}", row.decoder]
 
 
 @dataclass(frozen=True)

@@ -250,16 +250,20 @@ class Row:
 
     file: str
     upload_bytes: int
-    made: Made | None = None
+    blob_bytes: int = 0
     path: str = ""
     problem: str = ""
+
+    @property
+    def ratio(self) -> float:
+        return self.upload_bytes / self.blob_bytes
 
 
 class Batch:
     """Many photos, one after another, each blob also in a ZIP; one bad file does not stop the rest."""
 
     def __init__(self, photos: list[str], wish: Wish):
-        self.files, self._wish = photos, wish
+        self.files, self._wish = list(dict.fromkeys(photos)), wish
         wish.settings()
         work.codec(wish.model)  # a model that cannot be loaded is one error, not one for each photo
         self.rows: list[Row] = []
@@ -286,7 +290,7 @@ class Batch:
             return Row(name, size, problem=work.message(error))
         blob_name = files.unique_name(made.stem, ".l8", self._taken)
         archive.add(blob_name, made.blob)
-        return Row(name, size, made, files.save_bytes(self.folder, blob_name, made.blob))
+        return Row(name, size, len(made.blob), files.save_bytes(self.folder, blob_name, made.blob))
 
 
 @with_options(OPTIONS)
@@ -308,9 +312,9 @@ def encode_batch(photos: list[str] | None, **options: Any) -> tuple[str | None, 
 
 
 def table_row(row: Row) -> list:
-    if row.made is None:
+    if row.problem:
         return [row.file, row.problem, row.upload_bytes, None, None]
-    return [row.file, Path(row.path).name, row.upload_bytes, len(row.made.blob), round(row.made.ratio, 2)]
+    return [row.file, Path(row.path).name, row.upload_bytes, row.blob_bytes, round(row.ratio, 2)]
 
 
 def endpoints() -> None:

@@ -256,12 +256,12 @@ def full_size(number: float, done: Done | None) -> Iterator[gr.HTML]:
 def table(batch: Batch, n_photos: int) -> str:
     """The rows so far, a line that sums them up, and the ZIP once all are done."""
     rows = [
-        [row.file, row.problem, parts.size_text(row.upload_bytes), "", ""] if row.made is None else _cells(row)
+        [row.file, row.problem, parts.size_text(row.upload_bytes), "", ""] if row.problem else _cells(row)
         for row in batch.rows
     ]
-    good = [row for row in batch.rows if row.made is not None]
+    good = [row for row in batch.rows if not row.problem]
     n_failed = len(batch.rows) - len(good)
-    before, after = sum(row.upload_bytes for row in good), sum(len(row.made.blob) for row in good if row.made)
+    before, after = sum(row.upload_bytes for row in good), sum(row.blob_bytes for row in good)
     said = f"{len(batch.rows)} of {n_photos}: " if len(batch.rows) < n_photos else ""
     said += f"{len(good)} done" + (f", {n_failed} failed" if n_failed else "")
     if good:
@@ -273,6 +273,5 @@ def table(batch: Batch, n_photos: int) -> str:
 
 
 def _cells(row: Row) -> list[str | parts.Html]:
-    assert row.made is not None
-    before, after = parts.size_text(row.upload_bytes), parts.size_text(len(row.made.blob))
-    return [row.file, parts.Html(parts.small_download(row.path)), before, after, f"{row.made.ratio:.1f} times"]
+    before, after = parts.size_text(row.upload_bytes), parts.size_text(row.blob_bytes)
+    return [row.file, parts.Html(parts.small_download(row.path)), before, after, f"{row.ratio:.1f} times"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from contextvars import ContextVar
 
 MB = 1_000_000
 
@@ -33,7 +34,9 @@ UPLOAD_BYTES = (UPLOAD_MB << 20) + BODY_BYTES  # with what stands between the fi
 FIELD_BYTES = 1 << 16  # of an upload that is no file
 LISTED_FILES = 1_000  # in one request, however few of them are done
 
-MODEL = "model"  # of the events that take turns at it
+CLIENT: ContextVar[str] = ContextVar("client", default="unknown")  # whose event is prepared
+MODEL, LOOKING = "model", "looking"  # ids of concurrency: of events that run a model, of those that look at results
+TAKING_TURNS = {MODEL, LOOKING}  # at the model, or at the processor
 # of the queue
 EVENTS, EVENTS_OF_CLIENT, EVENTS_OF_SESSION = 64, 24, 8
 MODEL_SLOTS, SLOTS_OF_CLIENT = 6, 2

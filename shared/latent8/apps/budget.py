@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import fastapi
 import gradio as gr
 from gradio.context import LocalContext
 
@@ -25,7 +26,18 @@ from latent8.apps.jobs import Cancelled, Job
 from latent8.apps.turns import LOOK_SECONDS, Turn, Turns
 from latent8.machine.pauses import at_pauses
 
-__all__ = ["Budget", "Cancelled", "LeftOut", "OutOfTime", "bounded", "check", "holding", "is_at_work", "leave_out"]
+__all__ = [
+    "Budget",
+    "Cancelled",
+    "LeftOut",
+    "OutOfTime",
+    "bounded",
+    "check",
+    "client_of",
+    "holding",
+    "is_at_work",
+    "leave_out",
+]
 
 REQUEST_SECONDS: float = bounds.REQUEST_SECONDS  # of work, without waiting
 UNHEARD_SECONDS = 30  # of messages that nobody fetches: the client has gone, or never listened
@@ -120,8 +132,7 @@ def leave_out(sentence: str) -> None:
 
 
 def is_at_work(event_id: str) -> bool:
-    """Whether the function of an event still runs: Gradio forgets a cancelled event at once, and its function ends at the
-    next check."""
+    """Whether the function of an event still runs: it ends at the next check once Gradio has forgotten the event."""
     return event_id in _at_work
 
 
@@ -200,27 +211,32 @@ def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable
 
     @functools.wraps(function)
     def run_in_steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        budget = budget_of(args)
-        steps, end = function(*args, **kwargs), object()
-        while True:
-            try:
-                with within(budget):  # each step may run in another thread
-                    found = next(steps, end)
-            except Cancelled:
-                if _replaced(budget):
-                    yield gr.skip()
+        budget, end = budget_of(args), object()
+        with closing(function(*args, **kwargs)) as steps:  # what it holds is given back at once
+            while True:
+                try:
+                    with within(budget):  # each step may run in another thread
+                        found = next(steps, end)
+                except Cancelled:
+                    if _replaced(budget):
+                        yield gr.skip()
+                        return
+                    raise
+                if found is end:
                     return
-                raise
-            if found is end:
-                return
-            yield found
+                yield found
 
     return run_in_steps if inspect.isgeneratorfunction(function) else run
 
 
 def _turn() -> Turn:
     request = LocalContext.request.get(None)
+    session = getattr(request, "session_hash", None) or LocalContext.event_id.get(None) or ""
+    return Turn(client_of(request), session)
+
+
+def client_of(request: fastapi.Request | gr.Request | None) -> str:
+    """See `bounds.client_of`."""
     peer = getattr(getattr(request, "client", None), "host", None)
     headers = getattr(request, "headers", None) or {}
-    session = getattr(request, "session_hash", None) or LocalContext.event_id.get(None) or ""
-    return Turn(bounds.client_of(peer, headers.get("x-forwarded-for")), session)
+    return bounds.client_of(peer, headers.get("x-forwarded-for"))

@@ -6,18 +6,22 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import fastapi
 import gradio as gr
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from gradio.queueing import Event, EventQueue, Queue
 
 from latent8.apps import bounds, budget, jobs, sizes
 from latent8.apps.bounds import MODEL
+from latent8.apps.budget import client_of
 
+LOOKS = CapacityLimiter(2)  # threads that read headers of files
 REST_SECONDS = 0.02  # after a look that found nothing to start: Gradio looks a thousand times a second
 
 
@@ -55,7 +59,10 @@ class FairQueue(Queue):
         refusal = self._refusal(client, body.session_hash)
         if refusal:
             return False, refusal, "queue_full"
-        large = await run_sync(_is_large, body.data)
+        large = await run_sync(_is_large, body.data, limiter=LOOKS)
+        refusal = self._refusal(client, body.session_hash)  # others have come meanwhile
+        if refusal:
+            return False, refusal, "queue_full"
         done, event_id, state = await super().push(body, request, username)
         event = self.event_ids_to_events.get(event_id) if done and isinstance(event_id, str) else None
         if event is not None:
@@ -98,13 +105,24 @@ class FairQueue(Queue):
 
     def _choice(self, queue: EventQueue, at_work: list[Event]) -> Event | None:
         slots = Counter(self._of(event).client for event in at_work)
+        most = min(bounds.SLOTS_OF_CLIENT, (queue.concurrency_limit or bounds.EVENTS) - 1) or 1  # one is for others
         large_at_work = queue.concurrency_id == MODEL and any(self._of(event).large for event in at_work)
         able = [
             event
             for event in queue.queue
-            if slots[self._of(event).client] < bounds.SLOTS_OF_CLIENT and not (large_at_work and self._of(event).large)
+            if slots[self._of(event).client] < most and not (large_at_work and self._of(event).large)
         ]
         return min(able, key=lambda event: slots[self._of(event).client], default=None)  # the first of equals
+
+    async def process_events(self, events: list[Event], *args: Any, **kwargs: Any) -> None:
+        bounds.CLIENT.set(self._of(events[0]).client)
+        await super().process_events(events, *args, **kwargs)
+
+    async def reset_iterators(self, event_id: str) -> None:
+        """Gradio waits here until the step of a cancelled generator is over, and forgets its event only then. Forgotten
+        before, the step ends at its next check."""
+        self.event_ids_to_events.pop(event_id, None)
+        await super().reset_iterators(event_id)
 
     def compute_analytics_summary(self, records: Any) -> Any:
         """Nothing: monitoring is off, and Gradio's summary goes through up to 10,000 events after each of them."""
@@ -114,28 +132,30 @@ class FairQueue(Queue):
         return self._facts.get(event) or Facts("unknown", False)
 
 
-def client_of(request: fastapi.Request | gr.Request | None) -> str:
-    peer = getattr(getattr(request, "client", None), "host", None)
-    headers = getattr(request, "headers", None) or {}
-    return bounds.client_of(peer, headers.get("x-forwarded-for"))
-
-
 def _is_large(data: Any) -> bool:
-    """Whether the files that are named in the data of an event hold much, as far as their headers tell."""
+    """Whether the files that are named in the data of an event hold much, as far as their headers tell. Of those that
+    are still to be fetched nothing is known."""
     folder = Path(gr.utils.get_upload_folder()).resolve()
-    largest = 0
-    for path in _paths(data):
-        real = Path(os.path.realpath(path))
-        if real.is_relative_to(folder) and real.is_file():  # anyone may name any path
-            largest = max(largest, sizes.most_pixels(str(real)))
-    return largest > bounds.LARGE_PIXELS
+    named = _paths(data)
+    if any(path.startswith(("http://", "https://")) for path in named):
+        return True
+    real = {path for path in map(_real, named) if path is not None and path.is_relative_to(folder)}  # any may be named
+    looked_at = islice(real, bounds.REQUEST_FILES)  # no more of them are worked on
+    return any(sizes.most_pixels(str(path)) > bounds.LARGE_PIXELS for path in looked_at)
+
+
+def _real(path: str) -> Path | None:
+    try:
+        return Path(os.path.realpath(path))
+    except (ValueError, OSError):
+        return None
 
 
 def _paths(data: Any, depth: int = 0) -> set[str]:
     """Of Gradio's file objects in some JSON."""
     if isinstance(data, dict):
         path = data.get("path")
-        if isinstance(path, str) and "\0" not in path:
+        if isinstance(path, str):
             return {path}
     inner = data if isinstance(data, list) else list(data.values()) if isinstance(data, dict) else []
     if depth > 4 or len(inner) > bounds.LISTED_FILES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 import zipfile
 from pathlib import Path
@@ -30,8 +31,7 @@ def request_folder() -> Path:
 
     Raises OSError where results have no room.
     """
-    if quota:
-        quota.check_results()
+    _take_room(0)
     folder = Path(gr.utils.get_upload_folder()) / f"latent8-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
     return folder
@@ -50,17 +50,30 @@ def open_file_of_latents(path: str, space: str = "", raw: bool = False) -> Encod
     return source
 
 
+def _take_room(n_bytes: int) -> None:
+    """Raises OSError where results have none."""
+    if quota:
+        quota.take_results(n_bytes)
+
+
 def save_bytes(folder: Path, name: str, data: bytes) -> str:
+    """Raises OSError where results have no room."""
+    _take_room(len(data))
     path = folder / name
     path.write_bytes(data)
     return str(path)
 
 
+def save_png(folder: Path, name: str, image: Image.Image) -> str:
+    """Written fast, not small. Raises OSError where results have no room."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return save_bytes(folder, name, buffer.getvalue())
+
+
 def save_view(folder: Path, name: str, picture: Picture) -> str:
-    """A lossless PNG for the page: written fast, not small."""
-    path = folder / name
-    picture.image().save(path, "PNG", compress_level=1)
-    return str(path)
+    """A lossless PNG for the page."""
+    return save_png(folder, name, picture.image())
 
 
 def save_preview(folder: Path, name: str, picture: Picture) -> str:
@@ -68,19 +81,15 @@ def save_preview(folder: Path, name: str, picture: Picture) -> str:
     image = picture.image()
     if max(image.size) > PREVIEW_SIDE:
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    path = folder / name
-    image.save(path, "PNG", compress_level=1)
-    return str(path)
+    return save_png(folder, name, image)
 
 
 def save_latent_views(folder: Path, source: Encoded | Latents) -> list[tuple[str, str]]:
     """Encoded picture or latents -> (file, caption) of each picture of the latents."""
     saved = []
     for index, view in enumerate(latent_pictures(source, pool=POOL)):
-        path = folder / f"latents-{index}.png"
         image = view.image if view.wide else drawing.enlarged(view.image)
-        image.save(path, "PNG", compress_level=1)
-        saved.append((str(path), view.caption))
+        saved.append((save_png(folder, f"latents-{index}.png", image), view.caption))
     return saved
 
 
@@ -111,6 +120,7 @@ class ZipWriter:
                 self.path.unlink()
 
     def add(self, name: str, data: bytes) -> None:
+        _take_room(len(data))
         self._archive.writestr(name, data)
         self.count += 1
 

@@ -109,10 +109,13 @@ def _entries(folder: Path, kept: Collection[str]) -> Iterator[tuple[Path, float,
 
 
 def keep(*paths: str | Path) -> None:
-    """What a long request still needs: it counts as new, for what deletes old files here and in Gradio."""
+    """What a long request still needs: it counts as new, for what deletes old files here and in Gradio; a file with the
+    folder of a request that it lies in."""
     for path in paths:
-        with suppress(OSError):
-            os.utime(path)
+        folder = Path(path).parent
+        for one in (path, folder) if OURS.fullmatch(folder.name) else (path,):
+            with suppress(OSError):
+                os.utime(one)
 
 
 def tidy_for_ever(quota: Quota, kept: Callable[[], Collection[str]]) -> None:

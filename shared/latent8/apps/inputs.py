@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Iterator
@@ -24,9 +25,15 @@ def refuse_bad_inputs(demo: gr.Blocks) -> None:
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             check_input(block, value)
         try:
-            return await preprocess(block_fn, inputs, *args, **kwargs)
+            async with asyncio.timeout(bounds.FETCH_SECONDS if _names_urls(inputs) else None):
+                return await preprocess(block_fn, inputs, *args, **kwargs)
         except gr.Error:
             raise
+        except TimeoutError:
+            raise gr.Error(
+                f"The files at the URLs were not taken: they took longer than {bounds.FETCH_SECONDS} seconds in all.",
+                print_exception=False,
+            ) from None
         except InvalidPathError:
             raise gr.Error(
                 "A file that is named was not uploaded here: upload it first.", print_exception=False
@@ -58,6 +65,13 @@ def check_input(block: Any, value: Any) -> None:
             f"{len(value):,} files are more than one request may have: send at most {bounds.REQUEST_FILES} at a time.",
             print_exception=False,
         )
+
+
+def _names_urls(value: Any) -> bool:
+    """Whether a file in it is to be fetched. It is no deeper than `check_input` could go."""
+    if isinstance(value, (list, dict)):
+        return any(map(_names_urls, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -121,7 +121,8 @@ def conversion(
     def convert_in_page(number: float, value: Any, to: str, space: str, raw: bool) -> str:
         try:
             with errors_in_the_page():
-                path = value if isinstance(value, str) else next(iter(paths_of(value)), None)
+                # a state is kept on the server; what a box holds comes from the browser, which may name any file
+                path = value if isinstance(latents, gr.State) else next(iter(paths_of(value)), None)
                 return download(convert(path, to, space, raw))
         except gr.Error as error:
             return f'<p class="l8-error" role="alert">{error.message}</p>'

@@ -60,10 +60,12 @@ class Quota:
             if n_bytes:
                 self._note(client, n_bytes)
 
-    def check_results(self) -> None:
-        """Raises OSError, as a full disk does, where no more results may be written."""
-        if self._used > self.most or _free(self.folder) < FREE_BYTES:
-            raise OSError(28, "no room is left for results, try again in some minutes")
+    def take_results(self, n_bytes: int = 0) -> None:
+        """Count bytes of a result. Raises OSError, as a full disk does, where no more may be written."""
+        with self._lock:
+            if self._used + n_bytes > self.most or _free(self.folder) - n_bytes < FREE_BYTES:
+                raise OSError(28, "no room is left for results, try again in some minutes")
+            self._used += n_bytes
 
     def _note(self, client: str, n_bytes: int) -> None:
         taken, now = self._taken.setdefault(client, deque()), self._clock()

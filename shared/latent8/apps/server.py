@@ -42,7 +42,7 @@ def bound(demo: gr.Blocks, quota: Quota) -> None:
     """Bounds for all that a client may ask of the app: events, their inputs, their work, files that come in."""
     for event in demo.fns.values():
         if event.fn:
-            event.fn = budget.bounded(event.fn, takes_turns=event.concurrency_id == bounds.MODEL)
+            event.fn = budget.bounded(event.fn, takes_turns=event.concurrency_id in bounds.TAKING_TURNS)
     inputs.refuse_bad_inputs(demo)
     uploads.bound_gradio(quota)
     sessions.begin_quickly()

@@ -104,7 +104,7 @@ class Fetcher:
                 if n_bytes > bounds.FILE_BYTES:
                     raise _Refused(f"it is larger than {bounds.FILE_MB} MB")
                 try:
-                    self.quota.take("fetched", len(block))
+                    self.quota.take(bounds.CLIENT.get(), len(block))
                 except Full as full:
                     raise _Refused(str(full).rstrip(".")) from None
                 file.write(block)

@@ -12,12 +12,14 @@ import os
 import shutil
 import sys
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+from gradio.context import LocalContext
 
 from latent8.apps import budget, housekeeping, work
 from latent8.apps.files import request_folder
@@ -25,7 +27,7 @@ from latent8.errors import LibraryError
 from latent8.library.library import Library
 
 VARIABLE = "LATENT8_LIBRARY"
-MOST_SESSIONS = 500  # with a library of their own; the one that was not used for longest goes
+MOST_SESSIONS = 500  # with a library of their own
 MOST_PICTURES = 2_000  # in each of those
 
 
@@ -34,6 +36,7 @@ class Own:
     """A session's library; `busy` is held while it is open, since a folder is opened once at a time."""
 
     folder: Path
+    client: str
     busy: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -76,6 +79,8 @@ def searched(session: str | None) -> Iterator[Library]:
     if library is not None:
         yield library
         return
+    if session not in _own:  # to search makes none
+        raise LibraryError("The library is empty: add photos or blobs first.")
     with own(session) as library:
         yield library
 
@@ -102,9 +107,19 @@ def _of(session: str) -> Own:
     with _lock:
         found = _own.get(session)
         if found is None or not found.folder.exists():  # deleted with the old files
-            found = _own[session] = Own(request_folder())
+            found = _own[session] = Own(request_folder(), budget.client_of(LocalContext.request.get(None)))
         _own.move_to_end(session)
-        gone = [_own.popitem(last=False)[1] for _ in range(len(_own) - MOST_SESSIONS)]
+        gone = [_own.pop(name) for name in _too_many()]
     for one in gone:
         shutil.rmtree(one.folder, ignore_errors=True)
     return found
+
+
+def _too_many() -> list[str]:
+    """Sessions whose libraries go: one that is not at work, of the client with most, and of its own the one that was
+    not used for longest."""
+    if len(_own) <= MOST_SESSIONS:
+        return []
+    counts = Counter(one.client for one in _own.values())
+    idle = [name for name, one in _own.items() if not one.busy.locked()]
+    return idle and [max(idle, key=lambda name: counts[_own[name].client])]

@@ -70,14 +70,22 @@ def paths_of(value: list[dict[str, Any]] | None, examples: Path | None = None) -
     """
     allowed = [Path(gr.utils.get_upload_folder()).resolve(), *([examples.resolve()] if examples else [])]
     paths = []
-    for file in value or []:
-        path = Path(str(file.get("path", ""))).resolve()
-        if not any(path.is_relative_to(folder) for folder in allowed):
+    for file in value if isinstance(value, list) else [value] if value else []:
+        path = _resolved(file)
+        if path is None or not any(path.is_relative_to(folder) for folder in allowed):
             raise Latent8Error("This file was not uploaded here: choose it again.")
         if not path.is_file():
             raise Latent8Error("This file is no longer on the server, which keeps files for an hour: choose it again.")
         paths.append(str(path))
     return paths
+
+
+def _resolved(file: Any) -> Path | None:
+    """The path that the browser names, without links; None for what is none."""
+    try:
+        return Path(file["path"]).resolve()
+    except (LookupError, TypeError, ValueError, OSError):
+        return None
 
 
 def signals() -> gr.HTML:

@@ -13,13 +13,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from latent8.apps import jobs, widgets
+from latent8.apps import bounds, jobs, widgets
 from latent8.apps.work import TAKE_TURNS
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
 AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
-LOOKING: dict[str, Any] = {"concurrency_id": "looking", "concurrency_limit": 2}  # not in the model's queue
+LOOKING: dict[str, Any] = {"concurrency_id": bounds.LOOKING, "concurrency_limit": 2}  # not in the model's queue
 NUMBERED = "(number, ...inputs) => [window.l8.next(), ...inputs]"
 NOT_TAKEN = widgets.error_html("The server did not take this: try again in a minute.")
 

@@ -86,7 +86,7 @@ def one_by_one(paths: list[str], noun: str, folder: Path, job: jobs.Job | None =
     for index, path in enumerate(paths):
         housekeeping.keep(folder, *paths[index : index + bounds.REQUEST_FILES])
         pixels += sizes.pixels_of(path)
-        budget.leave_out(_too_much(index, pixels))
+        budget.leave_out(too_much(index, pixels))
         bar = Bar(f"{noun} {index + 1} of {len(paths)}", index / len(paths), (index + 1) / len(paths), job)
         with suppress(budget.OutOfTime, budget.LeftOut):
             bar(0)
@@ -94,7 +94,7 @@ def one_by_one(paths: list[str], noun: str, folder: Path, job: jobs.Job | None =
     budget.leave_out("")
 
 
-def _too_much(n_before: int, n_pixels: int) -> str:
+def too_much(n_before: int, n_pixels: int) -> str:
     """Why a file of a batch is left out, in a sentence: it is over what one request may have."""
     if n_before >= bounds.REQUEST_FILES:
         return f"Left out: one request may have {bounds.REQUEST_FILES} files. Send the others after these."

@@ -1,7 +1,6 @@
 """Places between two steps of long work where its caller may let others go first, or end it by an exception.
 
-Progress says how much of the work is done, and comes with each tile of a picture; entropy coding has no tiles, and its
-steps say nothing but that one is over.
+Tiles of a picture and steps of entropy coding end with one.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from latent8.errors import ModelError
 from latent8.machine.memory import free_bytes
+from latent8.machine.pauses import pause
 from latent8.networks.tiling import Demand, Tile, scaled, tiles
 from latent8.zoo.registry import Model
 
@@ -164,6 +165,7 @@ def reported(progress: Progress | None, *parts: Sequence[Tile]) -> Iterator[Tile
     found = list(chain(*parts))
     for number, tile in enumerate(found, 1):
         yield tile
+        pause()
         if progress:
             progress(number / len(found))
 
