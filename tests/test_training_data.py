@@ -271,6 +271,32 @@ def test_moments_are_thinned_out_and_belong_to_their_pictures(tmp_path, monkeypa
     assert abs(2 * pixels[8:16, :64].mean() - pixels[:8, :64].mean()) < 8  # pictures above, halved below
 
 
+def test_moments_of_fewer_pictures_or_other_latents_are_not_mixed_with_new_ones(tmp_path):
+    pictures = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    model = torch.nn.Linear(1, 1)
+    first = watch.Watcher(Stub(), watch.Watched(pictures[:9], [""] * 9), tmp_path)
+    first.look(model, 1)
+    first.save()
+    more = watch.Watcher(Stub(), watch.Watched(pictures, [""] * 12), tmp_path)  # the first eight are the same
+    more.load(last_step=1)
+    assert more.steps == []
+    more.look(model, 2)
+    more.save()
+
+    class Wider(Stub):
+        def latents(self, model, photos):
+            return photos.mean((2, 3), keepdim=True).repeat(1, 2, 1, 1)
+
+    wider = watch.Watcher(Wider(), more.watched, tmp_path)
+    wider.load(last_step=2)
+    wider.look(model, 3)
+    wider.save()
+    assert wider.steps == [3] and np.stack(wider.latents).shape == (1, 12, 6)
+    sorted_anew = watch.Watcher(Wider(), watch.Watched(pictures, ["a"] * 12), tmp_path)
+    sorted_anew.load(last_step=3)
+    assert sorted_anew.steps == []
+
+
 def test_latents_are_averaged_where_they_are_large():
     assert watch.numbers_of(torch.rand(2, 4, 16, 16)).shape == (2, 64)
     assert watch.numbers_of(torch.rand(2, 240, 12, 12)).shape == (2, 960)

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import csv
+import errno
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from latent8.machine.disk import write_file
+
+Row = dict[str, str]
 
 
 class Log:
     """Rows in a CSV file, for a run that begins at `step`.
 
-    Rows of later steps, which a run left that ended between two checkpoints, are taken away. A file with other columns,
-    of another version, is kept under another name.
+    Rows of later steps, which a run left that ended between two checkpoints, are taken away, and so are rows that a
+    full disk or a power cut has torn. A file with other columns, of another version, is kept under another name.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], step: int):
         self.path, self.columns = path, list(columns)
         self._found: dict[str, list[float]] = {}  # since the last row, by column
-        kept: list[dict[str, str]] = []
+        kept: list[Row] = []
         if path.exists():
-            with open(path, newline="") as file:
-                reader = csv.DictReader(file)
-                rows = list(reader)
-            if reader.fieldnames != self.columns:
+            found, rows = read_rows(path)
+            if found != self.columns:
                 path.rename(path.with_name(f"log-to-step-{step}.csv"))
             else:
-                kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step]
-                if len(kept) == len(rows):
-                    return
-        partial = path.with_suffix(".partial")
-        with open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(kept)
-        partial.replace(path)
+                kept = [row for row in rows if float(row["step"]) <= step]
+        write_file(path, b"".join(map(self._line, [{name: name for name in self.columns}, *kept])))
 
     def add(self, figures: dict[str, float]) -> None:
         """Take the figures of a step."""
@@ -48,10 +44,33 @@ class Log:
         return found
 
     def write(self, counts: dict[str, object], means: dict[str, float]) -> None:
-        """Write a row. Raises OSError where there is no room for it."""
-        with open(self.path, "a", newline="") as file:
-            figures = {name: f"{value:.6g}" for name, value in means.items()}
-            csv.DictWriter(file, self.columns).writerow({**counts, **figures})
+        """Write a row, all or nothing. Raises OSError where there is no room for it."""
+        line = self._line({**counts, **{name: f"{value:.6g}" for name, value in means.items()}})
+        with open(self.path, "ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            except OSError:
+                file.truncate(before)
+                raise
+
+    def _line(self, row: Mapping[str, object]) -> bytes:
+        return (",".join(str(row[name]) for name in self.columns) + "\n").encode()
+
+
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    """Columns of a log, and those of its rows that are whole: a number in each column."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    columns, *rows = [line.split(",") for line in lines[:-1]] or [[]]  # what no line break ends is torn
+    return columns, [dict(zip(columns, row, strict=True)) for row in rows if _is_whole(row, columns)]
+
+
+def _is_whole(row: list[str], columns: list[str]) -> bool:
+    try:
+        return len([float(value) for value in row]) == len(columns)
+    except ValueError:
+        return False
 
 
 def known_mean(values: list[float]) -> float:

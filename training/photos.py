@@ -15,6 +15,7 @@ from torch import Tensor
 from training.drawn import drawn_crop
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)  # what Pillow raises
 
 
 def photo_files(folder: str | Path) -> list[Path]:
@@ -94,7 +95,7 @@ class CropSource:
             path = self._random.choice(self.files)
             try:
                 photo = self._photo(path)
-            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            except UNREADABLE as error:
                 self._leave_out(path, str(error))
                 continue
             if min(photo.size) >= self.size:

@@ -13,7 +13,6 @@ A run draws these when it ends. The command draws them for a run that still goes
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import zipfile
@@ -27,7 +26,8 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor, nn
 
-from training.photos import open_rgb, photo_files
+from training.log import read_rows
+from training.photos import UNREADABLE, open_rgb, photo_files
 from training.task import Task, TrainingError
 
 MAX_FRAMES = 49  # then every second one is dropped; odd, so that the last one stays
@@ -58,7 +58,7 @@ def watched_pictures(folder: Path, size: int, limit: int) -> Watched:
     for path in chosen:
         try:
             picture = ImageOps.fit(open_rgb(path), (size, size), Image.Resampling.LANCZOS)
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        except UNREADABLE:
             continue  # the crops name it, if it is one of theirs
         inside = path.relative_to(folder).parts
         pictures.append(np.asarray(picture))
@@ -89,9 +89,12 @@ class Watcher:
         self.outputs: list[np.ndarray] = []
 
     def load(self, last_step: int) -> None:
-        """Moments that an earlier run of the folder kept, up to this step; none where they are of other pictures."""
+        """Moments that an earlier run of the folder kept, up to this step; none where they are of other pictures.
+
+        The folder of photos may have other pictures by now, of which the first few are the same.
+        """
         kept = _kept(self.path)
-        if kept is None or kept["originals"].shape != self._originals().shape:
+        if kept is None or kept["classes"].tolist() != self.watched.classes:
             return
         if not np.array_equal(kept["originals"], self._originals()):
             return
@@ -107,9 +110,12 @@ class Watcher:
             return
         device = next(model.parameters()).device
         parts = [numbers_of(self.task.latents(model, x.to(device))) for x in self.watched.pictures.split(BATCH)]
+        latents = torch.cat(parts).cpu().numpy().astype(np.float16)
+        if self.latents and self.latents[-1].shape != latents.shape:  # of another model, before
+            self.steps, self.latents, self.outputs = [], [], []
         output = self.task.grid(model, self.watched.pictures[:N_PROGRESS].to(device))[-1]
         self.steps.append(step)
-        self.latents.append(torch.cat(parts).cpu().numpy().astype(np.float16))
+        self.latents.append(latents)
         self.outputs.append(as_uint8(output))
         if len(self.steps) >= MAX_FRAMES:
             self.steps, self.latents, self.outputs = self.steps[::2], self.latents[::2], self.outputs[::2]
@@ -212,8 +218,7 @@ def draw_curves(log: Path, path: Path) -> bool:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with open(log, newline="") as file:
-        rows = list(csv.DictReader(file))
+    _, rows = read_rows(log)
     if not rows:
         return False
     steps = [float(row["step"]) for row in rows]
