@@ -59,11 +59,6 @@ class Trainee(nn.Module):
         self.autoencoder = autoencoder
         self.register_buffer("latent_deviation", torch.ones(()))
 
-    @torch.no_grad()
-    def note_deviation(self, latents: Tensor) -> None:
-        if self.training:
-            self.latent_deviation.lerp_(latents.float().std(), 0.02)
-
 
 class AutoencoderTask(Task):
     """Losses of a reconstruction: MAE and MSE of pictures in [-1, 1], LPIPS, each times its weight."""
@@ -76,6 +71,7 @@ class AutoencoderTask(Task):
         self.stages = args.stages or self.default_stages
         self.latent_channels = args.latent_channels or self.default_channels
         self.multiple = 2 ** (self.stages - 1)
+        self.deviation: Tensor | None = None  # of the latents of the last batch
 
     @property
     def architecture(self) -> Architecture:
@@ -135,6 +131,9 @@ class AutoencoderTask(Task):
         return make_optimisers(model, rate)
 
     def after_step(self, model: nn.Module, averaged: nn.Module) -> None:
+        assert isinstance(model, Trainee) and self.deviation is not None
+        if torch.isfinite(self.deviation):  # a single latent has none
+            model.latent_deviation.lerp_(self.deviation, 0.02)
         for kept, trained in zip(averaged.buffers(), model.buffers(), strict=True):
             kept.copy_(trained)  # they are running means already
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from latent8.machine.disk import write_file
 from training.task import TrainingError
 
 LARGEST_CONFIG = 1 << 20  # bytes
@@ -42,18 +43,19 @@ def options_of(path: Path, parser: argparse.ArgumentParser) -> tuple[list[str], 
         if flag:
             arguments += action.option_strings[:1] if value else []
         elif action.option_strings:
-            arguments += [action.option_strings[0], *map(str, values)]
+            name = action.option_strings[0]
+            arguments += [name, *map(str, values)] if isinstance(value, list) else [f"{name}={value}"]  # = for -1e-3
         else:
             photos = str(value)
     return arguments, photos
 
 
 def keep(path: Path, args: argparse.Namespace) -> None:
-    """Write all options of a run as a file that `options_of` reads."""
+    """Write all options of a run as a file that `options_of` reads, all or nothing. Raises OSError."""
     values = {
         name.replace("_", "-"): _plain(v) for name, v in vars(args).items() if name not in NOT_KEPT and v is not None
     }
-    path.write_text(yaml.safe_dump(values, sort_keys=True, allow_unicode=True))
+    write_file(path, yaml.safe_dump(values, sort_keys=True, allow_unicode=True).encode())
 
 
 def _plain(value: Any) -> Any:

@@ -34,6 +34,7 @@ from training.task import TrainingError
 from training.tasks import channels_last, differences, start_weights, task_of
 
 LOG_EVERY = 50  # steps
+MOST_RETURNS = 2  # to the same step, before a training gives up
 
 
 class SpikeGuard:
@@ -60,7 +61,7 @@ class SpikeGuard:
         return self.in_a_row >= self.patience
 
     def start_again(self) -> None:
-        """Forget the losses so far, after going back; go on counting skipped batches."""
+        """Forget the losses so far, after going back or where the loss is another; go on counting skipped batches."""
         self.typical, self.in_a_row = None, 0
 
 
@@ -76,6 +77,7 @@ class Trainer:
         self.guard = SpikeGuard()
         self.board = new_board(args)
         self.step, self.seconds, self.stopped = 0, 0.0, False
+        self.returned_to, self.returns = -1, 0  # a step that it went back to, and how often in a row
         args.out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = args.out / "checkpoint.pt"
         if self.checkpoint.exists():
@@ -166,7 +168,10 @@ class Trainer:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
-        self.task.perceptual = self.progress() >= self.args.lpips_from
+        perceptual = self.progress() >= self.args.lpips_from
+        if perceptual != self.task.perceptual:
+            self.guard.start_again()  # another loss, whose size is another too
+        self.task.perceptual = perceptual
         with self.half_precision():
             loss, figures = self.task.loss(self.model, photos)
         loss.backward()
@@ -180,14 +185,25 @@ class Trainer:
                 average.lerp_(parameter.detach(), 1 - decay)
             self.task.after_step(self.model, self.ema)
         elif self.guard.must_go_back():
-            print(f"\nloss spike at step {self.step}: back to step {self.good_state['step']}", flush=True)
-            seconds = self.seconds
-            self.load_state(copy.deepcopy(self.good_state))
-            self.seconds = seconds
-            self.guard.start_again()
+            self.go_back()
         self.model.zero_grad(set_to_none=True)
         self.step += 1
         return {"loss": loss.item(), **figures, "learning_rate": rate}
+
+    def go_back(self) -> None:
+        """Load the last good state. Raises TrainingError where that has not helped `MOST_RETURNS` times before."""
+        good = self.good_state["step"]
+        self.returns = self.returns + 1 if good == self.returned_to else 1
+        self.returned_to = good
+        if self.returns > MOST_RETURNS:
+            raise TrainingError(
+                f"The loss is no number, or far too large, again and again after step {good}: take a smaller --lr."
+            )
+        print(f"\nloss spike at step {self.step}: back to step {good}", flush=True)
+        seconds = self.seconds
+        self.load_state(copy.deepcopy(self.good_state))
+        self.seconds = seconds
+        self.guard.start_again()
 
     @torch.no_grad()
     def write_grid(self, photos: Tensor) -> None:
@@ -233,7 +249,7 @@ class Trainer:
             cover=args.cover,
         )
         grid_photos = crops.next()[:8].to(self.device)
-        config.keep(args.out / "config.yaml", args)
+        self.unless_full(lambda: config.keep(args.out / "config.yaml", args))
         watcher = self.new_watcher()
         self.look(watcher)
         columns = ["step", "minutes", "loss", *self.task.columns, "learning_rate", "skipped"]
@@ -267,10 +283,13 @@ class Trainer:
             return
         counts = {"step": self.step, "minutes": f"{self.seconds / 60:.2f}", "skipped": self.guard.skipped}
         self.unless_full(lambda: log.write(counts, means))
+        self.unless_full(lambda: self.show_on_board(means))
+        self.show_progress(means, self.seconds / 60)
+
+    def show_on_board(self, means: dict[str, float]) -> None:
         if self.board:
             for name, value in means.items():
                 self.board.add_scalar(name, value, self.step)
-        self.show_progress(means, self.seconds / 60)
 
     def stop(self, *_: object) -> None:
         """End after this step, with all saved. A second Ctrl-C ends at once."""
@@ -284,10 +303,14 @@ class Trainer:
             watcher.save()
         if not find_spec("matplotlib"):
             print("latent-space.webp and curves.png need matplotlib: pip install matplotlib", flush=True)
-        elif last and watcher:
-            watch.draw(self.args.out, self.args.gif)
-        else:
-            watch.draw_curves(self.args.out / "log.csv", self.args.out / "curves.png")
+            return
+        try:
+            if last and watcher:
+                watch.draw(self.args.out, self.args.gif)
+            else:
+                watch.draw_curves(self.args.out / "log.csv", self.args.out / "curves.png")
+        except (ValueError, TypeError) as error:
+            print(f"\nPictures of the run could not be drawn ({error}). The training goes on.", flush=True)
 
     def show_progress(self, mean: dict[str, float], minutes: float) -> None:
         done = int(30 * self.progress())

@@ -38,7 +38,7 @@ class VaeTask(AutoencoderTask):
         output = model.autoencoder.decode(mean + (log_variance / 2).exp() * torch.randn_like(mean)).sample
         loss, figures = self.picture_losses(output, target)
         divergence = kl(mean, log_variance).mean()
-        model.note_deviation(mean)
+        self.deviation = mean.detach().std()
         figures |= {"kl": divergence.item(), "latent_std": mean.std().item()}
         return loss + self.args.kl_weight * divergence, figures
 

@@ -109,7 +109,7 @@ class VqTask(AutoencoderTask):
         commitment = (z - quantised).square().mean()
         output = model.decode(z + (quantised - z).detach())
         loss, figures = self.picture_losses(output, target)
-        model.note_deviation(z)
+        self.deviation = z.detach().std()
         self._last = vectors, indices.flatten()
         counts = torch.bincount(indices.flatten(), minlength=len(model.codebook))
         figures |= {
