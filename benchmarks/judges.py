@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from PIL import Image
 
 from latent8.evaluation.metrics import psnr, ssim
+from latent8.evaluation.perceptual import ssimulacra2
 from training import evaluate as ev
 from training.dists import DISTS
 from training.lpips import LPIPS
@@ -52,16 +51,3 @@ class Original:
         if self.judges.ssimulacra2:
             row["ssimulacra2"] = ssimulacra2(self.rgb, decoded)
         return row
-
-
-def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIMULACRA2 of two pictures, uint8 [H, W, 3]: 100 for equal ones, about 70 for high quality, below 0 for poor.
-
-    That of the package of this name, whose blur treats the edges of a picture otherwise than the reference does.
-    """
-    from ssimulacra2 import compute_ssimulacra2
-
-    files = io.BytesIO(), io.BytesIO()
-    for rgb, file in zip((a, b), files, strict=True):
-        Image.fromarray(rgb).save(file, "PPM")
-    return float(compute_ssimulacra2(*files))

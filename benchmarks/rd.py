@@ -50,6 +50,7 @@ from training import evaluate as ev
 from training.dists import DISTS
 from training.ms_ssim import MIN_SIDE, decibels
 from training.photos import photo_files
+from training.task import TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -255,9 +256,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder of rd.csv and rd.png")
     for name, default in VALUES.items():
         text = f"each {OPTIONS[name]} (default: {' '.join(map(str, default))})"
-        parser.add_argument(
-            f"--{name.lower().replace(' ', '-')}", type=int, nargs="+", default=default, metavar="N", help=text
-        )
+        parser.add_argument(f"--{option_of(name)}", type=int, nargs="+", default=default, metavar="N", help=text)
     text = "readings of l8-photo to measure beside the default one, 0 to 1"
     parser.add_argument("--realism", type=float, nargs="+", default=[], metavar="R", help=text)
     text = "weights for DISTS: of VGG16 from training.lpips_weights, and its own from training.dists"
@@ -265,9 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ssimulacra2", action="store_true", help="measure it too: about a second for each file")
     ev.add_shared_arguments(parser)
     args = parser.parse_args(argv)
-    values: dict[str, list[int]] = {
-        name: getattr(args, name.lower().replace("-", "_").replace(" ", "_")) for name in VALUES
-    }
+    values: dict[str, list[int]] = {name: getattr(args, option_of(name).replace("-", "_")) for name in VALUES}
 
     try:
         for name in (PHOTO, TINY):
@@ -287,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         dists = DISTS(*args.dists).to(device) if args.dists else None
         judges = Judges(ev.load_lpips(args.lpips, device), dists, args.ssimulacra2)
         measured, count = measure(contenders, files, judges)
-    except (OSError, Latent8Error, ValueError) as error:
+    except (OSError, Latent8Error, TrainingError, ValueError) as error:
         parser.error(str(error))
     rows = [row for rows in measured.values() for row in rows]
     ev.write_csv(args.output / "rd.csv", rows)

@@ -95,6 +95,31 @@ def test_evaluate_says_what_is_wrong(tmp_path, capsys):
     assert "not taesd" in capsys.readouterr().err
 
 
+def test_evaluate_says_what_is_wrong_with_lpips(photos, tmp_path, lpips_file, capsys):
+    Image.fromarray(photo(20, 300)).save(photos / "small.png")
+    good, other, text = lpips_file("alexnet"), tmp_path / "dists.npz", tmp_path / "text.npz"
+    np.savez(other, alpha=np.ones(3))
+    np.save(tmp_path / "array.npy", np.ones(3))
+    text.write_text("no arrays")
+    for path, words in (
+        (other, "dists.npz holds no weights of LPIPS: make them with training.lpips_weights."),
+        (text, "text.npz is no .npz of numbers: make it with training.lpips_weights."),
+        (tmp_path / "array.npy", "array.npy is no .npz of numbers: make it with training.lpips_weights."),
+        (tmp_path / "none.npz", "No such file or directory"),
+    ):
+        with pytest.raises(SystemExit):
+            ev.main([str(photos), "--model", "l8-tiny", "--lpips", str(path), "--device", "cpu"])
+        assert words in capsys.readouterr().err
+    options = ["--model", "l8-tiny", "--lpips", str(good), "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        ev.main([str(photos), *options, "--size", "28"])
+    assert "--lpips needs a --size of at least 32, not 28" in capsys.readouterr().err
+    ev.main([str(photos), *options])
+    told = capsys.readouterr()
+    assert "left out small.png: It is 300 x 20, and LPIPS needs at least 32 pixels a side." in told.err
+    assert "mean of 3" in told.out
+
+
 def test_means_and_tables():
     rows = [{"codec": "a", "bpp": 0.5, "ssim": 0.9}, {"codec": "b", "bpp": 1.0, "ssim": 0.8}]
     assert ev.means(rows) == {"bpp": 0.75, "ssim": pytest.approx(0.85)}

@@ -19,9 +19,10 @@ from latent8.l8_photo import quantisation
 from latent8.l8_photo.model import band_of, context_scales, hyper_scales, level_of
 from tests.helpers.photo_symbols import MODEL, decoded, framed, known_before, logistic_tables
 from tests.helpers.samples import gradient
-from training import ms_ssim, photo, train
+from training import export, ms_ssim, photo, train
 from training.export import export_photo, logistic, symmetric_table_counts, table_counts
 from training.photo import COARSE_WEIGHT, PhotoTask, enlarged, forward, n_bits
+from training.task import TrainingError
 
 
 def test_loss_falls_on_one_batch(sunset: np.ndarray, tmp_path: Path) -> None:
@@ -352,6 +353,31 @@ def test_tables_are_counted_from_photos(fresh: tuple[hp.Hyperprior, Codec], tmp_
     for quality in (30, 80):
         assert len(counted.encode(picture, quality=quality)) < 0.95 * len(assumed.encode(picture, quality=quality))
     assert decoded(counted, counted.encode(picture)).shape == picture.shape
+
+
+def test_photos_that_cannot_be_counted_are_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
+    checkpoint, folder, photos = tmp_path / "checkpoint.pt", tmp_path / "weights", tmp_path / "photos"
+    torch.save({"ema": PhotoTask(None, 0.0).new_model().state_dict()}, checkpoint)
+    photos.mkdir()
+    (photos / "damaged.png").write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match="^None of the photos can be read that the tables should be counted from.$"):
+        export_photo(checkpoint, folder, photos)
+    assert not folder.exists() and "left out damaged.png: " in capsys.readouterr().err
+    Image.fromarray(np.asarray(gradient(96, 64))).save(photos / "photo.png")
+
+    count = export.symbol_statistics
+    there: list[bool] = []
+
+    def counted(*arguments):
+        found = count(*arguments)
+        there.append(folder.exists())
+        return found
+
+    monkeypatch.setattr(export, "symbol_statistics", counted)
+    export_photo(checkpoint, folder, photos)
+    assert there == [False] and "left out damaged.png: " in capsys.readouterr().err
+    codec = Codec(replace(MODEL, source=str(folder)), "cpu")
+    assert decoded(codec, codec.encode(gradient(64, 64))).shape == (64, 64, 3)
 
 
 def test_pictures_are_enlarged_alike() -> None:

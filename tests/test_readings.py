@@ -21,8 +21,10 @@ from tests.helpers.samples import GOLDEN, gradient
 from training import train
 from training.drawn import drawn_crop
 from training.export import export_photo, export_synthesis, logistic, table_counts
+from training.photo import PhotoTask
 from training.photos import CropSource
 from training.readings import ReadingsTask, drawn_realism
+from training.task import TrainingError
 from training.wasserstein import wasserstein_distortion
 from training.weights import likeliest_scales, photo_weights
 
@@ -230,13 +232,29 @@ def test_a_schedule_of_steps_ends_with_them_and_resumes(tmp_path: Path) -> None:
     assert resumed.learning_rate() < 0.02 * resumed.args.lr
 
 
+def test_the_synthesis_of_a_checkpoint_is_all_that_is_taken_of_it(tmp_path: Path) -> None:
+    """Else bits would be another run's, and the tables the folder's."""
+    other = {name: tensor + 1 for name, tensor in PhotoTask(None, 0.0).new_model().state_dict().items()}
+    torch.save({"ema": other}, tmp_path / "checkpoint.pt")
+    options = [str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu", "--model", "l8-photo"]
+    options += ["--crop", "192", "--only-synthesis", "--start-from-weights", str(BUNDLED)]
+    options += ["--start-from", str(tmp_path / "checkpoint.pt")]
+    bundled = photo_weights(BUNDLED).state_dict()
+    trainer = train.Trainer(train.parse_args(options))
+    for name, tensor in trainer.model.state_dict().items():
+        assert torch.equal(tensor, (other if name.startswith("synthesis.") else bundled)[name]), name
+    torch.save({"ema": {"autoencoder.weight": torch.zeros(1)}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match=r"checkpoint.pt has no synthesis of l8-photo: take a run of it\.$"):
+        train.Trainer(train.parse_args(options))
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         (["--start-from-weights", "folder"], "--start-from-weights is for l8-photo"),
         (["--model", "l8-photo", "--only-synthesis"], "--only-synthesis needs --start-from-weights"),
         (["--vgg16", "vgg16.npz"], "--vgg16 is for --only-synthesis"),
-        (["--drawn", "1.5"], "--drawn must be from 0 to 1, not 1.5"),
+        (["--drawn", "1.5"], "--drawn: must be from 0 to 1, not 1.5"),
         (
             ["--model", "l8-photo", "--start-from-weights", "folder", "--only-synthesis", "--crop", "128"],
             "--only-synthesis needs a --crop of at least 161",

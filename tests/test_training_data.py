@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.full_disk import files_up_to
 from training import collect, config, datasets, options, watch
 from training.task import TrainingError
 
@@ -186,6 +187,31 @@ def test_configs_that_say_nothing_that_can_be_done(tmp_path, capsys, text, words
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("minutes", "0", "must be more than 0, not 0"),
+        ("minutes", "nan", "must be more than 0, not nan"),
+        ("schedule-steps", "0", "must be 1 or more, not 0"),
+        ("schedule-steps", "-5", "must be 1 or more, not -5"),
+        ("steps", "-1", "must be 0 or more, not -1"),
+        ("lr", "-1", "must be more than 0, not -1"),
+        ("lr", "inf", "must be more than 0, not inf"),
+        ("lpips-from", "7", "must be from 0 to 1, not 7"),
+        ("lpips-weight", "-0.5", "must be 0 or more, not -0.5"),
+        ("watch", "-3", "must be 0 or more, not -3"),
+        ("zoom-out", "0.5", "must be from 1 to 100, not 0.5"),
+        ("seed", "-1", "must be from 0 to 4294967295, not -1"),
+        ("device", "toaster", "there is no device toaster here: take cpu, or leave it out"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_wherever_they_stand(tmp_path, capsys, name, value, words):
+    for arguments, text in (([f"--{name}", value], ""), ([], f"{name}: {value}")):
+        with pytest.raises(SystemExit):
+            parsed(tmp_path, text, "photos", "--out", "run", *arguments)
+        assert capsys.readouterr().err.splitlines()[-1].endswith(f"argument --{name}: {words}")
+
+
 def test_a_config_that_is_not_there(tmp_path, capsys):
     with pytest.raises(SystemExit):
         options.parse_args(["photos", "--out", "run", "--config", str(tmp_path / "none.yaml")])
@@ -344,6 +370,23 @@ def test_photos_of_a_package_are_collected(tmp_path: Path, monkeypatch) -> None:
 
 
 CONTROL = b"Package: some\nVersion: 1\nArchitecture: all\nMaintainer: nobody <a@example.org>\nDescription: photos\n"
+
+
+def test_a_photo_that_finds_no_room_is_not_left_in_part(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "tree.jpg").write_bytes(b"a tree" * 1000)
+    package = collect.Package("some", "CC0-1.0", ("*.jpg",))
+    monkeypatch.setattr(collect, "unpacked", lambda package, folder: tmp_path / "root")
+    monkeypatch.setattr(collect, "PACKAGES", (package,))
+    monkeypatch.setattr(collect.collect, "__defaults__", ((package,),))
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr("sys.argv", ["collect", str(tmp_path / "photos")])
+    with files_up_to(1000), pytest.raises(SystemExit) as ended:
+        collect.main()
+    assert ended.value.code == 1 and "wall_tree.jpg could not be written (" in capsys.readouterr().err
+    assert list((tmp_path / "photos").iterdir()) == []
+    collect.main()
+    assert (tmp_path / "photos" / "wall_tree.jpg").stat().st_size == 6000
 
 
 def test_a_package_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch) -> None:

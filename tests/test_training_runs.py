@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.helpers.drawn_photos import rows_of
+from tests.helpers.full_disk import files_up_to
 from training import config, train, watch
 from training.log import Log
 from training.task import TrainingError
@@ -22,21 +21,6 @@ SMALL = ["--width", "8", "--stages", "2", "--crop", "32", "--batch", "2", "--dev
 
 def trainer(photos: Path, out: Path, *options: str) -> train.Trainer:
     return train.Trainer(train.parse_args([str(photos), "--out", str(out), "--model", "vae", *SMALL, *options]))
-
-
-@contextlib.contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """A limit on the size of files stands for the full disk: what is written beyond it fails in the middle."""
-    resource = pytest.importorskip("resource")
-    signal = pytest.importorskip("signal")
-    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 # The log

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from latent8.networks.colours import as_rgb, as_seen
 from training.group_norm import normalise_in_float32
-from training.lpips import LPIPS
+from training.lpips import LPIPS, SMALLEST
 from training.optimiser import make_optimisers
 from training.task import Architecture, Task, TrainingError
 
 GROUPS = 8  # groups of the group normalisation; a width must be a multiple of it
 MULTIPLES = (1, 2, 4, 4)  # channels of the stages, in widths; those after the last have as many as it
 MAX_STAGES, MAX_WIDTH, MAX_LATENT_CHANNELS, MAX_LAYERS = 7, 512, 64, 8
-SMALLEST_FOR_LPIPS = 32  # pixels: AlexNet has nothing left of smaller pictures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +89,7 @@ class AutoencoderTask(Task):
         ):
             if not low <= value <= high:
                 raise TrainingError(f"--{name} must be from {low} to {high}, not {value}.")
-        for name in ("mae_weight", "mse_weight", "kl_weight", "lpips_weight", "beta", "restart_below"):
+        for name in ("mae_weight", "mse_weight", "kl_weight", "beta", "restart_below"):
             value = getattr(args, name)
             if not (math.isfinite(value) and value >= 0):
                 raise TrainingError(f"--{name.replace('_', '-')} must be 0 or more, not {value}.")
@@ -106,8 +105,8 @@ class AutoencoderTask(Task):
                 f"--crop {args.crop} is no multiple of {multiple}, which --stages {stages} needs: take {fitting}, "
                 "or fewer stages."
             )
-        if args.lpips and args.crop < SMALLEST_FOR_LPIPS:
-            raise TrainingError(f"--lpips needs a --crop of at least {SMALLEST_FOR_LPIPS}, not {args.crop}.")
+        if args.lpips and args.crop < SMALLEST:
+            raise TrainingError(f"--lpips needs a --crop of at least {SMALLEST}, not {args.crop}.")
 
     def config(self) -> dict[str, Any]:
         """Arguments from which diffusers builds the autoencoder, those that its two classes share."""

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from latent8.machine.disk import write_file
 from training.task import TrainingError
 
 SOURCES = "SOURCES.csv"
@@ -51,7 +52,10 @@ PACKAGES = (
 
 
 def collect(folder: Path, packages: tuple[Package, ...] = PACKAGES) -> Iterator[Path]:
-    """Copy the photos of the packages into the folder; each that is new. Raises TrainingError where apt-get fails."""
+    """Copy the photos of the packages into the folder; each that is new. Raises TrainingError where apt-get fails.
+
+    A photo is copied whole or not at all. Raises OSError where there is no room.
+    """
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
             raise TrainingError(f"{tool} is missing: this needs Debian, or a system with its packages.")
@@ -62,7 +66,7 @@ def collect(folder: Path, packages: tuple[Package, ...] = PACKAGES) -> Iterator[
             for source in photos_of(root, package):
                 target = folder / f"wall_{title_of(source).lower()}{source.suffix}"
                 if not target.exists():
-                    shutil.copyfile(source, target)
+                    write_file(target, source.read_bytes())
                     note(folder / SOURCES, target.name, package)
                     yield target
 
@@ -119,6 +123,8 @@ def main() -> None:
             print(path, flush=True)
     except TrainingError as error:
         parser.exit(1, f"{error}\n")
+    except OSError as error:
+        parser.exit(1, f"{error.filename or args.folder} could not be written ({error.strerror}).\n")
 
 
 if __name__ == "__main__":

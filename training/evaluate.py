@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latent8 import Codec, Latent8Error
+from latent8 import Codec, Latent8Error, PictureError
 from latent8.evaluation.metrics import mae, mse, psnr, ssim
 from latent8.exchange import convert
 from latent8.file_format.blob import Encoded
@@ -35,7 +35,7 @@ from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import Settings
 from training import views
 from training.export import TRAINED, checkpoint_in, export_as, model_in
-from training.lpips import LPIPS
+from training.lpips import LPIPS, SMALLEST
 from training.photos import photo_files
 from training.task import TrainingError
 from training.vq import perplexity
@@ -117,7 +117,10 @@ def distances(original: np.ndarray, decoded: np.ndarray, lpips: dict[str, LPIPS]
 
 
 def unit(picture: np.ndarray, network: torch.nn.Module) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1], where the network is."""
+    """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1], where the network is. Raises PictureError for one too small."""
+    if isinstance(network, LPIPS) and min(picture.shape[:2]) < SMALLEST:
+        height, width = picture.shape[:2]
+        raise PictureError(f"It is {width} x {height}, and LPIPS needs at least {SMALLEST} pixels a side.")
     pixels = torch.tensor(picture, device=next(network.buffers()).device)  # a copy: NumPy's may be read-only
     return pixels.permute(2, 0, 1)[None].float() / 255
 
@@ -235,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = Settings(quality=args.quality, levels=args.levels)
     if args.size is not None and not 1 <= args.size <= 4096:
         parser.error(f"--size must be from 1 to 4096, not {args.size}")
+    if args.lpips and args.size is not None and args.size < SMALLEST:
+        parser.error(f"--lpips needs a --size of at least {SMALLEST}, not {args.size}")
     if args.out and not args.pictures.is_file():
         parser.error(f"--out is for one picture, and {args.pictures} is none: give its file")
     known = {model.name: model for model in models()}

@@ -13,6 +13,8 @@ import argparse
 import json
 import math
 import pickle
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 from latent8.l8_photo import layers as hp
 from latent8.zoo.registry import model_named
 from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
-from training.photos import open_rgb, photo_files
+from training.photos import UNREADABLE, open_rgb, photo_files
 from training.task import TrainingError
 
 TRAINED = ("l8-tiny", "l8-photo")  # names in the registry
@@ -88,10 +90,11 @@ def export_photo(
 
     realism: that of a reading where the caller asks for none. With a folder of photos, the probability tables are
     counted from the symbols of up to `limit` photos: the distributions that training assumes are smooth, those of whole
-    symbols are not.
+    symbols are not. `folder` is written at the end alone. Raises TrainingError where no photo can be read.
     """
     from latent8.l8_photo.model import ACTIVATION_BITS, MAX_QUALITY, N_BANDS, WEIGHT_BITS, L8Photo, level_of
 
+    files = photo_files(photos) if photos else []
     layers = hp.Hyperprior()
     layers.load_state_dict(ema_weights(checkpoint))
     model = L8Photo(default_realism=realism)
@@ -109,13 +112,14 @@ def export_photo(
         hyper_assumed = logistic(layers.hyper_scale(torch.arange(N_BANDS).float()).flatten(1))
         model.tables.copy_(symmetric_table_counts(assumed))
         model.hyper_tables.copy_(table_counts(hyper_assumed))
-    model.half().save_pretrained(folder)
-    if photos:
-        files = photo_files(photos)
-        found, hyper_found = symbol_statistics(folder, files[:: math.ceil(len(files) / limit)])
+    model.half()
+    if files:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as uncounted:  # Windows keeps loaded files open
+            model.save_pretrained(uncounted)
+            found, hyper_found = symbol_statistics(Path(uncounted), files[:: math.ceil(len(files) / limit)])
         model.tables.copy_(symmetric_table_counts(found + PRIOR_WEIGHT * assumed))
         model.hyper_tables.copy_(table_counts(hyper_found + PRIOR_WEIGHT * hyper_assumed))
-        model.save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.MaskedConvolution, hp.LevelTable | None]]:
@@ -136,7 +140,10 @@ def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.Masked
 
 
 def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
-    """Counts of each symbol under each table, over the qualities of each band, in the order of `L8Photo`'s tables."""
+    """Counts of each symbol under each table, over the qualities of each band, in the order of `L8Photo`'s tables.
+
+    Files that cannot be read are named on standard error and left out. Raises TrainingError when nothing is left.
+    """
     from latent8 import Codec
     from latent8.l8_photo.model import MAX_QUALITY, N_BANDS, band_of
 
@@ -146,8 +153,13 @@ def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
     qualities: list[list[int]] = [[] for _ in range(N_BANDS)]
     for quality in range(1, MAX_QUALITY + 1):
         qualities[band_of(quality)].append(quality)
-    for number, path in enumerate(files):
-        photo = open_rgb(path)
+    number = 0
+    for path in files:
+        try:
+            photo = open_rgb(path)
+        except UNREADABLE as error:
+            print(f"left out {path.name}: {error}", file=sys.stderr)
+            continue
         photo = photo.resize((max(64, photo.width * 2 // 3), max(64, photo.height * 2 // 3)), Image.Resampling.LANCZOS)
         photo = photo.crop((0, 0, min(photo.width, 1024) // 16 * 16, min(photo.height, 1024) // 16 * 16))
         y = codec.network.encode_pixels(np.asarray(photo))
@@ -155,6 +167,9 @@ def symbol_statistics(folder: Path, files: list[Path]) -> tuple[Tensor, Tensor]:
             for symbols, tables in codec.network.entropy_model.symbols_and_tables(y, band[number % len(band)]):
                 places = tables.astype(np.int64) * n_symbols + symbols + hp.MAX_SYMBOL
                 counts += np.bincount(places.ravel(), minlength=counts.size).reshape(counts.shape)
+        number += 1
+    if not number:
+        raise TrainingError("None of the photos can be read that the tables should be counted from.")
     hyper, own = np.split(counts, [N_BANDS * hp.N_HYPER])
     shape = (N_BANDS, -1, n_symbols)
     return torch.from_numpy(own).reshape(shape), torch.from_numpy(hyper).reshape(shape)

@@ -5,12 +5,16 @@ Weights come from a .npz written by ``python -m training.lpips_weights``. Develo
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from training.task import TrainingError
 
 # ImageNet normalisation, given for pictures in [-1, 1] (constants of the LPIPS reference code)
 SHIFT = (-0.030, -0.088, -0.188)
@@ -29,18 +33,26 @@ VGG16: tuple[list[Layer], set[int]] = (
 )
 
 
+SMALLEST = 32  # pixels of a side: AlexNet has nothing left of smaller pictures
+
+
 class LPIPS(nn.Module):
-    """Distance of two pictures, [B, 3, H, W] in [0, 1] each -> [B], 0 for equal ones."""
+    """Distance of two pictures, [B, 3, H, W] in [0, 1] each -> [B], 0 for equal ones.
+
+    Sides are at least `SMALLEST` pixels. Raises TrainingError for a file that holds no such weights.
+    """
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, weights: str | Path):
         super().__init__()
-        with np.load(weights, allow_pickle=False) as arrays:
-            named = {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
+        named = _read(Path(weights))
         n_convs = sum(name.startswith("conv") and name.endswith("weight") for name in named)
-        self.layers, self.taps = {5: ALEXNET, 13: VGG16}[n_convs]
+        parts = {f"conv{index}.{part}" for index in range(n_convs) for part in ("weight", "bias")}
+        if n_convs not in (5, 13) or set(named) != parts | {f"head{index}" for index in range(5)}:
+            raise TrainingError(f"{weights} holds no weights of LPIPS: make them with training.lpips_weights.")
+        self.layers, self.taps = ALEXNET if n_convs == 5 else VGG16
         for name, tensor in named.items():
             self.register_buffer(name.replace(".", "_"), tensor)
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
@@ -81,6 +93,15 @@ class LPIPS(nn.Module):
             head = getattr(self, f"head{index}").view(1, -1, 1, 1)
             total = total + ((fa - fb).square() * head).sum(1).mean((1, 2))
         return total
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Arrays of an .npz. Raises TrainingError for another file, OSError where there is none."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]).float() for name in arrays.files}
+    except (ValueError, TypeError, AttributeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        raise TrainingError(f"{path} is no .npz of numbers: make it with training.lpips_weights.") from None
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from training import autoencoders, config
 from training.ms_ssim import MIN_SIDE
+from training.ranges import number, positive, whole
 from training.task import TrainingError
 from training.tasks import AUTOENCODERS, TASKS
 
@@ -22,21 +23,24 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--config", type=Path, help="YAML file of these options; those given beside it count more")
     parser.add_argument("--model", choices=[*TASKS, *AUTOENCODERS], default="l8-tiny")
     parser.add_argument("--out", type=Path, help="folder for checkpoint.pt, log.csv, grid.png and other pictures")
-    parser.add_argument("--minutes", type=float, default=120, help="training time in all, earlier runs included")
-    parser.add_argument("--schedule-steps", type=int, help="steps in all, in place of --minutes")
-    parser.add_argument("--steps", type=int, help="stop earlier, at this step")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--save-every", type=int, default=SAVE_EVERY, help="steps between checkpoints")
-    parser.add_argument("--drawn", type=float, default=0.0, help="share of crops that are text, lines, screenshots")
-    parser.add_argument("--crop", type=int, default=128, help="side of a crop in pixels")
-    parser.add_argument("--zoom-out", type=float, default=1.5, help="crops cover up to so many times their own side")
+    parser.add_argument("--minutes", type=positive, default=120, help="training time in all, earlier runs included")
+    parser.add_argument("--schedule-steps", type=whole(1), help="steps in all, in place of --minutes")
+    parser.add_argument("--steps", type=whole(0), help="stop earlier, at this step")
+    parser.add_argument("--batch", type=whole(1), default=8)
+    parser.add_argument("--save-every", type=whole(1), default=SAVE_EVERY, help="steps between checkpoints")
+    text = "share of crops that are text, lines, screenshots"
+    parser.add_argument("--drawn", type=number(0, 1), default=0.0, help=text)
+    parser.add_argument("--crop", type=whole(1), default=128, help="side of a crop in pixels")
+    text = "crops cover up to so many times their own side"
+    parser.add_argument("--zoom-out", type=number(1, 100), default=1.5, help=text)
     text = "crops cover at least this share of a photo's shorter side, as whole pictures that were shrunk do"
-    parser.add_argument("--cover", type=float, default=0.0, help=text)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--cover", type=number(0, 1), default=0.0, help=text)
+    parser.add_argument("--lr", type=positive, default=1e-3)
     parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
-    parser.add_argument("--lpips-weight", type=float, default=2.0)
-    parser.add_argument("--lpips-from", type=float, default=0.0, help="share of the budget that goes by without LPIPS")
-    parser.add_argument("--ms-ssim-weight", type=float, default=0.0, help="of l8-photo: what 1 - MS-SSIM counts")
+    parser.add_argument("--lpips-weight", type=number(0), default=2.0)
+    text = "share of the budget that goes by without LPIPS"
+    parser.add_argument("--lpips-from", type=number(0, 1), default=0.0, help=text)
+    parser.add_argument("--ms-ssim-weight", type=number(0), default=0.0, help="of l8-photo: what 1 - MS-SSIM counts")
     parser.add_argument(
         "--start-from", type=Path, help="checkpoint.pt of another run, whose averaged weights to start from"
     )
@@ -47,10 +51,11 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     text = "with --only-synthesis: train its tables of the realism alone, so that realism 0 stays the picture it is"
     parser.add_argument("--only-tables", action="store_true", help=text)
     parser.add_argument("--vgg16", type=Path, help="weights from training.lpips_weights, for --only-synthesis")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--watch", type=int, default=100, help="pictures for latent-space.webp and progress.webp, or 0")
-    parser.add_argument("--watch-every", type=int, default=250, help="steps between two of their frames")
+    parser.add_argument("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0)
+    text = "pictures for latent-space.webp and progress.webp, or 0"
+    parser.add_argument("--watch", type=whole(0), default=100, help=text)
+    parser.add_argument("--watch-every", type=whole(1), default=250, help="steps between two of their frames")
     parser.add_argument("--validation", type=Path, help="folder of pictures to watch (default: some of the photos)")
     parser.add_argument("--gif", action="store_true", help="GIF animations too")
     parser.add_argument("--tensorboard", action="store_true", help="log to OUT/tensorboard too")
@@ -67,11 +72,6 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
 
 def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """End with a sentence for options that do not go together."""
-    for name in ("batch", "watch_every", "save_every"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(args, name)}")
-    if not 1 <= args.zoom_out <= 100:
-        parser.error(f"--zoom-out must be from 1 to 100, not {args.zoom_out:g}")
     if args.model in TASKS:
         multiple = TASKS[args.model].multiple
         if args.crop % multiple or args.crop < 32:
@@ -90,9 +90,15 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error("--only-tables goes with --only-synthesis")
     if args.vgg16 and not args.only_synthesis:
         parser.error("--vgg16 is for --only-synthesis")
-    for name in ("drawn", "cover"):
-        if not 0 <= getattr(args, name) <= 1:
-            parser.error(f"--{name} must be from 0 to 1, not {getattr(args, name):g}")
+
+
+def device(name: str) -> str:
+    """Argparse's type for a device that torch has here."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):  # of a word that is none, and of a build without the device
+        raise argparse.ArgumentTypeError(f"there is no device {name} here: take cpu, or leave it out") from None
+    return name
 
 
 def read(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:

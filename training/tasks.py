@@ -14,7 +14,7 @@ from training.export import checkpoint_in, load_checkpoint
 from training.lpips import LPIPS
 from training.photo import PhotoTask
 from training.readings import ReadingsTask
-from training.task import Architecture, Task
+from training.task import Architecture, Task, TrainingError
 from training.tiny import TinyTask
 from training.vae import VaeTask
 from training.vq import VqTask
@@ -40,10 +40,18 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
 
 
 def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:
-    """Weights that a new run begins with: of a checkpoint, or exported ones. Raises TrainingError for a bad file."""
-    if args.start_from:
-        return load_checkpoint(checkpoint_in(args.start_from), device)["ema"]
-    return photo_weights(args.start_from_weights).state_dict()
+    """Weights that a new run begins with: of a checkpoint, or exported ones, or with --only-synthesis of both.
+
+    Then all that decides on bitstreams is of the exported ones. Raises TrainingError for a bad file.
+    """
+    kept = load_checkpoint(checkpoint_in(args.start_from), device)["ema"] if args.start_from else {}
+    if kept and not args.only_synthesis:
+        return kept
+    exported = photo_weights(args.start_from_weights).state_dict()
+    synthesis = {name: tensor for name, tensor in kept.items() if name.startswith("synthesis.")}
+    if kept and set(synthesis) != {name for name in exported if name.startswith("synthesis.")}:
+        raise TrainingError(f"{args.start_from} has no synthesis of l8-photo: take a run of it.")
+    return {**exported, **synthesis}
 
 
 def differences(kept: Architecture, wanted: Architecture) -> str:
