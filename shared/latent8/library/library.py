@@ -153,7 +153,8 @@ class Library:
         self._place.settle()
 
     def _keep(self, batch: list[Outcome | tuple[Item, Prepared]], taken: dict[str, str]) -> list[Outcome]:
-        """Write blobs, journal and points of a batch, in this order. taken: ids that this call has added."""
+        """Write blobs, journal and points of a batch, in this order. taken: names of what this call has added, by
+        their content."""
         points, outcomes = [], []
         for one in batch:
             if isinstance(one, Outcome):
@@ -163,10 +164,11 @@ class Library:
                 continue
             _, prepared = one
             record = prepared.record
-            if record.id in taken:
+            content = record.source or record.id  # blobs of one photo differ by its name
+            if content in taken:
                 outcomes.append(Outcome(record.name, KNOWN, record))
                 continue
-            taken[record.id] = record.name
+            taken[content] = record.name
             if prepared.blob is not None:
                 self.blobs.keep(prepared.blob, record.sha256)
             points.append(Point(record.id, np.asarray(prepared.vector), record.payload()))
