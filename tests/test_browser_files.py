@@ -28,7 +28,7 @@ from tests.helpers.pages import (
 from tests.helpers.samples import build_blob, gradient
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
     from tests.helpers.app_servers import AppServer
 
@@ -88,9 +88,28 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(
     sent = []
     page.on("request", lambda request: sent.append(request.url) if "/upload" in request.url else None)
     bring(page, "#photo", large)
-    page.get_by_text("large.png is larger than 67.1 MB, the most that is taken.").wait_for()
+    page.get_by_text("large.png is larger than 64 MB, the most that is taken.").wait_for()
     settle(page)
     assert sent == []
+
+
+def test_the_page_has_the_servers_limits_and_says_what_it_says(
+    browser: Browser, app_server: type[AppServer], tmp_path: Path
+) -> None:
+    for name, n_bytes in (("large.png", (70 << 20) + 1), ("full.png", 66 << 20)):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(n_bytes)
+    with app_server("encoder", tmp_path / "app", LATENT8_FILE_MB="70", LATENT8_DISK_MB="20") as server:
+        page = browser.new_page()  # the browser logs what is refused as an error
+        page.goto(server.url)
+        box = page.locator("#photo")
+        box.get_by_text("Or paste one. Up to 70 MB.").wait_for()
+        bring(page, "#photo", tmp_path / "large.png")
+        box.get_by_text("large.png is larger than 70 MB, the most that is taken.").wait_for()
+        bring(page, "#photo", tmp_path / "full.png")
+        sentence = "the server has no room for more uploads now: try again in some minutes."
+        box.get_by_text(f"full.png could not be uploaded: {sentence}").wait_for()
+        page.close()
 
 
 def test_decoders_that_fit_are_offered_and_latents_converted(

@@ -151,7 +151,7 @@ def build_single() -> None:
             photo = widgets.drop_box(
                 "photo",
                 "Drop a photo, or choose one",
-                "Or paste one. Up to 64 MB.",
+                f"Or paste one. Up to {widgets.LARGEST_FILE}.",
                 ACCEPT,
                 "photo",
                 examples=[(EXAMPLES_FOLDER / name, what) for name, what in EXAMPLES.items()],
@@ -261,8 +261,8 @@ def encode_single(
 
 def build_batch() -> None:
     def box() -> gr.HTML:
-        title = "Drop photos, or choose them"
-        return widgets.drop_box("photos", title, "Up to 64 MB each.", ACCEPT, "photos", multiple=True)
+        title, hint = "Drop photos, or choose them", f"Up to {widgets.LARGEST_FILE} each."
+        return widgets.drop_box("photos", title, hint, ACCEPT, "photos", multiple=True)
 
     def settings() -> list[gr.components.Component]:
         control = controls("photos")

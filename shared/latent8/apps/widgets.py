@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from latent8.apps import budget, jobs, look, work
+from latent8.apps import bounds, budget, jobs, look, work
 from latent8.apps.jobs import Cancelled, Job
 from latent8.errors import Latent8Error
 
-MAX_UPLOAD_BYTES = 64 << 20
+LARGEST_FILE = f"{bounds.FILE_MB:,} MB"
 
 
 def file_url(path: str | Path) -> str:
@@ -56,7 +56,8 @@ def drop_box(
         html_template=template,
         js_on_load=look.script("drop"),
         multiple=multiple,
-        limit=MAX_UPLOAD_BYTES,
+        limit=bounds.FILE_BYTES,
+        largest=LARGEST_FILE,
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["l8-first"],

@@ -1,5 +1,5 @@
 // A box that takes files: chosen, dropped anywhere on the page, or pasted; or one of the examples.
-// props: value (null, or a list of {path, name, size}), multiple, limit (bytes), examples ({path, url, name}), ids.
+// props: value (null, or a list of {path, name, size}), multiple, limit (bytes), largest (the same in words).
 const box = element.querySelector('.l8-drop');
 const input = box.querySelector('input');
 const label = box.querySelector('.l8-drop-label');
@@ -51,6 +51,16 @@ function put(files) {
   trigger('upload');
 }
 
+// The server's own sentence, in an error of Gradio's ('HTTP 507: {"detail": "..."}'), or what may help.
+function reason(error) {
+  try {
+    const { detail } = JSON.parse(error.message.replace(/^HTTP \d+: /, ''));
+    return detail[0].toLowerCase() + detail.slice(1);
+  } catch {
+    return 'try again.';
+  }
+}
+
 async function take(files) {
   const mine = ++turn;
   const wanted = props.multiple ? [...files] : [...files].slice(0, 1);
@@ -61,14 +71,14 @@ async function take(files) {
     const count = wanted.length > 1 ? ' (' + (index + 1) + ' of ' + wanted.length + ')' : '';
     said.textContent = 'Uploading ' + file.name + count + ' ...';
     if (file.size > props.limit) {
-      refused.push(file.name + ' is larger than ' + sized(props.limit) + ', the most that is taken.');
+      refused.push(file.name + ' is larger than ' + props.largest + ', the most that is taken.');
       continue;
     }
     try {
       const { path } = await upload(file);
       taken.push({ path, name: file.name, size: file.size });
     } catch (error) {
-      refused.push(file.name + ' could not be uploaded: try again.');
+      refused.push(file.name + ' could not be uploaded: ' + reason(error));
     }
     if (mine !== turn) return; // others were brought since
   }
