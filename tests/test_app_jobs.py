@@ -180,7 +180,7 @@ def test_what_is_replaced_while_it_waits_for_its_turn_ends_without_a_word(is_gen
 
 
 def test_what_is_looked_at_stops_when_it_is_closed_or_its_result_replaced() -> None:
-    result = SimpleNamespace(job=jobs.begin("a page that looks", "encode", 1))
+    result = SimpleNamespace(job=jobs.begin("a page that looks", "encode", 1), paths=[])
     for asked, name in ((2, "curves"), (4, "encode")):
         steps = list[str]()
 
@@ -194,5 +194,6 @@ def test_what_is_looked_at_stops_when_it_is_closed_or_its_result_replaced() -> N
 
         assert widgets.made_for(result, "curves", asked, content) == gr.skip()
         assert steps == ["before"]
-    shown = widgets.made_for(SimpleNamespace(job=jobs.begin("page", "look", 1)), "curves", 2, lambda done, bar: "here")
+    result = SimpleNamespace(job=jobs.begin("page", "look", 1), paths=[])
+    shown = widgets.made_for(result, "curves", 2, lambda done, bar: "here")
     assert shown and shown["html"] == "here"

@@ -10,7 +10,7 @@ from decoder_api import Batch, Opened, Row, Wish, read_blob, save_maps, save_pic
 from decoder_sides import label_of
 
 from latent8.apps import files, jobs, look, parts, widgets, work
-from latent8.errors import BlobError
+from latent8.errors import BlobError, Latent8Error
 from latent8.evaluation.comparison import COLUMNS, ORIGINAL, Comparison, Decoded
 from latent8.file_format.blob import Encoded, is_blob
 from latent8.file_format.rgba_png import is_png
@@ -59,6 +59,14 @@ class Done:
         preview = files.save_preview(folder, f"{stem}.preview.png", opened.picture)
         wish = replace(wish, realism=opened.realism)
         return cls(job, path, wish, str(folder), opened.facts(), picture, preview, file)
+
+    @property
+    def paths(self) -> list[str]:
+        return [self.path, self.folder, self.picture]
+
+    @property
+    def anew(self) -> str:
+        return "decode the file again"
 
     def is_of(self, path: str, wish: Wish) -> bool:
         """Whether the picture is what this wish makes of the file."""
@@ -120,7 +128,11 @@ def latents(number: float, done: Done | None, progress=gr.Progress()) -> dict | 
 def full_size(number: float, done: Done | None) -> dict | gr.HTML:
     if done is None:
         return gr.skip()
-    return gr.HTML(side=widgets.side("picture", "Picture", done.picture, job=done.job.number, full=True))
+    try:
+        with widgets.still_there(done):
+            return gr.HTML(side=widgets.side("picture", "Picture", done.picture, job=done.job.number, full=True))
+    except Latent8Error as error:
+        return gr.HTML(side={"job": done.job.number, "key": "full", "problem": str(error)})
 
 
 def table(batch: Batch, n_files: int) -> str:
@@ -166,6 +178,14 @@ class Compared:
         if original:
             sizes[ORIGINAL] = Path(original).stat().st_size
         return cls(job, path, own, found.rows(), sides, views, (picture.width, picture.height), sizes)
+
+    @property
+    def paths(self) -> list[str]:
+        return list(self.views.values())
+
+    @property
+    def anew(self) -> str:
+        return "compare the files again"
 
     def viewed(self) -> dict:
         left, right = self.sides

@@ -60,6 +60,14 @@ class Done:
         blob = files.save_bytes(folder, f"{made.stem}.l8", made.blob)
         return cls(job, photo, wish, str(folder), blob, facts_of(made), realism=realism)
 
+    @property
+    def paths(self) -> list[str]:
+        return [path for path in (self.photo, self.folder, self.blob, self.original, self.decoded) if path]
+
+    @property
+    def anew(self) -> str:
+        return "encode the photo again"
+
     def is_of(self, photo: str, wish: Wish) -> bool:
         """Whether the blob is what this wish makes of the photo."""
         return (self.photo, self.wish) == (photo, wish) and Path(self.blob).is_file()
@@ -210,21 +218,22 @@ def other_side(number: float, done: Done | None, event: gr.EventData) -> Iterato
         budget.check(asked)
 
     def steps() -> Iterator[gr.HTML]:
-        label = rivals.label_of(key)
-        yield gr.HTML(side={"job": job, "key": key, "label": label, "share": 0})
-        if key == rivals.OURS:
-            quality = int(event.quality or 1)
-            made = rivals.ours(done.photo_again(), done.facts["model"], quality, done.realism, check)
-        else:
-            search = rivals.search(key, done.photo_again().rgb, done.colour_bytes)
-            for share in search.steps():
-                check(share)
-                yield gr.HTML(side={"job": job, "key": key, "label": label, "share": share})
-            made = rivals.rival(search)
-        check(1)
-        file = files.save_preview(Path(done.folder), f"{made.name}.png", made.picture)
-        side = widgets.side(key, made.label, file, made.n_bytes, note=made.note, job=job, scaled=done.scaled)
-        yield gr.HTML(side=side)
+        with widgets.still_there(done):
+            label = rivals.label_of(key)
+            yield gr.HTML(side={"job": job, "key": key, "label": label, "share": 0})
+            if key == rivals.OURS:
+                quality = int(event.quality or 1)
+                made = rivals.ours(done.photo_again(), done.facts["model"], quality, done.realism, check)
+            else:
+                search = rivals.search(key, done.photo_again().rgb, done.colour_bytes)
+                for share in search.steps():
+                    check(share)
+                    yield gr.HTML(side={"job": job, "key": key, "label": label, "share": share})
+                made = rivals.rival(search)
+            check(1)
+            file = files.save_preview(Path(done.folder), f"{made.name}.png", made.picture)
+            side = widgets.side(key, made.label, file, made.n_bytes, note=made.note, job=job, scaled=done.scaled)
+            yield gr.HTML(side=side)
 
     yield from widgets.until_cancelled(
         steps(), lambda text: gr.HTML(side={"job": job, "key": key, "problem": html.unescape(text)})
@@ -240,13 +249,16 @@ def full_size(number: float, done: Done | None) -> Iterator[gr.HTML]:
     asked = jobs.begin(done.job.page, FULL_SIZE, number, part_of=done.job)
 
     def steps() -> Iterator[gr.HTML]:
-        budget.check(asked)
-        file = files.save_view(folder, "original.full.png", done.photo_again())
-        yield gr.HTML(side=widgets.side(ORIGINAL, "Original", file, facts["upload_bytes"], job=job))
-        yield gr.HTML(side={"job": job, "key": "full", "label": "The full size", "share": 0.3})
-        file = files.save_view(folder, f"decoded.{done.realism}.full.png", done.back_again(work.Bar("", 0, 1, asked)))
-        budget.check(asked)
-        yield gr.HTML(side=widgets.side(DECODED, done.label, file, facts["blob_bytes"], job=job, full=True))
+        with widgets.still_there(done):
+            budget.check(asked)
+            file = files.save_view(folder, "original.full.png", done.photo_again())
+            yield gr.HTML(side=widgets.side(ORIGINAL, "Original", file, facts["upload_bytes"], job=job))
+            yield gr.HTML(side={"job": job, "key": "full", "label": "The full size", "share": 0.3})
+            file = files.save_view(
+                folder, f"decoded.{done.realism}.full.png", done.back_again(work.Bar("", 0, 1, asked))
+            )
+            budget.check(asked)
+            yield gr.HTML(side=widgets.side(DECODED, done.label, file, facts["blob_bytes"], job=job, full=True))
 
     yield from widgets.until_cancelled(
         steps(), lambda text: gr.HTML(side={"job": job, "key": "full", "problem": html.unescape(text)})

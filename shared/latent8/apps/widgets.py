@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -142,6 +143,16 @@ class Result(Protocol):
     @property
     def job(self) -> Job: ...
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """Of what it was made from, and of what was made."""
+        ...
+
+    @property
+    def anew(self) -> str:
+        """What makes it once more, as the end of a sentence."""
+        ...
+
 
 AnyResult = TypeVar("AnyResult", bound=Result)
 
@@ -158,13 +169,35 @@ def made_for(
     job = jobs.begin(done.job.page, name, number, part_of=done.job)
     try:
         budget.check(job)
-        found = content(done, work.Bar("Making", 0, 1, job))
+        with still_there(done):
+            found = content(done, work.Bar("Making", 0, 1, job))
         budget.check(job)
     except Cancelled:
         return gr.skip()
-    except (Latent8Error, OSError, gr.Error) as error:
+    except (Latent8Error, gr.Error) as error:
         found = error_html(html.escape(sentence(error)))
     return due(done.job.number, found)
+
+
+@contextmanager
+def still_there(done: Result) -> Iterator[None]:
+    """For work on a result, whose files are deleted after an hour, maybe meanwhile. Raises Latent8Error where they are,
+    and gr.Error where the disk fails otherwise: no path of the server is to be read on a page."""
+
+    def check() -> None:
+        if not all(Path(path).exists() for path in done.paths):
+            text = f"This is no longer on the server, which keeps files for an hour: {done.anew}."
+            raise Latent8Error(text) from None
+
+    check()
+    try:
+        with work.errors_in_the_page():
+            yield
+    except Cancelled:
+        raise
+    except gr.Error:
+        check()
+        raise
 
 
 def viewer(elem_id: str, placeholder: str) -> gr.HTML:
