@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import threading
@@ -125,16 +126,23 @@ def test_no_page_touches_anothers_jobs_or_fills_the_memory() -> None:
     jobs.begin("a stranger's", "encode", jobs.GREATEST)
     jobs.begin(None, "encode", 9)
     assert own.wanted()
-    before = len(jobs._highest)
+    before = len(jobs._pages)
     assert not jobs.begin("x" * 1_000_000, "encode", 1).wanted()
-    assert len(jobs._highest) == before
+    assert len(jobs._pages) == before
 
 
-def test_old_pages_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_pages_are_forgotten_but_for_those_whose_jobs_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "REMEMBERED", 3)
-    begun = [jobs.begin(f"page {number}", "encode", 1) for number in range(9)]
-    assert len(jobs._highest) <= 3
-    assert all(job.wanted() for job in begun)
+    held = jobs.begin("page", "encode", 1)
+    jobs.begin("page", "encode", 2)
+    before = len(jobs._pages)
+    for number in range(9):  # as a stranger may, with any names of pages
+        assert jobs.begin(f"page {number}", "encode", 1).wanted()
+    gc.collect()
+    assert len(jobs._pages) <= before + 3
+    assert not held.wanted()
+    del held
+    assert jobs.begin("page", "encode", 1).wanted()
 
 
 def test_of_jobs_that_begin_at_once_one_is_wanted() -> None:

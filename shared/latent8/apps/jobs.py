@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import gradio as gr
 
-REMEMBERED = 10_000  # pages; an older one's job counts as wanted
+REMEMBERED = 10_000  # pages, beside those with jobs that are held; what comes late of an older one counts as wanted
 GREATEST = 1 << 53  # number of a job, as JavaScript counts
 LONGEST_NAME = 100  # of a page, in characters
 
@@ -29,25 +30,32 @@ class Cancelled(gr.Error):
         super().__init__("This was stopped.", print_exception=False, visible=False)
 
 
+class _Numbers(dict[str, int]):
+    """The highest number of each name, of one page. A class of its own, as weak references need one."""
+
+
 @dataclass(frozen=True)
 class Job:
     """page: the session of the page that asks. name: what it asks for; of one name the highest number is wanted.
 
-    part_of: the job whose result this one is about, and with which it ends.
+    part_of: the job whose result this one is about, and with which it ends. remembered: the page's numbers, which are
+    not forgotten while a job of it is held, however many pages there are.
     """
 
     page: str
     name: str
     number: int
     part_of: Job | None = None
+    remembered: _Numbers | None = field(default=None, compare=False, repr=False)
 
     def wanted(self) -> bool:
         if self.part_of is not None and not self.part_of.wanted():
             return False
-        return 0 < self.number >= _highest.get((self.page, self.name), 0)
+        return 0 < self.number >= _pages.get(self.page, _Numbers()).get(self.name, 0)
 
 
-_highest: OrderedDict[tuple[str, str], int] = OrderedDict()
+_pages: WeakValueDictionary[str, _Numbers] = WeakValueDictionary()
+_latest: OrderedDict[str, _Numbers] = OrderedDict()  # of these, what is kept though no job is
 _lock = threading.Lock()
 
 
@@ -56,15 +64,18 @@ def begin(page: str | None, name: str, number: Any, part_of: Job | None = None) 
 
     What is no number that a page's script gives makes a job that is not wanted, and changes nothing.
     """
-    good = isinstance(number, (int, float)) and 0 < number <= GREATEST and len(page or "") <= LONGEST_NAME
-    job = Job(page or "", name, int(number) if good else 0, part_of)
-    if job.number:
-        with _lock:
-            _highest[job.page, name] = max(job.number, _highest.get((job.page, name), 0))
-            _highest.move_to_end((job.page, name))
-            while len(_highest) > REMEMBERED:
-                _highest.popitem(last=False)
-    return job
+    page = page or ""
+    good = isinstance(number, (int, float)) and 1 <= number <= GREATEST and len(page) <= LONGEST_NAME
+    if not good:
+        return Job(page, name, 0, part_of)
+    with _lock:
+        numbers = _pages.setdefault(page, _Numbers())
+        numbers[name] = max(int(number), numbers.get(name, 0))
+        _latest[page] = numbers
+        _latest.move_to_end(page)
+        while len(_latest) > REMEMBERED:
+            _latest.popitem(last=False)
+    return Job(page, name, int(number), part_of, numbers)
 
 
 def does(name: str) -> Callable[[Function], Function]:
