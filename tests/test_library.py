@@ -209,6 +209,44 @@ def test_a_blob_that_has_moved_is_marked_and_its_hit_kept(library, small_blobs, 
         assert len(problems) == 2
 
 
+@pytest.mark.parametrize("damage", ["deleted", "cut"])
+def test_a_photo_whose_blob_has_gone_is_encoded_again(small_photos, tmp_path, damage):
+    shutil.copytree(small_photos, tmp_path / "photos")
+    with Library(tmp_path / "library") as library:
+        library.add(tmp_path / "photos", quality=30)
+        for name, quality in (("life", 30), ("wine", 40)):  # the second makes another blob
+            record = library.find(f"{name}.png")[0]
+            place = tmp_path / "library" / "blobs" / record.sha256[:2] / f"{record.sha256}.l8"
+            place.unlink() if damage == "deleted" else place.write_bytes(b"")
+            with pytest.raises(BlobError):
+                library.hit(record).decode()
+            report = library.add(tmp_path / "photos", quality=quality)
+            assert (report.added, report.known, len(library)) == (1, 5, 6)
+            (again,) = library.find(f"{name}.png")
+            assert library.hit(again).decode().size and again.quality == quality
+            assert (again.id == record.id) == (quality == 30)
+        assert library.add(tmp_path / "photos").known == 6
+    with Library(tmp_path / "library") as library:
+        assert len(library) == 6 and not [finding.problem for finding in check(library) if finding.problem]
+
+
+def test_a_blob_that_has_gone_comes_back_by_its_new_path_or_a_zip(small_blobs, tmp_path):
+    (tmp_path / "old").mkdir(), (tmp_path / "new").mkdir()
+    data = (small_blobs / "life.l8").read_bytes()
+    (tmp_path / "old" / "life.l8").write_bytes(data)
+    with Library(tmp_path / "library") as library:
+        library.add(tmp_path / "old")
+        (tmp_path / "old" / "life.l8").write_bytes(b"another file by now")
+        (tmp_path / "new" / "life.l8").write_bytes(data)
+        assert library.add(tmp_path / "new").updated == 1
+        assert library.hit(library.find("life.l8")[0]).blob == data
+        (tmp_path / "new" / "life.l8").unlink()
+        with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+            archive.writestr("life.l8", data)
+        assert library.add(tmp_path / "all.zip").added == 1 and library.add(tmp_path / "all.zip").known == 1
+        assert library.hit(library.find("life.l8")[0]).blob == data and len(library) == 1
+
+
 def test_duplicates_are_other_versions_of_one_picture(small_photos, small_blobs, tmp_path):
     with Library(tmp_path / "library") as library:
         library.add(small_blobs)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from latent8 import Library, LibraryError
+from latent8.library import journal as journals
 from latent8.library.places import FolderPlace
 from latent8.library.reindexing import reindex
+from tests.helpers.full_disk import files_up_to
 from tests.helpers.library_photos import made_up_points
 
 pytest_plugins = ["tests.helpers.library_photos"]
@@ -120,6 +122,47 @@ def test_a_line_that_a_crash_cut_off_is_cut_away(tmp_path):
     with Library(tmp_path / "library") as library:
         assert len(library) == 10
     assert journal.read_bytes() == whole
+
+
+def test_what_is_cut_off_between_journal_and_shard_is_there_on_opening(tmp_path, monkeypatch):
+    folder, points = tmp_path / "library", made_up_points(30, 128)
+    place = FolderPlace(folder, None)
+    engine = place.engine_for_adding()
+    place.put(points[:10])
+    place.settle()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "upsert", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            place.put(points[10:20])
+    place.put(points[20:])  # a program may go on after it
+    place.settle()
+    place.close()
+    with Library(folder) as library:
+        assert len(library) == 30 and not library.problems()
+        with monkeypatch.context() as patch:
+            patch.setattr(library._place.engine, "delete", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                library.remove(list(library.records())[:5])
+    with Library(folder) as library:
+        assert len(library) == 25 and not library.problems()
+
+
+def test_a_full_disk_leaves_no_part_of_a_line_in_the_journal(tmp_path):
+    path, points = tmp_path / "journal.jsonl", made_up_points(100, 128)
+    journals.begin(path, {"vector": "picture-1"})
+    journal = journals.Journal(path)
+    journal.put(points[:1])
+    before = path.read_bytes()
+    for room in (10, 20_000):
+        with files_up_to(len(before) + room), pytest.raises(OSError):
+            journal.put(points)
+        assert path.read_bytes() == before
+    journal.put(points[1:])
+    assert [entry.id for entry in journals.entries(path, 128)] == [point.id for point in points]
 
 
 @pytest.mark.parametrize("damaged", ["edge_config.json", "mutable_id_tracker.mappings", "segment.json", "open-1"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 
-from latent8.machine.disk import write_file
+from latent8.machine.disk import append, write_file
 
 Row = dict[str, str]
 
@@ -46,14 +45,8 @@ class Log:
     def write(self, counts: dict[str, object], means: dict[str, float]) -> None:
         """Write a row, all or nothing. Raises OSError where there is no room for it."""
         line = self._line({**counts, **{name: f"{value:.6g}" for name, value in means.items()}})
-        with open(self.path, "ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                if file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-            except OSError:
-                file.truncate(before)
-                raise
+        with FileIO(self.path, "a") as file:
+            append(file, line)
 
     def _line(self, row: Mapping[str, object]) -> bytes:
         return (",".join(str(row[name]) for name in self.columns) + "\n").encode()

@@ -16,6 +16,7 @@ from latent8.file_format.blob import is_blob
 from latent8.library.engine import Engine
 from latent8.library.item import Embedded, Item
 from latent8.library.records import Record, clean_name, point_id, record_of, require_blob, stamp_of, writable_path
+from latent8.library.store import BlobStore
 from latent8.library.vectors.base import Embedder, opaque
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.machine.parallel import map_in_order
@@ -60,13 +61,17 @@ class Prepared:
 
 @dataclass
 class Adder:
-    """Makes points of items. `See `outcomes`."""
+    """Makes points of items, see `outcomes`.
+
+    replaced: for the SHA-256 of a photo's file, ids of records whose blobs have gone; the photo is encoded again.
+    """
 
     engine: Engine
     embedder: Embedder
     pool: CodecPool
     options: Options
-    has_folder: bool
+    blobs: BlobStore
+    replaced: dict[str, list[str]] = field(default_factory=dict)
     _large: Lock = field(default_factory=Lock)
 
     def outcomes(self, found: Iterable[Item | tuple[str, Latent8Error]]) -> Iterator[Outcome | tuple[Item, Prepared]]:
@@ -87,24 +92,29 @@ class Adder:
 
     def _read(self, item: Item) -> Outcome | tuple[Item, bytes]:
         if isinstance(item, Embedded):
-            return Outcome(item.name, KNOWN, item.record) if self.engine.get([item.record.id]) else (item, b"")
+            known = [record for record in self._with_id(item.record.id) if not self.blobs.is_gone(record)]
+            return Outcome(item.name, KNOWN, item.record) if known else (item, b"")
         path = writable_path(item.path) if item.path else ""
         stamp = stamp_of(item.path) if item.path else ""
         for record in self._records("path", path) if path else []:
-            if record.stamp == stamp:
+            if record.stamp == stamp and not self.blobs.is_gone(record):
                 return Outcome(record.name, KNOWN, record)
         data = item.read()
         digest = hashlib.sha256(data).hexdigest()
-        if is_blob(data):
-            records = [Record.from_payload(point.payload) for point in self.engine.get([point_id(digest)])]
-        else:
-            records = self._records("source", digest)
-        if not records:
+        records = self._with_id(point_id(digest)) if is_blob(data) else self._records("source", digest)
+        whole = [record for record in records if not self.blobs.is_gone(record)]
+        brings_it_back = records and path and not records[0].kept  # a blob that is referred to by its path
+        if not whole and not brings_it_back:
+            if records:
+                self.replaced[digest] = [record.id for record in records]
             return item, data
-        record = records[0]
-        if not path or (record.path and record.path != path and Path(record.path).exists()):
+        record = (whole or records)[0]
+        if whole and (not path or (record.path and record.path != path and Path(record.path).exists())):
             return Outcome(record.name, KNOWN, record)
         return Outcome(clean_name(item.name), UPDATED, record.moved_to(item.name, path, stamp))
+
+    def _with_id(self, key: str) -> list[Record]:
+        return [Record.from_payload(point.payload) for point in self.engine.get([key])]
 
     def _records(self, name: str, value: str) -> list[Record]:
         return [Record.from_payload(point.payload) for point in self.engine.find(name, [value])]
@@ -141,7 +151,7 @@ class Adder:
         return self._placed(record, vector, blob, keep=True)
 
     def _placed(self, record: Record, vector: object, blob: bytes, keep: bool) -> Prepared:
-        if self.options.inline or (keep and not self.has_folder):
+        if self.options.inline or (keep and self.blobs.folder is None):
             return Prepared(replace(record, blob=base64.b64encode(blob).decode()), vector)
         return Prepared(replace(record, kept=True), vector, blob) if keep else Prepared(record, vector)
 

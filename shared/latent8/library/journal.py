@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from latent8.errors import LibraryError
 from latent8.library.engine import Point
 from latent8.library.records import point_id
-from latent8.machine.disk import write_file
+from latent8.machine.disk import append, write_file
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = open(path, "a+b")  # noqa: SIM115
+        self._file = FileIO(path, "a+")
         end = _end_of_last_line(self._file, self.size)
         if end < self.size:
             self._file.truncate(end)
@@ -63,14 +64,7 @@ class Journal:
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         """Append lines, all or none. Raises OSError where the disk is full."""
-        before = self.size
-        try:
-            self._file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(before)
-            raise
+        append(self._file, b"".join(json.dumps(line).encode() + b"\n" for line in lines), sync=True)
 
 
 def begin(path: Path, head: dict[str, Any]) -> None:
@@ -129,7 +123,7 @@ def _text(vector: np.ndarray | None) -> str:
     return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
 
 
-def _end_of_last_line(file: Any, size: int) -> int:
+def _end_of_last_line(file: FileIO, size: int) -> int:
     """Where the last whole line ends."""
     position = size
     while position:

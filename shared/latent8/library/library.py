@@ -138,24 +138,27 @@ class Library:
     ) -> Iterator[Outcome]:
         """What becomes of each photo and blob, given once it is kept; one bad file does not stop the others.
 
-        What is known, by its content, is passed over, or its path brought up to date. quality: of the blobs of
-        photos, which the library keeps. copy: keep blobs too, which are otherwise only referred to. inline: keep all
-        in the records, as base64, for a server whose clients share no folder.
+        What is known, by its content, is passed over, or its path brought up to date; where its blob has gone, it is
+        added again. quality: of the blobs of photos, which the library keeps. copy: keep blobs too, which are otherwise
+        only referred to. inline: keep all in the records, as base64, for a server whose clients share no folder.
         """
         one = isinstance(sources, (str, os.PathLike, Item))
         found = items([sources] if one else sources, self._place.own_folder, self._place.embedder)  # type: ignore[list-item,arg-type]
         settings = Options(quality, copy, inline, self.max_pixels)
         engine = self._place.engine_for_adding()
-        adder = Adder(engine, self._place.embedder, self.pool, settings, self.blobs.folder is not None)
+        adder = Adder(engine, self._place.embedder, self.pool, settings, self.blobs)
         taken: dict[str, str] = {}
         for batch in adding.in_batches(adder.outcomes(found)):
-            yield from self._keep(batch, taken)
+            yield from self._keep(batch, taken, adder.replaced)
         self._place.settle()
 
-    def _keep(self, batch: list[Outcome | tuple[Item, Prepared]], taken: dict[str, str]) -> list[Outcome]:
+    def _keep(
+        self, batch: list[Outcome | tuple[Item, Prepared]], taken: dict[str, str], replaced: dict[str, list[str]]
+    ) -> list[Outcome]:
         """Write blobs, journal and points of a batch, in this order. taken: names of what this call has added, by
-        their content."""
-        points, outcomes = [], []
+        their content. replaced: as an `Adder` has it.
+        """
+        points, outcomes, gone = [], [], []
         for one in batch:
             if isinstance(one, Outcome):
                 if one.result == UPDATED and one.record:
@@ -172,8 +175,10 @@ class Library:
             if prepared.blob is not None:
                 self.blobs.keep(prepared.blob, record.sha256)
             points.append(Point(record.id, np.asarray(prepared.vector), record.payload()))
+            gone += [key for key in replaced.pop(record.source, ()) if key != record.id]  # of another quality
             outcomes.append(Outcome(record.name, ADDED, record))
         self._place.put(points)
+        self._place.delete(gone)
         return outcomes
 
     def _with_record(self, record: Record) -> list[Point]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -85,6 +86,7 @@ class FolderPlace:
         self._journal: journals.Journal | None = None
         self._lock: Lock | None = None
         self._added, self._changed = 0, False  # since the index was built; since the checkpoint
+        self._behind = False  # the shard may lack what the journal says, until it is opened again
         if folder.exists() and not folder.is_dir():
             raise LibraryError(
                 f"{folder} is a file: a library is a folder, or the URL of a Qdrant server's collection."
@@ -143,16 +145,23 @@ class FolderPlace:
 
     def put(self, points: Sequence[Point]) -> None:
         if points and self._journal:
-            self._journal.put(points)
-            self.engine.upsert(points)
+            with self._kept_together():
+                self._journal.put(points)
+                self.engine.upsert(points)
             self._added += len(points)
-            self._changed = True
 
     def delete(self, ids: Sequence[str]) -> None:
         if ids and self._journal:
-            self._journal.remove(ids)
-            self.engine.delete(ids)
-            self._changed = True
+            with self._kept_together():
+                self._journal.remove(ids)
+                self.engine.delete(ids)
+
+    @contextmanager
+    def _kept_together(self) -> Iterator[None]:
+        """Around a change of the journal and then of the shard, which Ctrl-C or the engine may end in between."""
+        before, self._behind = self._behind, True
+        yield
+        self._behind, self._changed = before, True
 
     def settle(self) -> None:
         if self._added >= OPTIMISE_AFTER:
@@ -185,8 +194,8 @@ class FolderPlace:
             self._lock = None
 
     def _note(self) -> None:
-        """The shard holds all that the journal says up to here."""
-        if self._journal and self._changed:
+        """The shard holds all that the journal says up to here; where it may not, opening reads the journal again."""
+        if self._journal and self._changed and not self._behind:
             self.engine.flush()
             write_file(self.folder / CHECKPOINT, str(self._journal.size).encode())
             self._changed = False

@@ -19,11 +19,11 @@ class BlobStore:
         self.folder = folder
 
     def keep(self, blob: bytes, sha256: str) -> None:
-        """Write a blob, all or nothing, unless it is there."""
+        """Write a blob, all or nothing, unless it is there; after a power cut it is whole or not there."""
         path = self._path(sha256)
-        if not path.exists():
+        if not _is_file_of(path, len(blob)):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, blob)
+            write_file(path, blob, sync=True)
 
     def delete(self, sha256: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -41,6 +41,13 @@ class BlobStore:
             return True
         place = self.place(record)
         return place is not None and not place.is_file()
+
+    def is_gone(self, record: Record) -> bool:
+        """Whether its file is not there or of another size, and that not for want of a folder that others may have."""
+        if record.kept and self.folder is None:
+            return False
+        place = self.place(record)
+        return place is not None and not _is_file_of(place, record.bytes)
 
     def read(self, record: Record) -> bytes:
         """Bytes of a record's blob. Raises BlobError where the blob has gone, or has changed since."""
@@ -62,3 +69,7 @@ class BlobStore:
         if self.folder is None:
             raise BlobError("The blob is in a folder that this library's users share: name it with --blobs.")
         return self.folder / sha256[:2] / f"{sha256}.l8"
+
+
+def _is_file_of(path: Path, n_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == n_bytes

@@ -9,26 +9,44 @@ import re
 import secrets
 import stat
 import time
+from io import FileIO
 from pathlib import Path
 
 _PARTIAL, _PARTIAL_SECONDS = re.compile(r"\.[0-9a-f]{16}\.partial"), 60  # name and least age of a leftover
 _DESCRIPTORS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")  # open files, which are written into
 
 
-def write_file(target: str | os.PathLike, data: bytes) -> None:
+def write_file(target: str | os.PathLike, data: bytes, sync: bool = False) -> None:
     """Write a file all or nothing: under a temporary name, then renamed. Raises OSError, which names the target.
 
     A file that is replaced keeps its mode and its owner; a link is followed and stays. Devices and pipes are written
     into. Temporary names are random, so that two runs that write the same file do not write into each other's.
+    sync: its bytes are on disk before it gets its name, so that a power cut leaves no part of it under that.
     """
     try:
         if is_special(target):
             with open(target, "wb") as file:
                 file.write(data)
         else:
-            _replace(Path(os.path.realpath(target)), data)
+            _replace(Path(os.path.realpath(target)), data, sync)
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(target)) from None
+
+
+def append(file: FileIO, data: bytes, sync: bool = False) -> None:
+    """Write at the end of a file that was opened unbuffered, all or nothing. Raises OSError where there is no room.
+
+    sync: it is on disk when this returns.
+    """
+    before = file.seek(0, os.SEEK_END)
+    try:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
+        if sync:
+            os.fsync(file.fileno())
+    except BaseException:
+        file.truncate(before)
+        raise
 
 
 def is_special(target: str | os.PathLike) -> bool:
@@ -57,10 +75,14 @@ def delete_partial_files(folder: Path) -> None:
                 path.unlink()
 
 
-def _replace(target: Path, data: bytes) -> None:
+def _replace(target: Path, data: bytes, sync: bool) -> None:
     partial = target.parent / f".{secrets.token_hex(8)}.partial"
     try:
-        partial.write_bytes(data)
+        with open(partial, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             _take_over(target, partial)
         os.replace(partial, target)
