@@ -42,12 +42,12 @@ def table_of_times(photos: Sequence[Path], blobs: Sequence[Path], pool: CodecPoo
     _add(table, "file store, {} latent{}, reconstructed", blobs, lambda path: pool.decode(path.read_bytes()))
     with TemporaryDirectory(prefix="latent8-evaluate-") as folder:
         for kind, inline in (("latents", True), ("file names", False)):
-            with Library(Path(folder) / kind) as library:
+            with Library(Path(folder) / kind, pool=pool) as library:
                 library.add(blobs, inline=inline)
                 _add_store(table, library, pool, kind, "")
     if url:
         for kind, inline in (("latents", True), ("file names", False)):
-            with _collection(url) as library:
+            with _collection(url, pool) as library:
                 library.add(blobs, inline=inline)
                 _add_store(table, library, pool, kind, ", server")
     return table
@@ -100,11 +100,11 @@ def _opened(path: Path) -> Image.Image:
 
 
 @contextmanager
-def _collection(url: str) -> Iterator[Library]:
+def _collection(url: str, pool: CodecPool) -> Iterator[Library]:
     """A new collection of the server, deleted at the end."""
     import secrets
 
-    with Library(f"{url.rstrip('/')}/latent8-evaluate-{secrets.token_hex(6)}") as library:
+    with Library(f"{url.rstrip('/')}/latent8-evaluate-{secrets.token_hex(6)}", pool=pool) as library:
         try:
             yield library
         finally:
