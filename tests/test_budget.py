@@ -114,16 +114,17 @@ def test_slow_listeners_are_waited_for(event: Any) -> None:
 
 def test_work_ends_when_its_time_is_over(event: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "REQUEST_SECONDS", 0.05)
+    steps = []
 
     def work_long() -> None:
-        for _ in range(100):
+        for step in range(100):
             check()
+            steps.append(step)
             time.sleep(0.01)
 
-    started = time.monotonic()
     with pytest.raises(OutOfTime, match=r"Not done within the 0 seconds"):
         bounded(work_long)()
-    assert time.monotonic() - started < 0.5
+    assert len(steps) <= 6  # none is shorter, however busy the machine is
 
 
 def test_a_batch_gives_what_it_has_when_time_is_over(event: Any, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

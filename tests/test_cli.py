@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -53,8 +54,23 @@ def test_there_and_back(run: Run, codec: Codec, photo_codec: Codec, small_photo:
 
 
 class Terminal(io.StringIO):
+    """What is written to it can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = threading.Condition()
+
     def isatty(self) -> bool:
         return True
+
+    def write(self, text: str) -> int:
+        with self.changed:
+            self.changed.notify_all()
+            return super().write(text)
+
+    def shows(self, text: str, times: int) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: self.getvalue().count(text) >= times, timeout=30)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -79,23 +95,22 @@ def test_a_bar_shows_the_tiles(small_photo: Path, monkeypatch, terminal: bool) -
 def test_a_bar_shows_that_time_goes_by(monkeypatch) -> None:
     errors = Terminal()
     monkeypatch.setattr(sys, "stderr", errors)
-    monkeypatch.setattr(console, "BAR_DELAY", 0.1)
-    monkeypatch.setattr(console, "BAR_TICK", 0.05)
+    monkeypatch.setattr(console, "BAR_DELAY", 0.02)
+    monkeypatch.setattr(console, "BAR_TICK", 0.01)
     with console.waiting("loading the model"):
-        time.sleep(0.4)
-    assert errors.getvalue().count("loading the model") >= 3
+        assert errors.shows("loading the model", 3)
     errors.truncate(0)
     with console.tile_bar("a.jpg") as progress:  # who reports nothing for long
-        time.sleep(0.3)
-        assert errors.getvalue().count("a.jpg:   0 %") >= 2
+        assert errors.shows("a.jpg:   0 %", 2)
         progress(1.0)
     assert "a.jpg, finishing: 100 %" in errors.getvalue()
     errors.truncate(0)
     with console.tile_bar("a.jpg", quiet=True) as progress:
-        time.sleep(0.2)
+        time.sleep(0.05)  # longer than the delay
         progress(0.5)
-    with console.tile_bar("b.jpg"):  # quick
-        pass
+    monkeypatch.setattr(console, "BAR_DELAY", 1000.0)
+    with console.tile_bar("b.jpg") as progress:  # quick
+        progress(0.5)
     assert errors.getvalue().strip("\0") == ""
 
 

@@ -32,10 +32,10 @@ def safetensors_of(n_tensors: int) -> bytes:
 def test_a_large_header_of_safetensors_is_not_parsed() -> None:
     data = safetensors_of(200_000)
     assert len(data) > 11_000_000
-    started = time.perf_counter()
+    started = time.thread_time()  # other work may take the processor meanwhile
     with pytest.raises(BlobError, match="a header of over a megabyte"):
         exchange.open_latents(data, "sd1")
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_names_hold_no_turns_of_text(encoder: AppServer) -> None:

@@ -86,6 +86,6 @@ def test_camera_raw_is_refused_by_name() -> None:
 
 
 def test_thousands_of_scans_are_refused_in_no_time() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()  # other work may take the processor meanwhile
     assert refusal(ODD / "scans-2000.jpg", 100_000_000).startswith("The file has over 93 scans, more than a picture ")
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1

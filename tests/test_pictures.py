@@ -200,10 +200,10 @@ def test_pixel_limit_is_checked_before_anything_is_decoded(side: int, sentence: 
     bomb = png_claiming(side, side, 2)
     decoded = []
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: decoded.append(self))
-    started = time.perf_counter()
+    started = time.thread_time()  # other work may take the processor meanwhile
     with allocating_at_most(1_000_000):
         assert refusal(bomb).startswith(sentence)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
     assert not decoded and not recwarn.list
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,52 +10,79 @@ import pytest
 from latent8.apps import turns
 from latent8.apps.turns import Turn, Turns
 
-TILE = 0.02  # seconds
+TILE, LEAD = 0.02, 0.05  # seconds, by a clock that tiles alone move on
+PATIENCE = 30  # seconds, by the machine's clock: what takes longer has failed
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LEAD", 0.05)
+    monkeypatch.setattr(turns, "LEAD", LEAD)
     monkeypatch.setattr(turns, "LOOK_SECONDS", 0.01)
 
 
+class Request(Turn):
+    """arrived: whether it waits, or has waited."""
+
+    def __init__(self, client: str, session: str):
+        super().__init__(client, session)
+        self.arrived = threading.Event()
+
+
+class Arrivals(list[Turn]):
+    def append(self, turn: Turn) -> None:
+        super().append(turn)
+        if isinstance(turn, Request):
+            turn.arrived.set()
+
+
 class Office:
-    """Requests of so many tiles, each in a thread, and the order in which their tiles were done."""
+    """Requests of so many tiles, each in a thread, and the order in which their tiles were done.
+
+    No tile is done before `close`. later: what happens once so many tiles are done, before the next one.
+    """
 
     def __init__(self) -> None:
-        self.turns, self.tiles, self._threads = Turns(), list[str](), list[threading.Thread]()
+        self.now, self.opened, self.later = 0.0, threading.Event(), dict[int, Callable[[], None]]()
+        self.turns, self.tiles, self._threads = Turns(clock=lambda: self.now), list[str](), list[threading.Thread]()
+        self.turns._waiting = Arrivals()
         self.at_once, self.most_at_once = 0, 0
 
     def send(self, name: str, n_tiles: int, client: str, session: str = "", check: Callable = lambda: None) -> None:
+        turn = Request(client, session)
+
         def work() -> None:
-            turn = Turn(client, session)
             self.turns.take(turn, check)
             try:
+                assert self.opened.wait(PATIENCE)
                 for _ in range(n_tiles):
-                    self.at_once += 1
-                    self.most_at_once = max(self.most_at_once, self.at_once)
-                    time.sleep(TILE)
-                    self.tiles.append(name)
-                    self.at_once -= 1
+                    self.do_tile(name)
                     self.turns.step_back(turn, check)
             finally:
                 self.turns.leave(turn)
 
         self._threads.append(threading.Thread(target=work))
         self._threads[-1].start()
-        time.sleep(TILE / 4)  # so that they come in this order
+        assert turn.arrived.wait(PATIENCE)
+
+    def do_tile(self, name: str) -> None:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.now += TILE
+        self.tiles.append(name)
+        self.later.pop(len(self.tiles), lambda: None)()
+        self.at_once -= 1
 
     def close(self) -> list[str]:
-        for thread in self._threads:
-            thread.join(10)
+        self.opened.set()
+        while self._threads:
+            self._threads.pop(0).join(PATIENCE)
         return self.tiles
 
 
 def test_a_small_request_of_someone_else_passes_a_large_one() -> None:
     office = Office()
     office.send("large", 30, "one")
-    time.sleep(5 * TILE)
-    office.send("small", 2, "other")
+    office.later[5] = lambda: office.send("small", 2, "other")
     done = office.close()
     assert len(done) == 32 and office.most_at_once == 1
     assert max(index for index, name in enumerate(done) if name == "small") < 16
@@ -68,6 +94,7 @@ def test_who_sends_more_does_not_get_more() -> None:
         office.send("many", 10, "one", f"session {number}")
     office.send("few", 10, "other")
     done = office.close()
+    assert len(done) == 70
     last = max(index for index, name in enumerate(done) if name == "few")
     assert last < 35, "".join(name[0] for name in done)
 
@@ -82,8 +109,7 @@ def test_requests_of_one_session_go_in_order() -> None:
 def test_sessions_of_one_client_share_its_time() -> None:
     office = Office()
     office.send("a", 30, "one", "first")
-    time.sleep(5 * TILE)
-    office.send("b", 2, "one", "second")
+    office.later[5] = lambda: office.send("b", 2, "one", "second")
     assert max(index for index, name in enumerate(office.close()) if name == "b") < 20
 
 
