@@ -53,7 +53,7 @@ SETTINGS: dict[str, list[str | int]] = {
     "encoder": ["l8-photo", 50, 0, 256, 0],
     "decoder": ["PNG"],
 }  # what follows the file in a request
-UPLOAD_LIMIT = 64 << 20  # bytes, as MAX_UPLOAD of latent8/apps/server.py
+UPLOAD_LIMIT = 64 << 20  # bytes, as FILE_BYTES of latent8/apps/bounds.py
 STOP_SECONDS = 10  # what containers are given
 
 

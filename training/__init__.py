@@ -1,1 +1,1 @@
-"""Trainer for latent8's own models. Needs torch, NumPy and Pillow alone; see training/README.md."""
+"""Trainer for latent8's own models and for autoencoders of diffusers' classes; see training/README.md."""

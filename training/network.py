@@ -1,4 +1,4 @@
-"""The AutoencoderTiny architecture in plain torch, so that training needs no diffusers.
+"""The AutoencoderTiny architecture in plain torch.
 
 Parameter names and shapes are those of ``diffusers.AutoencoderTiny`` (itself a port of
 madebyollin/taesd), so a state dict moves over unchanged; ``tests/test_training.py`` checks that both give

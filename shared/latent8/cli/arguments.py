@@ -15,7 +15,7 @@ from latent8.metadata.kept import CHOICES
 from latent8.zoo.registry import DEFAULT_MODEL
 from latent8.zoo.settings import DEFAULT_QUALITY
 
-OWN_MODEL = "or the folder or Hub repository of an AutoencoderTiny or AutoencoderKL of your own"
+OWN_MODEL = "or the folder or Hub repository of an AutoencoderTiny, AutoencoderKL or VQModel of your own"
 OWN_SPACE, FILE_SPACE = "latent space of an autoencoder of your own", "latent space of a file that does not say it"
 UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
