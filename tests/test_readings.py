@@ -248,6 +248,17 @@ def test_the_synthesis_of_a_checkpoint_is_all_that_is_taken_of_it(tmp_path: Path
         train.Trainer(train.parse_args(options))
 
 
+@pytest.mark.parametrize("more", [[], ["--only-synthesis"]])
+def test_weights_of_another_model_are_nothing_to_start_from(tmp_path: Path, more: list[str]) -> None:
+    for folder in (tmp_path, BUNDLED.parent / "l8-tiny", tmp_path / "none"):
+        options = [str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu", "--model", "l8-photo", *more]
+        options += ["--crop", "192", "--start-from-weights", str(folder)]
+        with pytest.raises(
+            TrainingError, match="holds no weights of l8-photo: give a folder that they were exported to"
+        ):
+            train.Trainer(train.parse_args(options))
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

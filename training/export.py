@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from latent8.zoo.registry import model_named
 from training.network import LATENT_MAGNITUDE, TINY_CONFIG, TinyAutoencoder
 from training.photos import UNREADABLE, open_rgb, photo_files
 from training.task import TrainingError
+
+if TYPE_CHECKING:
+    from latent8.l8_photo.model import L8Photo
 
 TRAINED = ("l8-tiny", "l8-photo")  # names in the registry
 DEFAULT_REALISM = 0.5
@@ -71,12 +74,12 @@ def export(checkpoint: Path, folder: Path) -> None:
 def export_synthesis(checkpoint: Path, folder: Path, bits: Path, realism: float = DEFAULT_REALISM) -> None:
     """Write the EMA synthesis of an l8-photo checkpoint beside all else, unchanged, of the weights in `bits`.
 
-    Blobs do not change by it, and all that were made with `bits` decode. Raises OSError where `bits` has no weights.
+    Blobs do not change by it, and all that were made with `bits` decode. Raises TrainingError where `bits` has none.
     """
     from latent8.l8_photo.model import L8Photo
 
     model = L8Photo(default_realism=realism)
-    model.load_state_dict(L8Photo.from_pretrained(bits, **FROM_FOLDER).state_dict(), strict=False)
+    model.load_state_dict(photo_model(bits).state_dict(), strict=False)
     new = {name: tensor for name, tensor in ema_weights(checkpoint).items() if name.startswith("synthesis.")}
     _, unexpected = model.load_state_dict(new, strict=False)
     assert not unexpected and set(new) == {name for name in model.state_dict() if name.startswith("synthesis.")}
@@ -120,6 +123,19 @@ def export_photo(
         model.tables.copy_(symmetric_table_counts(found + PRIOR_WEIGHT * assumed))
         model.hyper_tables.copy_(table_counts(hyper_found + PRIOR_WEIGHT * hyper_assumed))
     model.save_pretrained(folder)
+
+
+def photo_model(folder: Path) -> L8Photo:
+    """A folder of exported weights of l8-photo -> its model. Raises TrainingError for another folder."""
+    from latent8.l8_photo.model import L8Photo
+
+    try:
+        stated = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        stated = None
+    if not isinstance(stated, dict) or stated.get("_class_name") != L8Photo.__name__:
+        raise TrainingError(f"{folder} holds no weights of l8-photo: give a folder that they were exported to.")
+    return L8Photo.from_pretrained(folder, **FROM_FOLDER)
 
 
 def scale_layers(layers: hp.Hyperprior) -> list[tuple[str, nn.Conv2d | hp.MaskedConvolution, hp.LevelTable | None]]:

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from latent8.l8_photo import layers as hp
-from latent8.l8_photo.model import ACTIVATION_BITS, MAX_QUALITY, WEIGHT_BITS, L8Photo, level_of
-from training.export import FROM_FOLDER, logistic, scale_layers
+from latent8.l8_photo.model import ACTIVATION_BITS, MAX_QUALITY, WEIGHT_BITS, level_of
+from training.export import logistic, photo_model, scale_layers
 
 
 def photo_weights(folder: Path) -> hp.Hyperprior:
-    """A folder of l8-photo's weights -> the networks of training. Raises OSError or RuntimeError where they don't fit.
+    """A folder of l8-photo's weights -> the networks of training. Raises TrainingError for another folder.
 
     Readings that the folder lacks start as the one that it has.
     """
-    model = L8Photo.from_pretrained(folder, **FROM_FOLDER)
+    model = photo_model(folder)
     layers = hp.Hyperprior()
     layers.load_state_dict(dict(model.named_parameters()), strict=False)
     levels = torch.tensor([level_of(quality) for quality in range(1, MAX_QUALITY + 1)])
@@ -42,7 +42,7 @@ def photo_weights(folder: Path) -> hp.Hyperprior:
 
 def bundled_tables(folder: Path) -> Tensor:
     """Probability tables of the latents in a folder of weights: int32 [bands, scale indices, 128 symbols]."""
-    return L8Photo.from_pretrained(folder, **FROM_FOLDER).get_buffer("tables")
+    return photo_model(folder).get_buffer("tables")
 
 
 def table_rows(values: Tensor, levels: Tensor) -> Tensor:
