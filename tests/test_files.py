@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from latent8.machine.disk import write_file
+from tests.helpers.full_disk import files_up_to
 
 
 def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: Path, monkeypatch) -> None:
@@ -24,19 +25,15 @@ def test_two_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: P
     assert os.listdir(tmp_path) == ["a.l8"]
 
 
-def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("sync", [False, True])
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, sync: bool) -> None:
     target = tmp_path / "a.l8"
     target.write_bytes(b"old")
-
-    def full(path: Path, data: bytes) -> None:
-        with open(path, "wb") as file:
-            file.write(data[:1])
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*a\.l8'$"):
-        write_file(target, b"new")
+    with files_up_to(1), pytest.raises(OSError, match=r"File too large: .*a\.l8'$"):
+        write_file(target, b"new", sync)
     assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.l8"]
+    write_file(target, b"new", sync)
+    assert target.read_bytes() == b"new" and os.listdir(tmp_path) == ["a.l8"]
 
 
 @pytest.mark.parametrize("where", ["none/a.l8", "file/a.l8", "folder"])
