@@ -233,7 +233,8 @@ def test_inspect_as_json(run: Run, tmp_path: Path) -> None:
     bad.write_bytes(b"bad")
     code, out, err = run("inspect", "--json", first, bad, second)
     assert code == 2
-    assert err == [f"latent8: {bad}: This is not a latent8 blob (.l8): it starts with other bytes."]
+    sentence = "This is neither a .l8 blob nor latents as RGBA PNG, ComfyUI .latent, .safetensors or .npy."
+    assert err == [f"latent8: {bad}: {sentence}"]
     found = [json.loads(line) for line in out]
     assert found[0] == {"file": str(first), **describe(inspect(first.read_bytes()))}
     assert found[0]["alpha"] == "lossless, 5 bytes" and found[0]["coding"] == "raw"

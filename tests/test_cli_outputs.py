@@ -157,9 +157,20 @@ def test_compare_replaces_nothing(run: Run, blob_file: Path) -> None:
     folder = blob_file.with_name("pictures")
     assert run("compare", blob_file, "-o", folder)[0] == 0
     (picture,) = folder.iterdir()
-    code, _, err = run("compare", blob_file, "-o", folder)
-    assert code == 2 and err == [f"latent8: {picture} exists: name another folder with -o, or overwrite with --force."]
+    text = f"latent8: {picture} exists: name another folder with -o, or overwrite with --force."
+    assert run("compare", blob_file, "-o", folder) == (2, [], [text])  # before anything was decoded
     assert run("compare", blob_file, "-o", folder, "--force")[0] == 0
+    text = f"latent8: {picture} is a file, where -o has to name a folder."
+    assert run("compare", blob_file, "-o", picture) == (2, [], [text])
+
+
+def test_compare_names_its_files_as_the_others_do(run: Run, blob_file: Path, monkeypatch) -> None:
+    folder = blob_file.with_name("pictures")
+    monkeypatch.setattr(sys, "stdin", Stream(blob_file.read_bytes()))
+    original = blob_file.with_name("original.png")
+    Image.fromarray(gradient(16, 8)).save(original)
+    assert run("compare", "-", "-o", folder, "--original", original)[0] == 0
+    assert names_in(folder) == {"stdin.l8-tiny.png", "stdin.original-l8-tiny.difference.png"}
 
 
 def test_folders_are_made(run: Run, small_photo: Path, monkeypatch) -> None:

@@ -82,6 +82,28 @@ def test_decode_takes_foreign_files_too(run: Callable, tmp_path: Path, codec: Co
     assert run("decode", bad)[2][0].startswith(f"latent8: {bad}: The file does not say of which latent space it is")
 
 
+@pytest.mark.parametrize("to", ["comfy", "safetensors", "npy", "png"])
+def test_other_commands_take_foreign_files_too(run: Callable, tmp_path: Path, to: str) -> None:
+    """Nothing is downloaded: latents of taesd are looked at, and decoded by a model that is here."""
+    folder = make_tiny(tmp_path / "tiny")
+    source = tmp_path / f"photo{SUFFIXES[to]}"
+    source.write_bytes(convert(blob_of("sd1"), to))
+    space = ["--space", "sd1"] if to == "npy" else []
+    code, out, err = run("inspect", source, *space)
+    assert (code, err) == (0, []) and "  space         sd1" in out
+    assert f"  bytes         {source.stat().st_size}" in out
+    assert run("show", source, *space)[0] == 0 and (tmp_path / "photo.latents.png").is_file()
+    code, out, err = run("compare", source, "--decoder", folder, "--space", "sd1", "--device", "cpu", "--json")
+    assert (code, err) == (0, []) and f'"decoder": "{folder}"' in out[0]
+    if to == "npy":
+        for command in ("inspect", "show", "compare"):
+            code, _, err = run(command, source, *(["--force"] if command == "show" else []))
+            assert code == 2 and "The file does not say of which latent space it is: name it" in err[0]
+        raw = tmp_path / "raw.npy"
+        raw.write_bytes(npy(GOOD.shape, floats(raw_of("sdxl", GOOD))))
+        assert any("range" in line and "-3 to 3" in line for line in run("inspect", raw, "--space", "sdxl", "--raw")[1])
+
+
 def test_legacy_range_on_the_command_line(run: Callable, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -236,8 +236,7 @@ def test_show(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     "data, message",
     [
-        (b"junk", "This is not a latent8 blob (.l8): it starts with other bytes."),
-        (b"", "The file is empty: it is not a latent8 blob."),
+        (b"junk", "This is neither a .l8 blob nor latents as RGBA PNG, ComfyUI .latent, .safetensors or .npy."),
         (build_blob(width=10240, height=10240, payload=bytes(4 * 1280**2)), "over the limit of 100.0"),
     ],
 )

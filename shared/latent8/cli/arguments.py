@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from latent8 import __version__
+from latent8.latents import SPACE_NAMES
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.metadata.kept import CHOICES
 from latent8.zoo.registry import DEFAULT_MODEL
@@ -122,6 +123,14 @@ def add_encoding(command: argparse.ArgumentParser, models: str) -> None:
         help="keep EXIF and XMP data in the blob, all (the default where no choice follows) or without positions "
         "(default: keep none)",
     )
+
+
+def add_space(command: argparse.ArgumentParser, own_models: bool = False) -> None:
+    """Options that say how files of latents are to be read. own_models: --space is of the user's own decoders too."""
+    command.add_argument(
+        "--space", choices=SPACE_NAMES, help=f"{FILE_SPACE}, and {OWN_SPACE}" if own_models else FILE_SPACE
+    )
+    command.add_argument("--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents")
 
 
 def add_max_pixels(command: argparse.ArgumentParser) -> None:

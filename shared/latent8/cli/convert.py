@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from latent8.cli.arguments import FILE_SPACE, Commands, add_command, add_max_pixels, add_output
+from latent8.cli.arguments import Commands, add_command, add_max_pixels, add_output, add_space
 from latent8.cli.inputs import Input
 from latent8.cli.targets import Targets, convert_each
 from latent8.exchange import SUFFIXES
 from latent8.exchange import convert as convert_latents
-from latent8.latents import SPACE_NAMES
 
 DESCRIPTION = """\
 Latents between .l8, TAESD's RGBA PNG, ComfyUI .latent, .safetensors and .npy; what is read tells itself. FILE is a
@@ -27,8 +26,7 @@ def add_to(commands: Commands) -> None:
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files, or -")
     command.add_argument("--to", choices=SUFFIXES, required=True, help="format to write")
     add_output(command, "file, folder (also new/), or - for standard output")
-    command.add_argument("--space", choices=SPACE_NAMES, help=FILE_SPACE)
-    command.add_argument("--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents")
+    add_space(command)
     add_max_pixels(command)
 
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from latent8.bulk import folders
 from latent8.cli import console, folder_runs
 from latent8.cli.arguments import (
-    FILE_SPACE,
     OWN_MODEL,
-    OWN_SPACE,
     Commands,
     add_command,
     add_device,
     add_folder,
     add_max_pixels,
     add_output,
+    add_space,
     share,
 )
 from latent8.cli.inputs import LATENTS_PNG, Input, folder_of, stem_of
@@ -27,7 +26,7 @@ from latent8.errors import Latent8Error
 from latent8.exchange import open_latents
 from latent8.file_format.blob import Encoded
 from latent8.file_format.reader import inspect, require_decoder
-from latent8.latents import SPACE_NAMES, Latents
+from latent8.latents import Latents
 from latent8.machine.parallel import failing_once
 from latent8.pictures.output import picture_bytes
 from latent8.pool import CodecPool
@@ -60,8 +59,7 @@ def add_to(commands: Commands) -> None:
     command.add_argument("--decoder", metavar="MODEL", help=f"another model of the same latent space, {OWN_MODEL}")
     text = "0 faithful to 1 vivid, for models that read a blob in more than one way (default: the model's own choice)"
     command.add_argument("--realism", type=share, metavar="R", help=text)
-    command.add_argument("--space", choices=SPACE_NAMES, help=f"{FILE_SPACE}, and {OWN_SPACE}")
-    command.add_argument("--raw", action="store_true", help=".npy and .safetensors hold the autoencoder's raw latents")
+    add_space(command, own_models=True)
     command.add_argument("--legacy-range", action="store_true", help="of PNGs that early Spaces encoded from [0, 1]")
     add_folder(command, overwriting)
     add_device(command)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from latent8 import exchange
 from latent8.errors import Latent8Error
+from latent8.file_format.blob import Encoded
+from latent8.latents import Latents
 
 STANDARD = Path("-")  # standard input, or output
 MOST_BYTES = 1 << 30  # of standard input, whose size is not known before
@@ -34,6 +36,10 @@ class Input:
     def read(self) -> bytes:
         """Read the input whole. Raises OSError for a file, Latent8Error for standard input, that cannot be read."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    def latents(self, args: argparse.Namespace) -> Encoded | Latents:
+        """Open it as latents in any format. args: space, raw and max_pixels. Raises as `read`, and BlobError."""
+        return exchange.open_latents(self.read(), args.space, raw=args.raw, max_pixels=args.max_pixels)
 
     @property
     def n_bytes(self) -> int:

@@ -7,15 +7,15 @@ import json
 from pathlib import Path
 
 from latent8.cli import console
-from latent8.cli.arguments import Commands, add_command
+from latent8.cli.arguments import Commands, add_command, add_space
 from latent8.cli.inputs import STANDARD, Input
 from latent8.errors import Latent8Error
-from latent8.file_format.reader import inspect
 from latent8.latents import describe
+from latent8.limits import MAX_PIXELS
 
 DESCRIPTION = """\
 What a blob holds, without decoding it: model, size in pixels, latents, quality or levels, bytes, bits per pixel (bpp).
-FILE is a blob or a PNG of latents, or - for standard input."""
+FILE is a blob, latents in another format of `latent8 convert`, or - for standard input."""
 EXAMPLES = (
     "latent8 inspect photo.l8",
     "latent8 inspect --json blobs/*.l8   one JSON object a line",
@@ -27,6 +27,8 @@ def add_to(commands: Commands) -> None:
     command = add_command(commands, "inspect", run, summary, DESCRIPTION, EXAMPLES)
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="blobs, or -")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_space(command)
+    command.set_defaults(max_pixels=MAX_PIXELS)  # nothing is decoded
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.files:
         source = Input(path)
         try:
-            facts = describe(inspect(source.read()))
+            facts = describe(source.latents(args), source.n_bytes)
         except (Latent8Error, OSError) as error:
             failed = console.fail(error, path)
             continue

@@ -13,7 +13,8 @@ from latent8.codec import Codec
 from latent8.errors import Latent8Error, PictureError
 from latent8.evaluation import metrics
 from latent8.file_format import reader
-from latent8.file_format.blob import Header
+from latent8.file_format.blob import Encoded, Header
+from latent8.latents import Latents
 from latent8.limits import DEFAULT_MAX_PIXELS
 from latent8.pictures import drawing
 from latent8.pictures.intake import Picture, Source, open_picture
@@ -99,7 +100,7 @@ class Comparison:
 
 
 def compare(
-    blob: reader.Blob,
+    blob: reader.Blob | Encoded | Latents,
     decoders: Sequence[str | Model] = (),
     original: Source | None = None,
     *,
@@ -109,32 +110,50 @@ def compare(
 ) -> Comparison:
     """Decode a blob, or latents as RGBA PNG, with several decoders, or as several readings.
 
-    blob: bytes, or the path of a file. decoders: names from `models()`, or what `own_model` gives, of the blob's latent
-    space; by default the model that it was made with. realisms: of the readings of each decoder, 0 to 1, see
-    `Codec.decode`; by default each decoder's own choice. original: the picture that it was made from, as `encode` takes
-    it; a larger one is shrunk as by `longest_side`. Decoders are checked before any is loaded. Raises BlobError,
-    ModelError, or PictureError for an original of another shape.
+    blob: bytes, the path of a file, or what `Encoded.parse` or `read_latents` gives. decoders: names from `models()`,
+    or what `own_model` gives, of the blob's latent space; by default the model that it was made with. realisms: of the
+    readings of each decoder, 0 to 1, see `Codec.decode`; by default each decoder's own choice. original: the picture
+    that it was made from, as `encode` takes it; a larger one is shrunk as by `longest_side`. Decoders are checked
+    before any is loaded. Raises BlobError, ModelError, or PictureError for an original of another shape.
     """
-    encoded = reader.read(blob, max_pixels)
-    header = encoded.header
-    models = [model_named(d) if isinstance(d, str) else d for d in decoders] or [reader.model_of(encoded)]
-    names = [model.name for model in models]
-    for name in names:
-        if names.count(name) > 1:
-            raise Latent8Error(f"The decoder {name} is named twice: name each once.")
-    for model in models:
-        reader.require_decoder(header, model)
+    source = blob if isinstance(blob, (Encoded, Latents)) else reader.read(blob, max_pixels)
+    header, models = source.header, chosen_decoders(source, decoders)
     truth = None if original is None else original_of(header, original, max_pixels)
 
     decoded = []
     for model in models:
         loaded = Codec(model, device, max_pixels=max_pixels)
-        for realism in dict.fromkeys(realisms) or [None]:
+        for realism in _each(realisms):
             started = time.perf_counter()
-            picture = loaded.synthesise(encoded, realism=realism)
+            picture = loaded.synthesise(source, realism=realism)
             seconds = time.perf_counter() - started
             decoded.append(measured(reading_name(model.name, realism), picture, seconds, truth))
     return Comparison(decoded, truth)
+
+
+def chosen_decoders(source: Encoded | Latents, chosen: Sequence[str | Model]) -> list[Model]:
+    """The models that decode it in `compare`. Raises BlobError for one that cannot, Latent8Error for one twice."""
+    found = [model_named(one) if isinstance(one, str) else one for one in chosen] or [reader.model_of(source)]
+    names = [model.name for model in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise Latent8Error(f"The decoder {name} is named twice: name each once.")
+    for model in found:
+        reader.require_decoder(source.header, model)
+    return found
+
+
+def names_of(
+    models: Sequence[Model], realisms: Sequence[float], has_original: bool
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of what `compare` decodes, and pairs of names of the maps in `Comparison.differences`, before the work."""
+    names = [reading_name(model.name, realism) for model in models for realism in _each(realisms)]
+    pairs = [(names[0], name) for name in names[1:]]
+    return names, pairs + [(ORIGINAL, name) for name in names if has_original]
+
+
+def _each(realisms: Sequence[float]) -> list[float | None]:
+    return [*dict.fromkeys(realisms)] or [None]
 
 
 def reading_name(decoder: str, realism: float | None) -> str:
