@@ -138,3 +138,10 @@ def test_a_film_is_read_and_its_profile_may_be_large() -> None:
     assert opened(film).rgb.shape == (32, 32, 3)
     profile = DISPLAY_P3 + bytes(400_000)
     assert opened(file_of(frames[0], "AVIF", icc_profile=profile, speed=10)).rgb.shape == (32, 32, 3)
+
+
+def test_a_jpeg_2000_that_ends_in_its_header_is_a_sentence() -> None:
+    data = jpeg_2000()
+    style = data.index(b"\xff\x52")
+    for n_bytes in range(2, 12):
+        assert refusal(data[: style + n_bytes])

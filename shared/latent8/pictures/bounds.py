@@ -75,7 +75,8 @@ def _check_jpeg_2000(file: BinaryIO) -> None:
         return
     tiles = -(-(width - tile_x) // tile_width) * -(-(height - tile_y) // tile_height)
     style = data.find(b"\xff\x52", at)
-    layers, levels = (int.from_bytes(data[style + 6 : style + 8], "big"), data[style + 9]) if style > 0 else (1, 5)
+    there = 0 < style < len(data) - 9
+    layers, levels = (int.from_bytes(data[style + 6 : style + 8], "big"), data[style + 9]) if there else (1, 5)
     packets = tiles * layers * (levels + 1) * components
     if packets > MAX_PACKETS:
         raise too_much(f"{packets:,} packets")
