@@ -51,6 +51,17 @@ def tiff_of_strips() -> bytes:
     return pages([(entries | {278: ("I", (1,)), 273: ("I", (8,) * n), 279: ("I", (1,) * n)}, [b"x"], False)])
 
 
+@pytest.mark.parametrize("picture_format", ["QOI", "SGI", "IM", "DDS", "SPIDER", "PPM", "PCX", "TGA", "XBM", "MSP"])
+def test_formats_that_are_decoded_in_small_pieces_are_opened(picture_format: str) -> None:
+    """A picture of noise of 0.6 megapixels: QOI reads twice for each of its pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (750, 800, 3), np.uint8)
+    grey, bits = picture_format == "SPIDER", picture_format in ("XBM", "MSP")
+    pixels = noise[..., 0] > 127 if bits else noise[..., 0] if grey else noise
+    found = opened(file_of(pixels, picture_format)).rgb
+    if not grey:
+        np.testing.assert_array_equal(found, 255 * pixels[..., None] * np.ones(3) if bits else pixels)
+
+
 def jpeg(before: bytes = b"", scans: int = 0) -> bytes:
     data = file_of(PICTURE, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -37,8 +38,17 @@ def separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def key_alpha(image: Image.Image, key: tuple[int, ...]) -> Image.Image:
     """Image of mode L, I;16, I or RGB -> mode L, 0 where it has the key's colour and 255 elsewhere."""
     pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
-    hidden = (pixels == key).all(axis=2) if pixels.ndim == 3 else pixels == key[0]
-    return Image.fromarray(np.where(hidden, np.uint8(0), np.uint8(255)))
+    return Image.fromarray(np.where(is_colour(pixels, key), np.uint8(0), np.uint8(255)))
+
+
+def is_colour(pixels: np.ndarray, colour: Sequence[int]) -> np.ndarray:
+    """[H, W] or [H, W, n], and a value for each channel -> bool [H, W]. Channel by channel, which is several times as
+    fast as NumPy's `all`."""
+    planes = [pixels] if pixels.ndim == 2 else [pixels[..., channel] for channel in range(pixels.shape[2])]
+    found = planes[0] == colour[0]
+    for plane, value in zip(planes[1:], colour[1:], strict=True):
+        found &= plane == value
+    return found
 
 
 def encode_alpha(alpha: np.ndarray) -> bytes:
@@ -80,7 +90,7 @@ def filled_under(rgb: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         colour, weight = levels.pop()
         filled = _doubled(filled, colour.shape[0], colour.shape[1])
         np.divide(colour, weight, out=filled, where=weight > 0)
-    result, fill = rgb.copy(), np.rint(filled).clip(0, 255).astype(np.uint8)
+    result, fill = rgb.copy(), np.rint(filled, out=filled).astype(np.uint8)
     for rows in strips:
         mask = hidden[rows]
         near = _doubled(fill[rows.start // 2 : rows.stop // 2], *mask.shape)
@@ -90,7 +100,7 @@ def filled_under(rgb: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 def _doubled(values: np.ndarray, height: int, width: int) -> np.ndarray:
     """[h, w, n] -> [height, width, n], which are 2 h and 2 w or one less."""
-    return values.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return values.repeat(2, axis=1).repeat(2, axis=0)[:height, :width]  # columns first, of which there are half as many
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
@@ -98,6 +108,7 @@ def _halved(values: np.ndarray) -> np.ndarray:
     height, width = values.shape[:2]
     kind = np.float32 if values.dtype == np.float32 else np.uint16
     rows = np.zeros((-(-height // 2), width + width % 2, values.shape[2]), kind)
-    rows[:, :width] = values[::2]
-    rows[: height // 2, :width] += values[1::2]
+    pairs = height // 2
+    np.add(values[: 2 * pairs : 2], values[1::2], out=rows[:pairs, :width], dtype=kind)
+    rows[pairs:, :width] = values[2 * pairs :]
     return rows[:, ::2] + rows[:, 1::2]

@@ -23,6 +23,7 @@ MAX_PACKETS = 20_000_000  # of a JPEG 2000: tiles x layers x resolutions x compo
 MAX_ICON_SIDE, MAX_ICON_BYTES = 1024, 8_000_000
 MAX_JPEG_2000_BYTES = 40_000_000  # a second or so for each 5 MB
 SLOW_PIXELS = 4_000_000  # of formats that Pillow decodes in Python
+READS_OF_PIXEL = 2
 SLOW = {"BLP", "DDS", "FITS", "FTEX", "GBR", "IM", "IPTC", "MSP", "PIXAR", "QOI", "SGI", "SPIDER", "XPM", "XVTHUMB"}
 
 
@@ -46,6 +47,9 @@ def check_work(image: Image.Image, file: BinaryIO | None) -> None:
             f"A picture of over {SLOW_PIXELS // 1_000_000} megapixels in this format ({image.format}) takes too long "
             "to read: save it as PNG."
         )
+    opened = getattr(image, "fp", None)
+    if image.format in SLOW and isinstance(opened, Counted):  # which may be read for each pixel
+        opened.allow(MAX_READS + READS_OF_PIXEL * SLOW_PIXELS)
     if any(tile[0] == "fits_gzip" for tile in getattr(image, "tile", [])):
         raise PictureError("A FITS file with compressed data cannot be read: save it without, or as PNG.")
 

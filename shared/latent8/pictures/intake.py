@@ -145,7 +145,7 @@ def _decoded(found: Opened) -> tuple[Image.Image, Image.Image | None]:
             colours = Image.fromarray(np.asarray(colours).astype(np.uint16))
     elif len(key) == 3 and found.facts.depth == 16:
         assert found.stream is not None
-        colours, alpha = image, Image.fromarray(png_file.key_alpha(found.stream, key))
+        colours, alpha = image, Image.fromarray(png_file.key_alpha(image, found.stream, key))
     else:
         scale = 255 // ((1 << found.facts.depth) - 1) if found.facts.depth < 8 else 1  # Pillow spreads a few bits
         colours, alpha = image, key_alpha(image, tuple(sample * scale for sample in key))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
+from latent8.pictures.alpha import is_colour
 from latent8.pictures.exif import exif_facts, xmp_orientation
 from latent8.pictures.facts import MAX_METADATA_BYTES, Cicp, Facts, Prepared, too_much
 from latent8.pictures.splice import Piece, read_at, size_of_file, spliced
@@ -42,18 +43,16 @@ def prepared(file: BinaryIO, keep_key: bool = False) -> Prepared | None:
     return Prepared(spliced(file, [SIGNATURE, pieces[0], *said_first, *pieces[1:], _END]), facts)
 
 
-def key_alpha(stream: BinaryIO, key: tuple[int, ...]) -> np.ndarray:
+def key_alpha(image: Image.Image, stream: BinaryIO, key: tuple[int, ...]) -> np.ndarray:
     """A PNG of 16-bit colour -> uint8 [H, W], 0 where it has the key's colour and 255 elsewhere.
 
-    Pillow keeps the upper byte of each sample; the data are decoded once more for the lower one.
+    image: what Pillow made of it, of the upper byte of each sample. The data are decoded once more for the lower one.
     """
-    hidden: Any = True
-    for rawmode, shift in (("RGB;16B", 8), ("RGB;16L", 0)):
-        stream.seek(0)
-        image = PngImagePlugin.PngImageFile(stream)
-        image.tile = [tile._replace(args=rawmode) for tile in image.tile]
-        wanted = np.array([sample >> shift & 255 for sample in key], np.uint8)
-        hidden = hidden & (np.asarray(image) == wanted).all(axis=2)
+    stream.seek(0)
+    lower = PngImagePlugin.PngImageFile(stream)
+    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]
+    hidden = is_colour(np.asarray(image), [sample >> 8 for sample in key])
+    hidden &= is_colour(np.asarray(lower), [sample & 255 for sample in key])
     return np.where(hidden, np.uint8(0), np.uint8(255))
 
 

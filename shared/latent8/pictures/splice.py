@@ -69,6 +69,10 @@ class Counted:
         self._count()
         return self._file.readline(size)
 
+    def allow(self, most: int) -> None:
+        """So many times from now on."""
+        self._left = most
+
     def close(self) -> None:
         """Nothing: whoever opened the file closes it."""
 
