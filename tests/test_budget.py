@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,28 @@ def test_steps_that_are_stopped_give_back_what_they_hold(event: Any) -> None:
     with pytest.raises(Cancelled):
         next(running)
     assert not held
+
+
+@pytest.mark.parametrize("is_generator", [False, True])
+def test_what_is_stopped_leaves_nothing_in_memory(event: Any, is_generator: bool) -> None:
+    class Picture:
+        pass
+
+    kept: list[weakref.ref] = []
+
+    def function() -> None:
+        picture = Picture()
+        kept.append(weakref.ref(picture))
+        event.alive = False
+        check()
+        raise AssertionError(picture)
+
+    def generator() -> Iterator[None]:
+        yield function()
+
+    with pytest.raises(Cancelled) as caught:
+        list(bounded(generator)()) if is_generator else bounded(function)()
+    assert caught.value.__traceback__ and kept and kept[0]() is None
 
 
 def test_steps_without_progress_end_too(event: Any) -> None:

@@ -11,6 +11,7 @@ import inspect
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
@@ -192,6 +193,9 @@ def bounded(function: Callable[..., Any], takes_turns: bool = False) -> Callable
                 turns.take(budget.turn, lambda: _check_wanted(budget))
             with at_pauses(check):
                 yield
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # the pictures in them would stay until garbage is collected
+            raise
         finally:
             if budget.turn:
                 turns.leave(budget.turn)
