@@ -139,3 +139,18 @@ def test_time_at_the_model_is_without_that_of_others() -> None:
     counted.take(second, lambda: None)
     now[0] = 10
     assert (counted.spent(first), counted.spent(second)) == (3, 7)
+
+
+def test_newcomers_do_not_make_those_wait_who_had_turns_before_them() -> None:
+    """Who asks for little every so often has had more than clients that are new, however many of them there are."""
+    office = Office()
+    for number in range(10):
+        office.send("regular before", 2, "regular", f"{number}")
+    office.close()
+    office.opened.clear()
+    for number in range(4):
+        office.send("newcomer", 100, f"new {number}")
+    office.send("regular", 2, "regular")
+    done = office.close()[20:]
+    assert len(done) == 402
+    assert max(index for index, name in enumerate(done) if name == "regular") < 4 * (LEAD / TILE + 1) + 2

@@ -2,8 +2,12 @@
 
 A large picture takes a minute; without this, everyone else would wait for it. Time at the model is counted for each
 client and fades with the minutes; a request of a client that has had more steps back for one of a client that has had
-less, so that small requests pass large ones. Among requests of one client, its sessions are weighed in the same way,
-and the requests of one session go in the order in which they came.
+less, so that small requests pass large ones. Time without requests earns nothing: who comes counts as having had what
+the last one to get the model had then, if that is more (start-time fair queueing; Goyal, Vin and Cheng, 1996). Else
+those who were here before would have to wait until all newcomers have had as much as they.
+
+Among requests of one client, its sessions are weighed in the same way, and the requests of one session go in the order
+in which they came.
 """
 
 from __future__ import annotations
@@ -36,10 +40,12 @@ class Turns:
         self._holder: Turn | None = None
         self._waiting: list[Turn] = []  # in the order in which they came
         self._had: dict[tuple[str, ...], tuple[float, float]] = {}  # client or session: when, seconds until then
+        self._level = 0.0, 0.0  # the same of whoever got the model last, when it got it
 
     def take(self, turn: Turn, check: Callable[[], object]) -> None:
         """Wait for the model. `check` is called now and then, and may raise."""
         with self._changed:
+            self._come(turn)
             self._waiting.append(turn)
             try:
                 while self._holder is not None or self._first() is not turn:
@@ -51,6 +57,7 @@ class Turns:
                 raise
             self._waiting.remove(turn)
             self._holder, turn.since = turn, self._clock()
+            self._level = turn.since, self._of((turn.client,))
 
     def leave(self, turn: Turn) -> None:
         with self._changed:
@@ -86,9 +93,19 @@ class Turns:
         if len(self._had) > 10_000:
             self._had = {whose: had for whose, had in self._had.items() if now - had[0] < 10 * HALF_LIFE}
 
+    def _come(self, turn: Turn) -> None:
+        """Where it is the only one of its client, for which time without requests earns nothing."""
+        present = [*self._waiting, *([self._holder] if self._holder else [])]
+        if not any(one.client == turn.client for one in present):
+            level = self._faded(*self._level)
+            if self._of((turn.client,)) < level:
+                self._had[turn.client,] = self._clock(), level
+
     def _of(self, whose: tuple[str, ...]) -> float:
         """Seconds that it has had, faded."""
-        then, seconds = self._had.get(whose, (0.0, 0.0))
+        return self._faded(*self._had.get(whose, (0.0, 0.0)))
+
+    def _faded(self, then: float, seconds: float) -> float:
         return seconds * 0.5 ** ((self._clock() - then) / HALF_LIFE) if seconds else 0.0
 
     def _first(self) -> Turn | None:
