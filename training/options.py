@@ -35,12 +35,15 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--zoom-out", type=number(1, 100), default=1.5, help=text)
     text = "crops cover at least this share of a photo's shorter side, as whole pictures that were shrunk do"
     parser.add_argument("--cover", type=number(0, 1), default=0.0, help=text)
+    text = "factors, drawn for each photo, by which photos are shrunk: fewer artefacts of JPEGs"
+    parser.add_argument("--shrink", type=number(0.05, 1), nargs=2, default=[0.5, 0.75], metavar=("LEAST", "MOST"), help=text)
+    text = "processes that make crops, for a GPU; 0 for a thread"
+    parser.add_argument("--workers", type=whole(0), default=0, help=text)
     parser.add_argument("--lr", type=positive, default=1e-3)
     parser.add_argument("--lpips", type=Path, help="weights from training.lpips_weights; without: MSE alone")
     parser.add_argument("--lpips-weight", type=number(0), default=2.0)
     text = "share of the budget that goes by without LPIPS"
     parser.add_argument("--lpips-from", type=number(0, 1), default=0.0, help=text)
-    parser.add_argument("--ms-ssim-weight", type=number(0), default=0.0, help="of l8-photo: what 1 - MS-SSIM counts")
     parser.add_argument(
         "--start-from", type=Path, help="checkpoint.pt of another run, whose averaged weights to start from"
     )
@@ -50,7 +53,7 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--only-synthesis", action="store_true", help=text)
     text = "with --only-synthesis: train its tables of the realism alone, so that realism 0 stays the picture it is"
     parser.add_argument("--only-tables", action="store_true", help=text)
-    parser.add_argument("--vgg16", type=Path, help="weights from training.lpips_weights, for --only-synthesis")
+    parser.add_argument("--vgg16", type=Path, help="of l8-photo: weights from training.lpips_weights")
     parser.add_argument("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0)
     text = "pictures for latent-space.webp and progress.webp, or 0"
@@ -76,20 +79,18 @@ def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         multiple = TASKS[args.model].multiple
         if args.crop % multiple or args.crop < 32:
             parser.error(f"--crop must be a multiple of {multiple}, at least 32")
-    if args.ms_ssim_weight and (args.model != "l8-photo" or args.crop < MIN_SIDE):
-        parser.error(f"--ms-ssim-weight is for l8-photo, with a --crop of at least {MIN_SIDE}")
+    if args.model == "l8-photo" and args.crop < MIN_SIDE:
+        parser.error(f"--model l8-photo needs a --crop of at least {MIN_SIDE}, for MS-SSIM")
     if args.start_from_weights and args.model != "l8-photo":
         parser.error("--start-from-weights is for l8-photo")
     if args.start_from_weights and args.start_from and not args.only_synthesis:
         parser.error("give either --start-from or --start-from-weights; with --only-synthesis both may be given")
     if args.only_synthesis and not args.start_from_weights:
         parser.error("--only-synthesis needs --start-from-weights: the weights whose bitstreams are to be read")
-    if args.only_synthesis and args.crop < MIN_SIDE:
-        parser.error(f"--only-synthesis needs a --crop of at least {MIN_SIDE}")
     if args.only_tables and not args.only_synthesis:
         parser.error("--only-tables goes with --only-synthesis")
-    if args.vgg16 and not args.only_synthesis:
-        parser.error("--vgg16 is for --only-synthesis")
+    if args.vgg16 and args.model != "l8-photo":
+        parser.error("--vgg16 is for l8-photo")
 
 
 def device(name: str) -> str:

@@ -1,11 +1,12 @@
-"""The task of training l8-photo: rate and distortion at all rate levels at once.
+"""The task of training l8-photo: its bits and every reading of them, at all rate levels at once.
 
-Each crop draws a level t in [0, N_LEVELS - 1] and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al.,
-2018), where MSE has those of the pictures at 1/4 and 1/8 size added, since eyes see coarse errors better than fine
-ones, plus 1 - MS-SSIM of the luma and LPIPS where they have a weight. Losses of different levels are brought to one
-size by lambda(t) ^ -1/2. LPIPS counts for lambda(t) ^ -1/4 beside the rest: it matters most at low rates, and at high
-rates costs PSNR for no gain to the eye. As Minnen and Singh (2020) found best, bits are counted with uniform noise in
-place of rounding, and the synthesis sees latents rounded as the codec does, gradients passing straight through.
+Each crop draws a level t and is charged bits per pixel + lambda(t) 255^2 MSE (Balle et al., 2018) and what else counts
+at realism 0.5, see `training.distortion`. Losses of different levels are brought to one size by lambda(t) ^ -1/2. As
+Minnen and Singh (2020) found best, bits are counted with uniform noise in place of rounding, and the synthesis sees
+latents rounded as the codec does, gradients passing straight through.
+
+For half of the crops the synthesis is trained at realism 0 or 1 as well, with no say in the bits: bits for the squared
+error alone lose more to the eye, at every realism, than they gain in PSNR.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from latent8.l8_photo.dct import STRIDE
 from latent8.l8_photo.layers import (
     MAX_SYMBOL,
     N_LEVELS,
@@ -26,13 +28,12 @@ from latent8.l8_photo.layers import (
     Synthesis,
     standard_deviation,
 )
+from latent8.l8_photo.model import LOWEST_LEVEL
 from latent8.l8_photo.quantisation import dequantised, inverse_lambdas, rdo_quantised, residual_gain
-from training import ms_ssim
+from training.distortion import Distortion, relative_size, trade
 from training.lpips import LPIPS
-from training.task import Architecture, Task
+from training.task import Architecture, Figures, Task
 
-LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00012, 0.063  # lambda at the first and at the last rate level
-MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
 # Shares of the learning rate, by the first part of a parameter's name that is found. The DCTs are good as they are;
 # scale indices range over 0 ... 63, and have far to go.
 SHARES = {
@@ -45,16 +46,18 @@ SHARES = {
     "reconstruction_shift": 3.0,
     "": 1.0,
 }
+MIDDLE_REALISM = 0.5  # the reading that the bits are trained for
 BitsSaved = Callable[[Tensor, Tensor, Tensor], Tensor]
-COARSE_WEIGHT = 2.0  # weight of the squared errors at 1/4 and at 1/8 size
 
 
 class PhotoTask(Task):
-    columns = ("psnr_db", "bpp", "hyper_bpp", "lpips", "ms_ssim")
+    """Without the networks of LPIPS their parts of the loss are left out."""
+
+    columns = ("psnr_db", "psnr_faithful_db", "psnr_vivid_db", "bpp", "hyper_bpp", "lpips", "wasserstein", "ms_ssim")
     multiple = 64
 
-    def __init__(self, lpips: LPIPS | None, lpips_weight: float, ms_ssim_weight: float = 0.0):
-        self.lpips, self.lpips_weight, self.ms_ssim_weight = lpips, lpips_weight, ms_ssim_weight
+    def __init__(self, alexnet: LPIPS | None, vgg16: LPIPS | None):
+        self.distortion = Distortion(alexnet, vgg16)
 
     @property
     def architecture(self) -> Architecture:
@@ -65,49 +68,40 @@ class PhotoTask(Task):
         # The uniform step at which one more bit lowers lambda 255^2 MSE by as much as it costs: with D = step^2 / 12
         # for each of 3 coefficients a pixel, dD/dR = -2 ln 2 D.
         steps = (18 / (lambdas * 255**2 * math.log(2))).sqrt()
-        model = Hyperprior(log_gains=-steps.log())
-        assert model.synthesis.readings is not None
-        model.synthesis.readings.requires_grad_(False)  # this trains realism 0; `ReadingsTask` trains the others
-        return model
+        return Hyperprior(log_gains=-steps.log())
 
     def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
         return photo_optimisers(model, rate)
 
-    def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, Figures]:
         """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
-        level = torch.rand(len(photos), device=photos.device) * (N_LEVELS - 1)
-        output, bits, hyper_bits = forward(model, photos, level)
-        n_pixels = photos.shape[-1] * photos.shape[-2]
-        error = output.float() - photos
-        quarter, eighth = (nn.functional.avg_pool2d(error, size) for size in (4, 8))
-        mse, *coarse = (e.square().mean((1, 2, 3)) for e in (error, quarter, eighth))
-        lambdas = trade(level)
-        loss = (bits + hyper_bits) / n_pixels + lambdas * 255**2 * (mse + COARSE_WEIGHT * sum(coarse))
-        relative = (lambdas / MIDDLE_LAMBDA).sqrt()
-        perceptual = structural = math.nan
-        if self.ms_ssim_weight:
-            ours, theirs = (255 * ms_ssim.luma(x.float()) for x in (output, photos))
-            similarity = ms_ssim.similarity(ours, theirs, floor=0.01)
-            loss = loss + self.ms_ssim_weight * relative * (1 - similarity)
-            structural = similarity.mean().item()
-        if self.lpips and self.perceptual:
-            distance = self.lpips(*enlarged(*shifted(output, photos)))
-            loss = loss + self.lpips_weight * relative.sqrt() * distance
-            perceptual = distance.mean().item()
-        figures = {
-            "psnr_db": -10 * mse.clamp_min(1e-10).log10().mean().item(),
-            "bpp": (bits + hyper_bits).mean().item() / n_pixels,
-            "hyper_bpp": hyper_bits.mean().item() / n_pixels,
-            "lpips": perceptual,
-            "ms_ssim": structural,
-        }
-        return (loss / relative).mean(), figures
+        assert isinstance(model, Hyperprior)
+        level = drawn_levels(len(photos)).to(photos.device)
+        coded = latents(model, photos, level)
+        bits, hyper_bits = bits_per_pixel(model, coded, level)
+        synthesis: Synthesis = model.synthesis
+        middle = torch.full((len(photos),), MIDDLE_REALISM)
+        output = synthesis(coded.y, level, middle.to(level))
+        loss, figures = self.distortion(output, photos, level, middle, self.perceptual)
+        loss = ((bits + hyper_bits + loss) / relative_size(level)).mean()
+
+        some = slice(0, math.ceil(len(photos) / 2))
+        ends = (torch.arange(len(level[some])) + torch.randint(2, ())).remainder(2).float()
+        output = synthesis(coded.y[some].detach(), level[some], ends.to(level))
+        ends_loss, ends_figures = self.distortion(output, photos[some], level[some], ends, self.perceptual)
+        loss = loss + (ends_loss / relative_size(level[some])).mean()
+        figures = {**ends_figures, **figures, "bpp": (bits + hyper_bits).detach().mean()}
+        figures["hyper_bpp"] = hyper_bits.detach().mean()
+        return loss, {name: figures.get(name, math.nan) for name in self.columns}
 
     def grid(self, model: nn.Module, photos: Tensor) -> list[Tensor]:
-        """Originals, reconstructions at a low and a high level."""
+        """Originals; at a low and at a high level, the most faithful and the most vivid reading."""
+        assert isinstance(model, Hyperprior)
         rows = [photos]
         for t in (1.5, 4.5):
-            rows.append(forward(model, photos, torch.full((len(photos),), t, device=photos.device))[0])
+            level = torch.full((len(photos),), t, device=photos.device)
+            y = latents(model, photos, level).y
+            rows += [model.synthesis(y, level, torch.full_like(level, realism)) for realism in (0.0, 1.0)]
         return rows
 
     def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
@@ -126,43 +120,16 @@ def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimize
     return [torch.optim.Adam(settings, rate, betas=(0.9, 0.99), fused=True)]
 
 
-def shifted(*pictures: Tensor) -> list[Tensor]:
-    """Cut the same few rows and columns off all pictures, drawn anew each time.
-
-    AlexNet samples every fourth pixel. Were these always the same, the synthesis, which also works on a grid of four,
-    would learn to please those alone, and draw a dotted pattern.
-    """
-    top, left = torch.randint(0, 4, (2,)).tolist()
-    return [picture[..., top:, left:] for picture in pictures]
+def drawn_levels(count: int) -> Tensor:
+    """[count] in [LOWEST_LEVEL, N_LEVELS - 1]."""
+    return LOWEST_LEVEL + torch.rand(count) * (N_LEVELS - 1 - LOWEST_LEVEL)
 
 
-def enlarged(*pictures: Tensor) -> list[Tensor]:
-    """Enlarge all pictures by the same factor of 1 to 2, drawn anew each time.
-
-    A picture is looked at from near and far; and what pleases AlexNet at one size alone, as dots and ringing may, does
-    not at the others.
-    """
-    factor = 2 ** torch.rand(()).item()
-    return [nn.functional.interpolate(picture, scale_factor=factor, mode="bilinear") for picture in pictures]
-
-
-def trade(level: Tensor) -> Tensor:
-    """lambda(level): weight of a unit of 255^2 MSE, in bits per pixel, [B]."""
-    return LOWEST_LAMBDA * (HIGHEST_LAMBDA / LOWEST_LAMBDA) ** (level / (N_LEVELS - 1))
-
-
-def forward(
-    model: nn.Module, photos: Tensor, level: Tensor, realism: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures [B, 3, S, S], levels [B], realism [B], by default 0 -> reconstructions, bits of the latents [B], bits of
-    the hyper-latents [B].
-    """
-    assert isinstance(model, Hyperprior)
-    coded = latents(model, photos, level)
+def bits_per_pixel(model: Hyperprior, coded: Coded, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the latents and of the hyper-latents, [B] each, counted with noise in place of rounding."""
+    n_pixels = STRIDE**2 * coded.y.shape[-2] * coded.y.shape[-1]
     hyper_scale = model.hyper_scale(level).expand_as(coded.z)
-    synthesis: Synthesis = model.synthesis
-    output = synthesis(coded.y, level, torch.zeros_like(level) if realism is None else realism)
-    return output, n_bits(noisy(coded.residual), coded.scale), n_bits(noisy(coded.z), hyper_scale)
+    return n_bits(noisy(coded.residual), coded.scale) / n_pixels, n_bits(noisy(coded.z), hyper_scale) / n_pixels
 
 
 class Coded(NamedTuple):
@@ -198,7 +165,8 @@ def _coded(model: Hyperprior, v: Tensor, gain: Tensor, level: Tensor, bits_saved
             mean = torch.where(mask, mean + model.mean_contexts[number - 1](q, level), mean)
             scale = torch.where(mask, scale + model.scale_contexts[number - 1](q.abs(), level), scale)
         q = torch.where(mask, rounded_as_coded(gain * (v - mean), scale, level, bits_saved), q)
-    shift = model.reconstruction_shift[scale.detach().nan_to_num().clamp(0, N_SCALES - 1).round().long()]
+    index = scale.detach().nan_to_num().clamp(0, N_SCALES - 1).round().long()
+    shift = model.reconstruction_shift.gather(0, index.flatten()).view_as(index)  # the gradient of [index] is slow
     y = dequantised(q, mean, shift, gain) * model.log_inverse_gain(level).exp()
     return Coded(y, gain * (v - mean), scale, z)
 

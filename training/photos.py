@@ -5,12 +5,15 @@ from __future__ import annotations
 import queue
 import random
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.drawn import drawn_crop
 
@@ -30,8 +33,8 @@ def open_rgb(path: Path) -> Image.Image:
     return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
 
 
-class CropSource:
-    """Batches of crops, [B, 3, S, S] in [0, 1], made in a background thread.
+class Cropper:
+    """Makes crops of photos.
 
     A photo is shrunk by a factor drawn from `shrink` when it is read: that averages away the 8x8 block
     artefacts of a JPEG. It then stays in memory while `cache_bytes` last. A crop covers 1 to `zoom_out` times
@@ -43,7 +46,6 @@ class CropSource:
         self,
         files: list[Path],
         size: int,
-        batch: int,
         seed: int = 0,
         shrink: tuple[float, float] = (0.5, 0.75),
         zoom_out: float = 1.5,
@@ -51,29 +53,15 @@ class CropSource:
         drawn: float = 0.0,
         cover: float = 0.0,
     ):
-        self.files, self.size, self.batch = files, size, batch
+        self.files, self.size = files, size
         self.shrink, self.zoom_out, self.drawn, self.cover = shrink, zoom_out, drawn, cover
         self._random = random.Random(seed)
         self._cache: dict[Path, Image.Image] = {}
         self._cache_left = cache_bytes
-        self._batches: queue.Queue[Tensor | Exception] = queue.Queue(maxsize=8)
-        threading.Thread(target=self._produce, daemon=True).start()
 
-    def next(self) -> Tensor:
-        """The next batch. Raises errors of the background thread, ValueError where no photo is left to crop from."""
-        batch = self._batches.get()
-        if isinstance(batch, Exception):
-            self._batches.put(batch)  # there is no thread any more to answer another call
-            raise batch
-        return batch
-
-    def _produce(self) -> None:
-        try:
-            while True:
-                crops = np.stack([self._crop() for _ in range(self.batch)])
-                self._batches.put(torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255))
-        except Exception as error:  # any: an exception lost here would leave next() waiting for ever
-            self._batches.put(error)
+    def batch(self, count: int) -> Tensor:
+        """uint8 [count, 3, S, S]. Raises ValueError where no photo is left to crop from."""
+        return torch.from_numpy(np.stack([self.crop() for _ in range(count)])).permute(0, 3, 1, 2)
 
     def _photo(self, path: Path) -> Image.Image:
         if path in self._cache:
@@ -88,7 +76,11 @@ class CropSource:
             self._cache[path] = photo
         return photo
 
-    def _crop(self) -> np.ndarray:
+    def start_again(self, seed: int | str) -> None:
+        """Draw from now on what this seed gives."""
+        self._random = random.Random(seed)
+
+    def crop(self) -> np.ndarray:
         if self._random.random() < self.drawn:
             return np.asarray(drawn_crop(self._random, self.size))
         while True:
@@ -117,3 +109,54 @@ class CropSource:
         self.files = [file for file in self.files if file != path]
         if not self.files:
             raise ValueError(f"No photo is left to train on: all are damaged or smaller than {self.size} pixels.")
+
+
+class CropSource:
+    """Batches of crops, [B, 3, S, S] in [0, 1], made in the background: in a thread, or in `workers` processes.
+
+    One thread is enough for a CPU; a GPU can take crops faster than one thread can make them. The other arguments are
+    those of `Cropper`.
+    """
+
+    def __init__(
+        self, files: list[Path], size: int, batch: int, seed: int = 0, workers: int = 0, **options: Any
+    ):
+        self._cropper, self._batch = Cropper(files, size, seed, **options), batch
+        self._batches: queue.Queue[Tensor | Exception] = queue.Queue(maxsize=8)
+        self._in_processes: Iterator[Tensor] | None = None
+        if workers:
+            stream = _Batches(self._cropper, batch, seed)
+            loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8)
+            self._in_processes = iter(loader)
+        else:
+            threading.Thread(target=self._produce, daemon=True).start()
+
+    def next(self, device: torch.device | str = "cpu") -> Tensor:
+        """The next batch. Raises errors of the background, ValueError where no photo is left to crop from."""
+        batch = self._batches.get() if self._in_processes is None else next(self._in_processes)
+        if isinstance(batch, Exception):
+            self._batches.put(batch)  # there is no thread any more to answer another call
+            raise batch
+        pixels = batch.to(device, memory_format=torch.channels_last, non_blocking=True)
+        return pixels.float().div_(255)
+
+    def _produce(self) -> None:
+        try:
+            while True:
+                self._batches.put(self._cropper.batch(self._batch))
+        except Exception as error:  # any: an exception lost here would leave next() waiting for ever
+            self._batches.put(error)
+
+
+class _Batches(IterableDataset[Tensor]):
+    """Batches of a cropper without end; in each process of a DataLoader other ones."""
+
+    def __init__(self, cropper: Cropper, batch: int, seed: int):
+        self._cropper, self._batch, self._seed = cropper, batch, seed
+
+    def __iter__(self) -> Iterator[Tensor]:
+        worker = get_worker_info()
+        assert worker is not None
+        self._cropper.start_again(f"{self._seed} {worker.id}")
+        while True:
+            yield self._cropper.batch(self._batch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Architecture = dict[str, Any]
+Figures = Mapping[str, float | Tensor]
 
 
 class TrainingError(Exception):
@@ -36,7 +38,7 @@ class Task:
     def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
         raise NotImplementedError
 
-    def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, Figures]:
         """Pictures [B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
         raise NotImplementedError
 

@@ -36,7 +36,7 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
         return AUTOENCODERS[args.model](network(args.lpips), args)
     if args.model == "l8-tiny":
         return TinyTask(network(args.lpips), args.lpips_weight)
-    return PhotoTask(network(args.lpips), args.lpips_weight, args.ms_ssim_weight)
+    return PhotoTask(network(args.lpips), network(args.vgg16))
 
 
 def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:

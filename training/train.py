@@ -188,7 +188,7 @@ class Trainer:
             self.go_back()
         self.model.zero_grad(set_to_none=True)
         self.step += 1
-        return {"loss": loss.item(), **figures, "learning_rate": rate}
+        return {"loss": loss.item(), **{name: float(figure) for name, figure in figures.items()}, "learning_rate": rate}
 
     def go_back(self) -> None:
         """Load the last good state. Raises TrainingError where that has not helped `MOST_RETURNS` times before."""
@@ -247,6 +247,8 @@ class Trainer:
             zoom_out=args.zoom_out,
             drawn=args.drawn,
             cover=args.cover,
+            shrink=args.shrink,
+            workers=args.workers,
         )
         grid_photos = crops.next()[:8].to(self.device)
         self.unless_full(lambda: config.keep(args.out / "config.yaml", args))
@@ -256,8 +258,7 @@ class Trainer:
         log = Log(args.out / "log.csv", columns, self.step)
         while self.progress() < 1 and not self.stopped and (args.steps is None or self.step < args.steps):
             started = time.monotonic()
-            photos = crops.next().to(self.device, memory_format=torch.channels_last, non_blocking=True)
-            log.add(self.train_step(photos))
+            log.add(self.train_step(crops.next(self.device)))
             self.seconds += time.monotonic() - started
             if self.step % LOG_EVERY == 0:
                 self.note(log)

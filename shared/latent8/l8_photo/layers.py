@@ -77,11 +77,9 @@ HYPER_STRIDE = 64  # pixels per hyper-latent
 N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
 N_LEVELS = 8  # whole rate levels, at which what depends on the rate is learned
 REALISMS = (0.0, 0.5, 1.0)  # evenly spaced values at which what depends on the realism is learned
-WIDTHS, N_BLOCKS = (
-    (64, 128, 192),
-    (2, 3, 3),
-)  # channels and residual blocks of g_a at 1/4, 1/8, 1/16 size; g_s mirrors it
-ENDS = 4 + N_BLOCKS[0], 6 + N_BLOCKS[0] + N_BLOCKS[1]  # where the layers of g_a at 1/4 and at 1/8 size end
+WIDTHS = (64, 128, 192)  # channels of g_a at 1/4, 1/8, 1/16 size; g_s mirrors it
+ANALYSIS_BLOCKS, SYNTHESIS_BLOCKS = (2, 5, 5), (3, 3, 2)  # residual blocks of g_a and g_s at each size, in their order
+ENDS = 4 + ANALYSIS_BLOCKS[0], 6 + sum(ANALYSIS_BLOCKS[:2])  # where the layers of g_a at 1/4 and at 1/8 size end
 HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
 # (Row, column) parities of the positions that each pass codes. A position of the second pass then has known neighbours
 # at its four corners, one of the third pass at its four sides.
@@ -122,7 +120,7 @@ class Analysis(nn.Module):
             self.linear.weight.copy_(dct_basis()[:, :, None, None])
             self.linear.bias.zero_()  # type: ignore[union-attr]
         layers: list[nn.Module] = [nn.PixelUnshuffle(4), nn.Conv2d(48, WIDTHS[0], 3, padding=1)]
-        for stage, (width, n_blocks) in enumerate(zip(WIDTHS, N_BLOCKS, strict=True)):
+        for stage, (width, n_blocks) in enumerate(zip(WIDTHS, ANALYSIS_BLOCKS, strict=True)):
             if stage:
                 layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * WIDTHS[stage - 1], width, 1)]
             layers += [ResidualBlock(width) for _ in range(n_blocks)]
@@ -163,7 +161,7 @@ class Synthesis(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(dct_basis().T[:, :, None, None])
             self.linear.bias.fill_(0.5)  # type: ignore[union-attr]
-        widths, blocks = WIDTHS[::-1], N_BLOCKS[::-1]
+        widths, blocks = WIDTHS[::-1], SYNTHESIS_BLOCKS
         self.entries = nn.ModuleList([nn.Conv2d(N_LATENTS, widths[0], 3, padding=1)])
         for before, width in pairwise(widths):
             self.entries.append(nn.Sequential(nn.Conv2d(before, 4 * width, 1), nn.PixelShuffle(2)))
