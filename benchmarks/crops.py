@@ -1,9 +1,10 @@
-"""Crops of pictures beside what l8-photo, AVIF and WebP make of them in the same number of bytes, as one picture.
+"""Crops of pictures beside what l8-photo, AVIF and others make of them in the same number of bytes, as one picture.
 
     python -m benchmarks.crops wine.jpg:420,200 aitzgorri.jpg:560,330 --bpp 0.2
 
 Each argument is a picture and the left upper corner of the crop, in pixels. The whole picture is encoded: at the
-target by latent8, and in at most as many bytes by the others. Writes docs/crops.png.
+target by latent8, and in at most as many bytes by the others. --realism adds readings of the same blob beside the
+default one. Writes docs/crops.png.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LABEL_HEIGHT, GAP = 22, 6  # pixels
 
 
-def panels(codec: Codec, path: Path, bpp: float) -> list[tuple[str, np.ndarray]]:
-    """(label, uint8 [H, W, 3]) of the original, latent8 and its rivals."""
+def panels(codec: Codec, path: Path, bpp: float, realisms: Sequence[float] = ()) -> list[tuple[str, np.ndarray]]:
+    """(label, uint8 [H, W, 3]) of the original, latent8 in its readings, and its rivals."""
     rgb = open_picture(path, codec.max_pixels).rgb
     blob = codec.encode(rgb, target_bpp=bpp)
     found = [("original", rgb), (f"{codec.model.name}, {len(blob):,} bytes", np.asarray(codec.decode(blob)))]
+    found += [(f"the same, realism {r:g}", np.asarray(codec.decode(blob, realism=r))) for r in realisms]
     for rival in reversed(at_most(len(blob), rgb)):
         label = f"{rival.name}, {rival.n_bytes:,} bytes"
         found.append((label, np.zeros_like(rgb) if rival.image is None else np.asarray(rival.image)))
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("crops", type=crop_argument, nargs="+", metavar="PICTURE:LEFT,TOP")
     parser.add_argument("--bpp", type=float, default=0.2, help="bits per pixel (default: 0.2)")
     parser.add_argument("--side", type=int, default=240, help="of a crop, in pixels (default: 240)")
+    parser.add_argument("--realism", type=float, nargs="+", default=[], help="readings to show beside the default one")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "crops.png")
     args = parser.parse_args(argv)
     codec = Codec("l8-photo")
@@ -67,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         for path, left, top in args.crops:
             box = slice(top, top + args.side), slice(left, left + args.side)
-            rows.append([(label, pixels[box]) for label, pixels in panels(codec, path, args.bpp)])
-    except Latent8Error as error:
+            rows.append([(label, pixels[box]) for label, pixels in panels(codec, path, args.bpp, args.realism)])
+    except (Latent8Error, ValueError) as error:
         parser.error(str(error))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     sheet(rows, args.side).save(args.output, optimize=True)

@@ -262,6 +262,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "weights for DISTS: of VGG16 from training.lpips_weights, and its own from training.dists"
     parser.add_argument("--dists", type=Path, nargs=2, metavar=("VGG16", "DISTS"), help=text)
     parser.add_argument("--ssimulacra2", action="store_true", help="measure it too: about a second for each file")
+    text = "networks of LPIPS and DISTS in bfloat16: on a CPU with AMX 3 times as fast, at most 0.0002 off"
+    parser.add_argument("--bfloat16", action="store_true", help=text)
     ev.add_shared_arguments(parser)
     args = parser.parse_args(argv)
     values: dict[str, list[int]] = {name: getattr(args, option_of(name).replace("-", "_")) for name in VALUES}
@@ -282,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         contenders += [pillow_contender(name, values[name]) for name in rivals]
         device = photo.network.device
         dists = DISTS(*args.dists).to(device) if args.dists else None
-        judges = Judges(ev.load_lpips(args.lpips, device), dists, args.ssimulacra2)
+        judges = Judges(ev.load_lpips(args.lpips, device), dists, args.ssimulacra2, args.bfloat16)
         measured, count = measure(contenders, files, judges)
     except (OSError, Latent8Error, TrainingError, ValueError) as error:
         parser.error(str(error))

@@ -13,7 +13,7 @@ import latent8
 from tests.helpers.app_calls import assert_same_pixels, caller, pixels_of, refused, sd1_blob, sentence_of, written
 from tests.helpers.hub_server import HubServer
 from tests.helpers.passthrough import make_kl, make_tiny
-from tests.helpers.samples import gradient
+from tests.helpers.samples import DEFAULT_REALISM, gradient
 
 if TYPE_CHECKING:
     from tests.helpers.app_servers import AppServer
@@ -89,7 +89,7 @@ def test_a_reading_is_chosen(decoder: AppServer, decode: Callable[..., Any], blo
     vivid = latent8.decode(data, realism=1)
     picture, facts = decode("/decode", blob=blob, realism=1)
     assert_same_pixels(picture, vivid)
-    assert facts["realism"] == 1 and decode("/decode", blob=blob)[1]["realism"] == 0
+    assert facts["realism"] == 1 and decode("/decode", blob=blob)[1]["realism"] == DEFAULT_REALISM
     assert_same_pixels(decode("/decode_picture", blob=blob, realism=0.5), latent8.decode(data, realism=0.5))
     for wrong in (1.5, -0.1):
         with refused(decoder, f"realism must be from 0, faithful, to 1, vivid, not {wrong:g}."):
@@ -108,12 +108,12 @@ def test_readings_are_compared(decoder: AppServer, decode: Callable[..., Any], p
     assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in expected]
     left, right, *_ = decode("/compare", blob=blob, left="l8-photo realism 0.5", right="faithful")
     assert_same_pixels(left, latent8.decode(blob.read_bytes(), realism=0.5))
-    assert_same_pixels(right, latent8.decode(blob.read_bytes()))
+    assert_same_pixels(right, latent8.decode(blob.read_bytes(), realism=0))
     assert decode("/compare", blob=blob, left="faithful")[3][1]["decoder"] == "l8-photo realism 1"
-    for same in ("faithful", "l8-photo"):  # which is that by itself
-        name = "l8-photo realism 0" if same == "faithful" else same
+    by_itself = f"l8-photo realism {DEFAULT_REALISM}"
+    for left, right, name in (("faithful", "faithful", "l8-photo realism 0"), ("l8-photo", by_itself, "l8-photo")):
         with refused(decoder, f"Both sides are {name}: choose two that differ."):
-            decode("/compare", blob=blob, left=same, right="faithful")
+            decode("/compare", blob=blob, left=left, right=right)
     with refused(decoder, "l8-photo realism 2: realism must be a number from 0, faithful, to 1, vivid."):
         decode("/compare", blob=blob, left="l8-photo realism 2")
 

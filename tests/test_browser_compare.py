@@ -12,6 +12,7 @@ from PIL import Image
 
 import latent8
 from tests.helpers.pages import EXAMPLES, bring, bring_photo, open_part, open_tab, set_quality, settle
+from tests.helpers.samples import DEFAULT_REALISM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -133,18 +134,18 @@ def test_a_picture_is_compared_with_its_original(
     assert page.locator("#left").is_hidden()  # there is no other choice
     bring(page, "#original", photo)
     page.locator("#figures").get_by_text("PSNR").wait_for()
-    rows = latent8.compare(blob.read_bytes(), original=photo, realisms=[0, 1]).rows()
+    rows = latent8.compare(blob.read_bytes(), original=photo, realisms=[0, DEFAULT_REALISM, 1]).rows()
     texts = page.locator("#figures tr").all_inner_texts()
-    assert texts[0].split() == ["Faithful", "Vivid"]
+    assert texts[0].split("\t")[-3:] == ["Faithful", f"Realism {DEFAULT_REALISM}", "Vivid"]
     assert ["PSNR", "dB", *(f"{row['psnr_db']:.2f}" for row in rows)] in [text.split() for text in texts]
     settle(page)
     assert page.locator("#sides .l8-tag-left").inner_text().startswith("Original, ")
-    assert page.locator("#sides .l8-tag-right").inner_text().startswith("Faithful, ")
+    assert page.locator("#sides .l8-tag-right").inner_text().startswith(f"Realism {DEFAULT_REALISM}, ")
     open_part(page, "Where they differ")
-    page.locator("#differences img").nth(2).wait_for()  # of each two of the three pictures
+    page.locator("#differences img").nth(5).wait_for()  # of each two of the four pictures
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#right input").click()
     page.get_by_role("option", name="Vivid").click()
     page.locator("#sides .l8-tag-right", has_text="Vivid").wait_for()
     settle(page)
-    assert f"{rows[1]['psnr_db']:.2f}" in page.locator("#figures").inner_text()
+    assert f"{rows[2]['psnr_db']:.2f}" in page.locator("#figures").inner_text()

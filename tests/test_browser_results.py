@@ -25,7 +25,7 @@ from tests.helpers.pages import (
     settle,
     wait_for_photo,
 )
-from tests.helpers.samples import gradient
+from tests.helpers.samples import DEFAULT_REALISM, gradient
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -103,7 +103,7 @@ def test_a_reading_is_chosen_in_the_decoder(
     page = open_page(decoder)
     assert page.locator("#reading").is_hidden()
     bring_blob(page, blob)
-    assert page.locator("#reading input[type=range]").input_value() == "0"
+    assert page.locator("#reading input[type=range]").input_value() == str(DEFAULT_REALISM)
     made = calls(page)
     for count, realism in enumerate((1.0, 0.5), 1):
         set_slider(page, "#reading", realism)

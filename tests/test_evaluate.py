@@ -71,7 +71,7 @@ def test_evaluate_counts_whole_files_and_writes_figures(photos, tmp_path, lpips_
 
 def test_evaluate_measures_a_checkpoint_of_l8_photo(photos, tmp_path):
     torch.manual_seed(0)
-    checkpoint = save_checkpoint(PhotoTask(None, 0).new_model(), tmp_path / "checkpoint.pt")
+    checkpoint = save_checkpoint(PhotoTask(None, None).new_model(), tmp_path / "checkpoint.pt")
     options = ["--model", "l8-photo", "--checkpoint", str(checkpoint), "--quality", "20"]
     ev.main([str(photos), *options, "--csv", str(tmp_path / "out.csv"), "--device", "cpu"])
     codec = ev.checkpoint_codec(checkpoint, "l8-photo", "cpu")

@@ -133,7 +133,7 @@ def test_benchmark_measures_whole_files(tmp_path: Path, lpips_file, capsys):
         Image.fromarray(picture).save(folder / f"{name}.png")
     Image.fromarray(gradient(208, 176)).save(folder / "e.png")  # over the limit
     torch.manual_seed(0)
-    torch.save({"ema": PhotoTask(None, 0).new_model().state_dict()}, checkpoint)
+    torch.save({"ema": PhotoTask(None, None).new_model().state_dict()}, checkpoint)
 
     settings = ["--l8-photo", "60", "20", "--l8-tiny", "64", "--jpeg", "30", "10", "--webp", "1", "30", "--avif", "50"]
     settings += ["--avif-psnr", "40", "--jpeg-xl", "30"]

@@ -280,18 +280,12 @@ def test_crops_that_do_not_fit_the_network_are_refused(crop, capsys):
     assert "multiple of 8" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("model, crop", [("l8-tiny", "192"), ("l8-photo", "128")])
-def test_ms_ssim_is_refused_for_l8_tiny_and_for_crops_without_five_scales(model, crop, capsys):
-    options = ["photos", "--out", "run", "--model", model, "--crop", crop]
-    assert train.parse_args(options).ms_ssim_weight == 0
+def test_crops_of_l8_photo_are_large_enough_for_ms_ssim(capsys):
+    options = ["photos", "--out", "run", "--model"]
+    assert train.parse_args([*options, "l8-photo"]).crop == 192 and train.parse_args([*options, "l8-tiny"]).crop == 128
     with pytest.raises(SystemExit):
-        train.parse_args([*options, "--ms-ssim-weight", "2"])
-    assert "--ms-ssim-weight is for l8-photo, with a --crop of at least 161" in capsys.readouterr().err
-
-
-def test_ms_ssim_is_taken_for_l8_photo():
-    options = ["photos", "--out", "run", "--model", "l8-photo", "--crop", "192", "--ms-ssim-weight", "2.5"]
-    assert train.parse_args(options).ms_ssim_weight == 2.5
+        train.parse_args([*options, "l8-photo", "--crop", "128"])
+    assert "--model l8-photo needs a --crop of at least 161, for MS-SSIM" in capsys.readouterr().err
 
 
 # Photos
@@ -319,6 +313,17 @@ def test_crops_come_from_good_photos_alone(photos, capsys):
     assert 0 <= batch.min() < batch.max() <= 1
     told = capsys.readouterr().out
     assert all(f"left out {name}" in told for name in ("a_damaged.png", "a_text.jpg", "a_small.png"))
+
+
+def test_processes_make_crops_too_each_its_own(photos):
+    source = CropSource(photo_files(photos), 64, 4, workers=2)
+    batches = [source.next() for _ in range(4)]
+    assert all(batch.shape == (4, 3, 64, 64) and 0 <= batch.min() < batch.max() <= 1 for batch in batches)
+    assert len({batch.numpy().tobytes() for batch in batches}) == 4
+    too_large = CropSource(photo_files(photos), 1000, 4, workers=2)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="^No photo is left to train on"):
+            too_large.next()
 
 
 @pytest.mark.parametrize("content", ["small", "damaged"])

@@ -3,8 +3,8 @@
 At realism 0 it is the squared error alone. At 1 it is a quarter of it, LPIPS (AlexNet), the Wasserstein distortion, and
 the absolute error at small sizes, which holds colours and brightness. At 0.5 it is the squared error, those of the
 pictures at 1/4 and 1/8 size beside it, since eyes see coarse errors better than fine ones, 1 - MS-SSIM of the luma,
-LPIPS, and some Wasserstein distortion. After Agustsson et al., "Multi-realism
-image compression with a conditional generator" (2023), without its discriminator.
+LPIPS, and some Wasserstein distortion. After Agustsson et al., "Multi-realism image compression with a conditional
+generator" (2023), without its discriminator.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Figures = dict[str, Tensor]
 
 
 class Distortion:
-    """Without the networks of LPIPS their parts are left out."""
+    """Without the networks of LPIPS their parts are left out, as is MS-SSIM of pictures that are too small for it."""
 
     def __init__(self, alexnet: LPIPS | None, vgg16: LPIPS | None):
         self.alexnet, self.vgg16 = alexnet, vgg16
@@ -59,7 +59,9 @@ class Distortion:
         if (realism > 0).any():
             some = places(realism > 0, mse)
             relative = relative_size(level)[some]
-            parts = self._beside_squares(output[some], photos[some], realism[realism > 0], relative, figures, perceptual)
+            parts = self._beside_squares(
+                output[some], photos[some], realism[realism > 0], relative, figures, perceptual
+            )
             loss = loss.index_add(0, some, parts)
         return loss, {name: figure.detach() for name, figure in figures.items()}
 
@@ -74,10 +76,11 @@ class Distortion:
         # a squared error counts in units of 255^2 lambda, see `trade`; lambda is relative^2 MIDDLE_LAMBDA
         loss = weights["coarse squared error"] * MIDDLE_LAMBDA * (255 * relative) ** 2 * squared
         loss = loss + weights["coarse absolute error"] * relative * absolute
-        structural = weight("ms_ssim", realism) > 0
+        structural = (weight("ms_ssim", realism) > 0) & (min(photos.shape[-2:]) >= ms_ssim.MIN_SIDE)
         if structural.any():
             some = places(structural, relative)
-            similarity = ms_ssim.similarity(*(255 * ms_ssim.luma(x[some]) for x in (output, photos)), floor=0.01)
+            ours, theirs = (255 * ms_ssim.luma(x[some]) for x in (output, photos))
+            similarity = ms_ssim.similarity(ours, theirs, floor=0.01)
             loss = loss.index_add(0, some, (weights["ms_ssim"] * relative)[some] * (1 - similarity))
             figures["ms_ssim"] = similarity.mean()
         if self.alexnet and perceptual:

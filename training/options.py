@@ -15,6 +15,7 @@ from training.task import TrainingError
 from training.tasks import AUTOENCODERS, TASKS
 
 SAVE_EVERY = 500  # steps
+CROP, PHOTO_CROP = 128, 192  # pixels; MS-SSIM, in the loss of l8-photo, needs 161
 
 
 def parse_args(argv: list[str] | None = None, description: str | None = None) -> argparse.Namespace:
@@ -30,13 +31,16 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--save-every", type=whole(1), default=SAVE_EVERY, help="steps between checkpoints")
     text = "share of crops that are text, lines, screenshots"
     parser.add_argument("--drawn", type=number(0, 1), default=0.0, help=text)
-    parser.add_argument("--crop", type=whole(1), default=128, help="side of a crop in pixels")
+    text = f"side of a crop in pixels (default: {CROP}, of l8-photo {PHOTO_CROP})"
+    parser.add_argument("--crop", type=whole(1), help=text)
     text = "crops cover up to so many times their own side"
     parser.add_argument("--zoom-out", type=number(1, 100), default=1.5, help=text)
     text = "crops cover at least this share of a photo's shorter side, as whole pictures that were shrunk do"
     parser.add_argument("--cover", type=number(0, 1), default=0.0, help=text)
     text = "factors, drawn for each photo, by which photos are shrunk: fewer artefacts of JPEGs"
-    parser.add_argument("--shrink", type=number(0.05, 1), nargs=2, default=[0.5, 0.75], metavar=("LEAST", "MOST"), help=text)
+    parser.add_argument(
+        "--shrink", type=number(0.05, 1), nargs=2, default=[0.5, 0.75], metavar=("LEAST", "MOST"), help=text
+    )
     text = "processes that make crops, for a GPU; 0 for a thread"
     parser.add_argument("--workers", type=whole(0), default=0, help=text)
     parser.add_argument("--lr", type=positive, default=1e-3)
@@ -75,6 +79,7 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
 
 def check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """End with a sentence for options that do not go together."""
+    args.crop = args.crop or (PHOTO_CROP if args.model == "l8-photo" else CROP)
     if args.model in TASKS:
         multiple = TASKS[args.model].multiple
         if args.crop % multiple or args.crop < 32:

@@ -5,7 +5,7 @@ at realism 0.5, see `training.distortion`. Losses of different levels are brough
 Minnen and Singh (2020) found best, bits are counted with uniform noise in place of rounding, and the synthesis sees
 latents rounded as the codec does, gradients passing straight through.
 
-For half of the crops the synthesis is trained at realism 0 or 1 as well, with no say in the bits: bits for the squared
+For half of the crops the synthesis is trained at other realisms as well, with no say in the bits: bits for the squared
 error alone lose more to the eye, at every realism, than they gain in PSNR.
 """
 
@@ -86,11 +86,11 @@ class PhotoTask(Task):
         loss = ((bits + hyper_bits + loss) / relative_size(level)).mean()
 
         some = slice(0, math.ceil(len(photos) / 2))
-        ends = (torch.arange(len(level[some])) + torch.randint(2, ())).remainder(2).float()
-        output = synthesis(coded.y[some].detach(), level[some], ends.to(level))
-        ends_loss, ends_figures = self.distortion(output, photos[some], level[some], ends, self.perceptual)
-        loss = loss + (ends_loss / relative_size(level[some])).mean()
-        figures = {**ends_figures, **figures, "bpp": (bits + hyper_bits).detach().mean()}
+        realism = other_realisms(len(level[some]))
+        output = synthesis(coded.y[some].detach(), level[some], realism.to(level))
+        others, their_figures = self.distortion(output, photos[some], level[some], realism, self.perceptual)
+        loss = loss + (others / relative_size(level[some])).mean()
+        figures = {**their_figures, **figures, "bpp": (bits + hyper_bits).detach().mean()}
         figures["hyper_bpp"] = hyper_bits.detach().mean()
         return loss, {name: figures.get(name, math.nan) for name in self.columns}
 
@@ -123,6 +123,12 @@ def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimize
 def drawn_levels(count: int) -> Tensor:
     """[count] in [LOWEST_LEVEL, N_LEVELS - 1]."""
     return LOWEST_LEVEL + torch.rand(count) * (N_LEVELS - 1 - LOWEST_LEVEL)
+
+
+def other_realisms(count: int) -> Tensor:
+    """[count]: 0, 1 and what lies between in turn, beginning anywhere."""
+    turn = (torch.arange(count) + torch.randint(3, ())).remainder(3)
+    return torch.where(turn == 2, torch.rand(count), turn.float())
 
 
 def bits_per_pixel(model: Hyperprior, coded: Coded, level: Tensor) -> tuple[Tensor, Tensor]:

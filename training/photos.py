@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.drawn import drawn_crop
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"}
+CACHE_BYTES = 4 << 30  # for photos that stay in memory
+SEEDS_APART = 1_000_003  # between those of two processes: a run that goes on adds its steps to the seed
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)  # what Pillow raises
 
 
@@ -49,7 +51,7 @@ class Cropper:
         seed: int = 0,
         shrink: tuple[float, float] = (0.5, 0.75),
         zoom_out: float = 1.5,
-        cache_bytes: int = 4 << 30,
+        cache_bytes: int = CACHE_BYTES,
         drawn: float = 0.0,
         cover: float = 0.0,
     ):
@@ -76,11 +78,8 @@ class Cropper:
             self._cache[path] = photo
         return photo
 
-    def start_again(self, seed: int | str) -> None:
-        """Draw from now on what this seed gives."""
-        self._random = random.Random(seed)
-
     def crop(self) -> np.ndarray:
+        """uint8 [S, S, 3]. Raises ValueError where no photo is left to crop from."""
         if self._random.random() < self.drawn:
             return np.asarray(drawn_crop(self._random, self.size))
         while True:
@@ -114,49 +113,53 @@ class Cropper:
 class CropSource:
     """Batches of crops, [B, 3, S, S] in [0, 1], made in the background: in a thread, or in `workers` processes.
 
-    One thread is enough for a CPU; a GPU can take crops faster than one thread can make them. The other arguments are
-    those of `Cropper`.
+    One thread is enough for a CPU; a GPU can take crops faster than one thread can make them. options: of `Cropper`.
     """
 
-    def __init__(
-        self, files: list[Path], size: int, batch: int, seed: int = 0, workers: int = 0, **options: Any
-    ):
-        self._cropper, self._batch = Cropper(files, size, seed, **options), batch
-        self._batches: queue.Queue[Tensor | Exception] = queue.Queue(maxsize=8)
-        self._in_processes: Iterator[Tensor] | None = None
+    def __init__(self, files: list[Path], size: int, batch: int, seed: int = 0, workers: int = 0, **options: Any):
+        croppers = [
+            Cropper(files, size, seed + SEEDS_APART * number, cache_bytes=CACHE_BYTES // max(1, workers), **options)
+            for number in range(max(1, workers))
+        ]
+        self._queued: queue.Queue[Tensor | Exception] = queue.Queue(maxsize=8)
+        self._batches: Iterator[Tensor | Exception] = iter(self._queued.get, None)
         if workers:
-            stream = _Batches(self._cropper, batch, seed)
-            loader = DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8)
-            self._in_processes = iter(loader)
+            loader = DataLoader(_Batches(croppers, batch), batch_size=None, num_workers=workers, prefetch_factor=8)
+            self._batches = iter(loader)
         else:
-            threading.Thread(target=self._produce, daemon=True).start()
+            threading.Thread(target=self._produce, args=(croppers[0], batch), daemon=True).start()
+        self._error: Exception | None = None
 
     def next(self, device: torch.device | str = "cpu") -> Tensor:
         """The next batch. Raises errors of the background, ValueError where no photo is left to crop from."""
-        batch = self._batches.get() if self._in_processes is None else next(self._in_processes)
+        batch = self._error or next(self._batches)
         if isinstance(batch, Exception):
-            self._batches.put(batch)  # there is no thread any more to answer another call
+            self._error = batch  # nothing comes after it
             raise batch
         pixels = batch.to(device, memory_format=torch.channels_last, non_blocking=True)
         return pixels.float().div_(255)
 
-    def _produce(self) -> None:
-        try:
-            while True:
-                self._batches.put(self._cropper.batch(self._batch))
-        except Exception as error:  # any: an exception lost here would leave next() waiting for ever
-            self._batches.put(error)
+    def _produce(self, cropper: Cropper, batch: int) -> None:
+        for crops in _batches(cropper, batch):
+            self._queued.put(crops)
 
 
-class _Batches(IterableDataset[Tensor]):
-    """Batches of a cropper without end; in each process of a DataLoader other ones."""
+class _Batches(IterableDataset):
+    """Batches without end, of each process of a DataLoader from a cropper of its own."""
 
-    def __init__(self, cropper: Cropper, batch: int, seed: int):
-        self._cropper, self._batch, self._seed = cropper, batch, seed
+    def __init__(self, croppers: list[Cropper], batch: int):
+        self._croppers, self._batch = croppers, batch
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Tensor | Exception]:
         worker = get_worker_info()
         assert worker is not None
-        self._cropper.start_again(f"{self._seed} {worker.id}")
+        return _batches(self._croppers[worker.id], self._batch)
+
+
+def _batches(cropper: Cropper, count: int) -> Iterator[Tensor | Exception]:
+    """Batches without end, or what went wrong: an exception lost in the background would leave others waiting."""
+    try:
         while True:
-            yield self._cropper.batch(self._batch)
+            yield cropper.batch(count)
+    except Exception as error:
+        yield error

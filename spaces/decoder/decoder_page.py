@@ -9,7 +9,7 @@ import decoder_results as results
 import gradio as gr
 from decoder_api import Batch, Wish, compared, endpoints, open_blob, read_blob
 from decoder_library import build_library
-from decoder_sides import as_offered, label_of, offered, sides_of, with_both_readings
+from decoder_sides import as_offered, label_of, offered, sides_of, with_all_readings
 
 from latent8.apps import batches, budget, files, jobs, look, parts, widgets, wiring, work
 from latent8.evaluation.comparison import ORIGINAL
@@ -241,7 +241,7 @@ def compare_in_page(
             names = [*([ORIGINAL] if truth else []), *offered(source)]
             sides = as_offered(sides_of(source, left or "", right or "", bool(truth)))
             yield *[gr.skip()] * 4, *lists_of(names, *sides, own)
-            found = compared(path, source, with_both_readings(sides), truth, job)
+            found = compared(path, source, with_all_readings(sides), truth, job)
             budget.check(job)
             done = results.Compared.of(job, path, truth, own, found, sides)
             shown = widgets.shown(job.number, results.figures(done)), done.viewed(), widgets.due(job.number), done

@@ -25,9 +25,14 @@ def offered(source: Encoded | Latents) -> list[str]:
     """Names of what can be compared of a file: its decoders, in their readings."""
     found = []
     for decoder in decoders_for(source):
-        own = own_realism(decoder)
-        found += [decoder] if own is None else [reading_name(decoder, r) for r in sorted({FAITHFUL, own, VIVID})]
+        found += [reading_name(decoder, realism) for realism in readings_of(decoder)] or [decoder]
     return found
+
+
+def readings_of(decoder: str) -> list[float]:
+    """Realisms that are offered: both ends, and what the model chooses by itself; none where it has one reading."""
+    own = own_realism(decoder)
+    return [] if own is None else sorted({FAITHFUL, own, VIVID})
 
 
 def sides_of(source: Encoded | Latents, left: str, right: str, has_original: bool) -> tuple[str, str]:
@@ -57,12 +62,14 @@ def as_offered(sides: tuple[str, str]) -> tuple[str, str]:
     return left, right
 
 
-def with_both_readings(sides: tuple[str, str]) -> list[str]:
-    """What is measured where these sides are shown: beside the original both ends of a model's readings, for one more
-    decoding than is shown."""
-    readings = [parsed_reading(name) for name in sides if name != ORIGINAL]
-    if ORIGINAL in sides and len(readings) == 1 and readings[0][1] in READINGS.values():
-        return [ORIGINAL, *(reading_name(readings[0][0], realism) for realism in READINGS.values())]
+def with_all_readings(sides: tuple[str, str]) -> list[str]:
+    """What is measured where these sides are shown: beside the original all readings that are offered of a model, for
+    two more decodings than are shown."""
+    decoded = [name for name in sides if name != ORIGINAL]
+    if ORIGINAL in sides and len(decoded) == 1:
+        decoder, realism = _exactly(decoded[0])
+        if realism in readings_of(decoder):
+            return [ORIGINAL, *(reading_name(decoder, each) for each in readings_of(decoder))]
     return list(sides)
 
 

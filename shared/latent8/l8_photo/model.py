@@ -32,14 +32,12 @@ from torch.nn import functional as F
 from latent8.l8_photo import layers as hp
 
 MAX_QUALITY = 100
-LOWEST_LEVEL = -0.75  # rate level of quality 1; what depends on the level is extrapolated to it
+LOWEST_LEVEL = -1.6  # rate level of quality 1; what depends on the level is extrapolated to it
 N_BANDS = hp.N_LEVELS  # rate bands, each with its own probability tables
 TABLE_BITS = 20  # log2 of the sum of a table's counts
 WEIGHT_BITS, ACTIVATION_BITS = 12, 8  # fractional bits of the integer networks
 MAX_ACTIVATION = 1 << 20
 FREE = ("analysis.", "hyper_analysis.", "synthesis.")  # parts that can change without any blob's meaning
-# Bitstream hash -> hash that blobs state in its place: blobs of the first weights state the hash of all weights.
-EARLIER_HASHES = {bytes.fromhex("800283ba"): bytes.fromhex("fbfe6188")}
 MAX_SCALE_INDEX = (1 << 14) - (1 << ACTIVATION_BITS)  # in fixed point: sums of two fit an int16, rounding included
 
 
@@ -86,7 +84,6 @@ def bitstream_hash(model: L8Photo) -> bytes:
 
     Over the name of each, in ASCII, and its values, float32 or int32, little-endian, in the order of the names.
     Analysis, hyper-analysis and synthesis are left out: where only these are trained anew, earlier blobs stay valid.
-    See `EARLIER_HASHES` for the one exception.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
@@ -94,8 +91,7 @@ def bitstream_hash(model: L8Photo) -> bytes:
             digest.update(name.encode())
             kind = "<f4" if tensor.is_floating_point() else "<i4"
             digest.update(np.ascontiguousarray(tensor.cpu().numpy(), kind).tobytes())
-    found = digest.digest()[:4]
-    return EARLIER_HASHES.get(found, found)
+    return digest.digest()[:4]
 
 
 def hyper_scales(model: L8Photo, z: Tensor, quality: int) -> Tensor:

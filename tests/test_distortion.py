@@ -1,0 +1,111 @@
+"""What counts beside the bits when l8-photo is trained, and which weights learn from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from latent8.l8_photo import layers as hp
+from training.distortion import WEIGHTS, Distortion, enlarged, relative_size, shifted, weight
+from training.photo import PhotoTask
+
+LEVELS = torch.tensor([0.0, 3.5, 7.0])
+
+
+def at(realism: float) -> torch.Tensor:
+    return torch.full((3,), realism)
+
+
+def repeated(pixels: np.ndarray, size: int) -> torch.Tensor:
+    """Three pictures, [3, 3, size, size] in [0, 1], of one that is repeated until it is large enough."""
+    rows, columns = (np.arange(size) % side for side in pixels.shape[:2])
+    return torch.tensor(pixels[np.ix_(rows, columns)]).permute(2, 0, 1).float().expand(3, -1, -1, -1) / 255
+
+
+def test_coarse_errors_cost_more_than_fine_ones_in_the_middle_alone() -> None:
+    photos = torch.full((3, 3, 64, 64), 0.5)
+    signs = 1 - 2 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2)
+    of_blocks = signs[:16, :16].repeat_interleave(4, 0).repeat_interleave(4, 1)  # there at 1/4 size, gone at 1/8
+    distortion, errors = Distortion(None, None), (0.1 * signs, 0.1 * of_blocks, torch.full((64, 64), 0.1))
+    for realism, coarse in ((0.0, 0.0), (0.5, WEIGHTS["coarse squared error"][1])):
+        losses = []
+        for error in errors:
+            loss, figures = distortion(photos + error, photos, LEVELS, at(realism))
+            losses.append(loss)
+            assert figures["psnr_db"].item() == pytest.approx(20.0, abs=1e-3)
+        torch.testing.assert_close(losses[1], losses[0] * (1 + coarse), rtol=1e-4, atol=0)
+        torch.testing.assert_close(losses[2], losses[0] * (1 + 2 * coarse), rtol=1e-4, atol=0)
+
+
+def test_ms_ssim_counts_by_its_weight_at_every_level(sunset: np.ndarray, monkeypatch) -> None:
+    photos = repeated(sunset, 192)
+    output = photos + 0.05 * torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
+
+    def loss(of_one: float) -> tuple[torch.Tensor, torch.Tensor]:
+        monkeypatch.setitem(WEIGHTS, "ms_ssim", (0.0, of_one, 0.0))
+        found, figures = Distortion(None, None)(output, photos, LEVELS, at(0.5))
+        return found / relative_size(LEVELS), figures.get("ms_ssim", torch.tensor(torch.nan))
+
+    (without, none), (one, similarity), (ten, _) = loss(0.0), loss(1.0), loss(10.0)
+    assert none.isnan() and 0.3 < similarity < 0.999
+    torch.testing.assert_close(ten - without, 10 * (one - without), rtol=1e-3, atol=1e-4)
+    assert (one - without).mean().item() == pytest.approx(1 - similarity.item(), rel=1e-3)
+
+
+def test_weights_lie_between_those_of_the_learned_realisms() -> None:
+    for part, (faithful, middle, vivid) in WEIGHTS.items():
+        found = weight(part, torch.tensor([0.0, 0.25, 0.5, 0.9, 1.0])).tolist()
+        wanted = [faithful, (faithful + middle) / 2, middle, 0.2 * middle + 0.8 * vivid, vivid]
+        assert found == pytest.approx(wanted, rel=1e-5), part
+
+
+def test_pictures_of_realism_0_are_judged_alone_among_others(sunset: np.ndarray) -> None:
+    photos = repeated(sunset, 192)
+    output = (photos + 0.03).clamp(0, 1)
+    realism = torch.tensor([0.0, 0.5, 1.0])
+    together, figures = Distortion(None, None)(output, photos, LEVELS, realism)
+    for number in range(3):
+        one = slice(number, number + 1)
+        alone, _ = Distortion(None, None)(output[one], photos[one], LEVELS[one], realism[one])
+        torch.testing.assert_close(together[one], alone)
+    assert {"psnr_db", "psnr_faithful_db", "psnr_vivid_db", "ms_ssim"} == set(figures)
+
+
+def test_alexnet_sees_pictures_of_few_sizes_from_every_place() -> None:
+    torch.manual_seed(0)
+    picture = torch.arange(40.0 * 40).view(1, 1, 40, 40)
+    cuts = [shifted(picture, picture + 1) for _ in range(60)]
+    assert {cut[0].shape[-2:] for cut in cuts} == {(37, 37)} and all(torch.equal(a + 1, b) for a, b in cuts)
+    assert len({cut[0][0, 0, 0, 0].item() for cut in cuts}) == 16
+    larger = [enlarged(picture, picture + 1) for _ in range(60)]
+    assert {one.shape[-1] for one, _ in larger} == {40, 50, 60, 70, 80}
+    for one, other in larger:
+        torch.testing.assert_close(other, one + 1)
+        assert one.mean().item() == pytest.approx(picture.mean().item(), rel=0.01)
+
+
+def test_readings_at_the_ends_have_no_say_in_the_bits(sunset: np.ndarray, monkeypatch) -> None:
+    """What the analysis learns is the same whatever realisms 0 and 1 ask of the synthesis."""
+    photos = repeated(sunset, 64)
+    task = PhotoTask(None, None)
+    torch.manual_seed(0)
+    model = task.new_model()
+    assert isinstance(model, hp.Hyperprior)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape)
+
+    def gradients() -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(1)  # the same levels, noise and ends
+        model.zero_grad()
+        task.loss(model, photos)[0].backward()
+        found = model.analysis.linear.weight.grad, model.synthesis.linear.weight.grad
+        assert found[0] is not None and found[1] is not None
+        return found[0].clone(), found[1].clone()
+
+    before = gradients()
+    monkeypatch.setitem(WEIGHTS, "squared error", (7.0, 1.0, 5.0))
+    after = gradients()
+    torch.testing.assert_close(after[0], before[0])
+    assert (after[1] - before[1]).abs().max() > 0.1 * before[1].abs().max()
