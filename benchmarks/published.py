@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.contenders import PHOTO
-from benchmarks.curves import bd_rate
-from benchmarks.rd import overlap, quality_curve
+from benchmarks.rd import needs
 from training import evaluate as ev
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -34,21 +33,13 @@ def curves(path: Path) -> dict[str, list[ev.Row]]:
 
 
 def against_published(measured: dict[str, list[ev.Row]], published: dict[str, list[ev.Row]]) -> list[ev.Row]:
-    """A row for each reading of l8-photo, published curve and judge that both have."""
-    table: list[ev.Row] = []
-    for name in (name for name in measured if name.startswith(PHOTO)):
-        for other, rows in published.items():
-            for judge in JUDGES:
-                if any(judge not in row for row in (*rows, *measured[name])):
-                    continue
-                row: ev.Row = {"codec": name, "against": other, "by": judge}
-                try:
-                    delta = bd_rate(quality_curve(rows, judge), quality_curve(measured[name], judge))
-                    row |= {"BD-rate": f"{delta.percent:+.1f} %", "over": overlap(judge, delta.low, delta.high)}
-                except ValueError as error:
-                    row |= {"BD-rate": "none", "over": str(error)}
-                table.append(row)
-    return table
+    """A row for each reading of l8-photo and published curve; "none" for judges that a curve lacks."""
+    return [
+        {"codec": name, "against": other, **needs(measured[name], published[other], JUDGES)}
+        for name in measured
+        for other in published
+        if name.startswith(PHOTO)
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -148,27 +148,23 @@ def quality_curve(rows: Sequence[ev.Row], column: str) -> Curve:
 
 
 def bd_rates(measured: Measured) -> list[ev.Row]:
-    """Each reading of l8-photo against each rival by each measure; a word where there is no number."""
-    table: list[ev.Row] = []
+    """What each reading of l8-photo needs in place of each rival, by each measure."""
     ours = [name for name in measured if name.startswith(PHOTO)]
-    for name, rival, column in itertools.product(ours, [r for r in RIVALS if r in measured], judged_by(measured)):
-        row: ev.Row = {"codec": name, "against": rival, "by": column}
+    return [
+        {"codec": name, "against": rival, **needs(measured[name], measured[rival], judged_by(measured))}
+        for name, rival in itertools.product(ours, [r for r in RIVALS if r in measured])
+    ]
+
+
+def needs(ours: Sequence[ev.Row], theirs: Sequence[ev.Row], columns: Sequence[str]) -> ev.Row:
+    """By each column the BD-rate over the qualities that both reach; "none" where there are none, or both lack it."""
+    row: ev.Row = {}
+    for column in columns:
         try:
-            delta = bd_rate(quality_curve(measured[rival], column), quality_curve(measured[name], column))
-            row |= {"BD-rate": f"{delta.percent:+.1f} %", "over": overlap(column, delta.low, delta.high)}
-        except ValueError as error:
-            row |= {"BD-rate": "none", "over": str(error)}
-        table.append(row)
-    return table
-
-
-def overlap(column: str, low: float, high: float) -> str:
-    """The range that a BD-rate is a mean over, in the measure's own values."""
-    if column == "ms_ssim":
-        low, high = (1 - 10 ** (-value / 10) for value in (low, high))
-    elif column.startswith(LOWER_IS_BETTER):
-        low, high = -low, -high
-    return f"{ev.shown(column, low)} to {ev.shown(column, high)}"
+            row[column] = f"{bd_rate(quality_curve(theirs, column), quality_curve(ours, column)).percent:+.1f} %"
+        except (ValueError, KeyError):
+            row[column] = "none"
+    return row
 
 
 def at_rates(measured: Measured, rates: Sequence[float] = RATES) -> list[ev.Row]:

@@ -25,15 +25,14 @@ def test_a_curve_at_half_the_rate_is_said_to_need_half_the_bits() -> None:
     rows = published.curves(published.PUBLISHED)["CRDR, beta 0"]
     ours = [{**row, "bpp": row["bpp"] / 2} for row in rows]
     table = published.against_published({"l8-photo": ours, "AVIF": rows}, {"theirs": rows})
-    assert [(row["codec"], row["by"], row["BD-rate"]) for row in table] == [
-        ("l8-photo", judge, "-50.0 %") for judge in ("psnr_db", "lpips_alexnet", "dists")
-    ]
+    half = dict.fromkeys(("psnr_db", "lpips_alexnet", "dists"), "-50.0 %")
+    assert table == [{"codec": "l8-photo", "against": "theirs", **half, "ms_ssim": "none"}]
 
 
 def test_the_measured_curves_are_of_the_documents(capsys) -> None:
     published.main([str(Path(__file__).parents[1] / "docs" / "rd.csv")])
     said = capsys.readouterr().out
-    assert "| l8-photo | VTM | psnr_db |" in said and "| l8-photo | MS-ILLM | lpips_alexnet |" in said
+    assert "| l8-photo | VTM | " in said and "| l8-photo | MS-ILLM | " in said and " % |" in said
 
 
 def test_another_file_is_refused(tmp_path: Path, capsys) -> None:

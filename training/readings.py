@@ -29,7 +29,7 @@ class ReadingsTask(Task):
     alone, all else of the synthesis stays; they have no say at realism 0, which is then not drawn.
     """
 
-    columns = ("psnr_faithful_db", "psnr_vivid_db", "lpips", "wasserstein", "ms_ssim")
+    columns = ("psnr_db", "psnr_faithful_db", "psnr_vivid_db", "lpips", "wasserstein", "ms_ssim")
     multiple = 64
 
     def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None, only_tables: bool = False):

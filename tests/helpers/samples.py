@@ -10,7 +10,7 @@ import numpy as np
 
 EXAMPLES = Path(__file__).parents[2] / "spaces" / "encoder" / "examples"
 GOLDEN = Path(__file__).parents[1] / "golden"
-DEFAULT_REALISM = 0.3  # of the bundled l8-photo
+DEFAULT_REALISM = 0.4  # of the bundled l8-photo
 
 
 def build_blob(
