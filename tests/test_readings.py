@@ -161,7 +161,7 @@ def test_every_part_of_the_loss_counts_by_its_realism(lpips_file: Callable[[str]
         torch.manual_seed(1)
         with torch.no_grad():
             value, figures = task.loss(model, photos)
-        return value.item(), figures
+        return value.item(), {name: float(figure) for name, figure in figures.items()}
 
     monkeypatch.setattr("training.distortion.WASSERSTEIN_SHARE", 1.0)
     networks = {name: LPIPS(lpips_file(name)) for name in ("alexnet", "vgg16")}

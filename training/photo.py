@@ -53,7 +53,16 @@ BitsSaved = Callable[[Tensor, Tensor, Tensor], Tensor]
 class PhotoTask(Task):
     """Without the networks of LPIPS their parts of the loss are left out."""
 
-    columns = ("psnr_db", "psnr_faithful_db", "psnr_vivid_db", "bpp", "hyper_bpp", "lpips", "wasserstein", "ms_ssim")
+    columns: tuple[str, ...] = (
+        "psnr_db",
+        "psnr_faithful_db",
+        "psnr_vivid_db",
+        "bpp",
+        "hyper_bpp",
+        "lpips",
+        "wasserstein",
+        "ms_ssim",
+    )
     multiple = 64
 
     def __init__(self, alexnet: LPIPS | None, vgg16: LPIPS | None):
@@ -100,13 +109,17 @@ class PhotoTask(Task):
         rows = [photos]
         for t in (1.5, 4.5):
             level = torch.full((len(photos),), t, device=photos.device)
-            y = latents(model, photos, level).y
+            y = latents(model, photos, level, self.bits_saved).y
             rows += [model.synthesis(y, level, torch.full_like(level, realism)) for realism in (0.0, 1.0)]
         return rows
 
     def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
         assert isinstance(model, Hyperprior)
         return model.analysis(photos)
+
+    def bits_saved(self, n: Tensor, scale: Tensor, level: Tensor) -> Tensor:
+        """Bits by which symbols n - 1 are cheaper than n, for RDOQ, see `latents`."""
+        return bits_assumed(n, scale, level)
 
 
 def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from latent8.l8_photo import layers as hp
 from latent8.l8_photo.model import N_BANDS
-from training.distortion import Distortion, relative_size
+from training.distortion import relative_size
 from training.lpips import LPIPS
-from training.photo import drawn_levels, latents, photo_optimisers
-from training.task import Architecture, Figures, Task
+from training.photo import PhotoTask, drawn_levels, latents
+from training.task import Figures
 from training.weights import bundled_tables
 
 
-class ReadingsTask(Task):
+class ReadingsTask(PhotoTask):
     """`tables`: a folder of weights whose entropy tables say how latents are rounded.
 
     Without the networks of LPIPS their parts of the loss are left out. only_tables: train the tables of the realism
@@ -30,17 +30,13 @@ class ReadingsTask(Task):
     """
 
     columns = ("psnr_db", "psnr_faithful_db", "psnr_vivid_db", "lpips", "wasserstein", "ms_ssim")
-    multiple = 64
 
     def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None, only_tables: bool = False):
-        self.distortion, self.only_tables = Distortion(alexnet, vgg16), only_tables
+        super().__init__(alexnet, vgg16)
+        self.only_tables = only_tables
         counts = bundled_tables(tables).double()
         costs = -(counts / counts.sum(-1, keepdim=True)).log2()
         self._saved = costs.diff(dim=-1, prepend=costs[..., :1]).float()  # [bands, scales, symbols]
-
-    @property
-    def architecture(self) -> Architecture:
-        return {"model": "l8-photo"}
 
     def new_model(self) -> nn.Module:
         model = hp.Hyperprior().requires_grad_(False)
@@ -48,9 +44,6 @@ class ReadingsTask(Task):
         assert trained is not None
         trained.requires_grad_(True)
         return model
-
-    def optimisers(self, model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-        return photo_optimisers(model, rate)
 
     def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, Figures]:
         """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
@@ -69,20 +62,6 @@ class ReadingsTask(Task):
         band = level.round().long().clamp(0, N_BANDS - 1).view(-1, 1, 1, 1)
         index = scale.nan_to_num().clamp(0, hp.N_SCALES - 1).round().long()
         return self._saved.to(n.device)[band, index, n.long()]
-
-    def grid(self, model: nn.Module, photos: Tensor) -> list[Tensor]:
-        """Originals; at a low and at a high level, the most faithful and the most vivid reading."""
-        assert isinstance(model, hp.Hyperprior)
-        rows = [photos]
-        for t in (1.5, 4.5):
-            level = torch.full((len(photos),), t, device=photos.device)
-            y = latents(model, photos, level, self.bits_saved).y
-            rows += [model.synthesis(y, level, torch.full_like(level, realism)) for realism in (0.0, 1.0)]
-        return rows
-
-    def latents(self, model: nn.Module, photos: Tensor) -> Tensor:
-        assert isinstance(model, hp.Hyperprior)
-        return model.analysis(photos)
 
 
 def drawn_realism(count: int, places: Sequence[float] = hp.REALISMS) -> Tensor:
