@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.colorvideovdp import ColorVideoVDP
 from latent8.evaluation.metrics import psnr, ssim
 from latent8.evaluation.perceptual import ssimulacra2
 from training import evaluate as ev
@@ -17,6 +18,19 @@ from training.lpips import LPIPS
 from training.ms_ssim import ms_ssim
 
 LOWER_IS_BETTER = ("lpips", "dists")  # beginnings of the names of such columns
+PERCEPTUAL = (*LOWER_IS_BETTER, "ssimulacra2", "cvvdp")  # of columns that are there only where they are asked for
+
+# What the training of l8-photo saw of each, and so how far its figures may flatter
+SEEN: dict[str, tuple[str, str]] = {  # by column: name, how
+    "psnr_db": ("PSNR", "yes: squared error is in the loss"),
+    "ssim": ("SSIM", "nearly: MS-SSIM is in it"),
+    "ms_ssim": ("MS-SSIM", "yes: in the loss"),
+    "lpips_alexnet": ("LPIPS (AlexNet)", "yes: in the loss"),
+    "lpips_vgg16": ("LPIPS (VGG16)", "half: another distance of the same network's features is in the loss"),
+    "dists": ("DISTS", "half: likewise"),
+    "ssimulacra2": ("SSIMULACRA2", "yes, in a form that has gradients, from the weights of 1.0 on; never before"),
+    "cvvdp_jod": ("ColorVideoVDP", "never"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,7 @@ class Judges:
     lpips: Mapping[str, LPIPS] = field(default_factory=dict)
     dists: DISTS | None = None
     ssimulacra2: bool = False
+    cvvdp: ColorVideoVDP | None = None
     bfloat16: bool = False
 
 
@@ -57,4 +72,15 @@ class Original:
             row["dists"] = dists.distance(self.seen(decoded, dists), self.dists_features).item()
         if self.judges.ssimulacra2:
             row["ssimulacra2"] = ssimulacra2(self.rgb, decoded)
+        if cvvdp := self.judges.cvvdp:
+            row["cvvdp_jod"] = cvvdp(self.rgb, decoded)
         return row
+
+
+def seen_in_training(columns: Sequence[str]) -> list[ev.Row]:
+    """A row for each judge among the columns of a measurement."""
+    return [
+        {"judge": name, "seen in the training of l8-photo": how}
+        for column, (name, how) in SEEN.items()
+        if column in columns
+    ]

@@ -1,14 +1,14 @@
 """Rate-distortion curves of l8-photo, l8-tiny, JPEG, WebP, AVIF and JPEG XL on a folder of pictures.
 
-    python -m benchmarks.rd FOLDER --lpips alexnet.npz vgg16.npz --dists vgg16.npz dists.npz --ssimulacra2
+    python -m benchmarks.rd FOLDER --lpips alexnet.npz vgg16.npz --dists vgg16.npz dists.npz --ssimulacra2 --cvvdp
 
 All of it is measured in this run, from whole files with their headers: bits per pixel, PSNR, SSIM and MS-SSIM of the
-luma, LPIPS for each file of weights, DISTS and SSIMULACRA2 where they are asked for, and seconds from pixels to file
-and back. AVIF is there as Pillow writes it, and tuned for PSNR at full colour resolution; JPEG XL where
+luma, LPIPS for each file of weights, DISTS, SSIMULACRA2 and ColorVideoVDP where they are asked for, and seconds from
+pixels to file and back. AVIF is there as Pillow writes it, and tuned for PSNR at full colour resolution; JPEG XL where
 pillow-jxl-plugin is installed. --realism adds readings of l8-photo beside the default one. A figure of a setting is the
 mean of each picture's own. Writes docs/rd.csv and docs/rd.png, and prints Markdown tables: the means, the Bjontegaard
-deltas of l8-photo, and what each codec reaches at a few rates, interpolated between its settings. Needs
-requirements-dev.txt.
+deltas of l8-photo, which judges its training saw, and what each codec reaches at a few rates, interpolated between its
+settings. Needs requirements-dev.txt.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from PIL import Image
 
+from benchmarks.colorvideovdp import INSTALL, ColorVideoVDP
 from benchmarks.contenders import (
     EFFORTS,
     JPEG_XL,
@@ -41,7 +42,7 @@ from benchmarks.contenders import (
     pillow_contender,
 )
 from benchmarks.curves import Curve, bd_rate, value_at
-from benchmarks.judges import LOWER_IS_BETTER, Judges, Original
+from benchmarks.judges import LOWER_IS_BETTER, PERCEPTUAL, Judges, Original, seen_in_training
 from latent8 import Codec, Latent8Error, PictureError
 from latent8.pictures.intake import open_picture
 from latent8.zoo.registry import model_named
@@ -133,7 +134,7 @@ def figures(rows: Sequence[ev.Row], column: str) -> list[float]:
 
 def judged_by(measured: Measured) -> list[str]:
     """The columns that codecs are compared by."""
-    perceptual = (name for name in measured[PHOTO][0] if name.startswith((*LOWER_IS_BETTER, "ssimulacra2")))
+    perceptual = (name for name in measured[PHOTO][0] if name.startswith(PERCEPTUAL))
     return ["psnr_db", "ms_ssim", *perceptual]
 
 
@@ -220,6 +221,7 @@ def title(column: str) -> str:
         "ms_ssim": "MS-SSIM, dB: -10 log10(1 - MS-SSIM)",
         "ssimulacra2": "SSIMULACRA2",
         "dists": "DISTS, axis turned round",
+        "cvvdp_jod": "ColorVideoVDP, JOD",
     }[column]
 
 
@@ -258,6 +260,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "weights for DISTS: of VGG16 from training.lpips_weights, and its own from training.dists"
     parser.add_argument("--dists", type=Path, nargs=2, metavar=("VGG16", "DISTS"), help=text)
     parser.add_argument("--ssimulacra2", action="store_true", help="measure it too: about a second for each file")
+    text = f"measure ColorVideoVDP too: 0.6 s for each file. Needs a package: {INSTALL}"
+    parser.add_argument("--cvvdp", action="store_true", help=text)
     text = "networks of LPIPS and DISTS in bfloat16: on a CPU with AMX 3 times as fast, at most 0.0002 off"
     parser.add_argument("--bfloat16", action="store_true", help=text)
     ev.add_shared_arguments(parser)
@@ -280,9 +284,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         contenders += [pillow_contender(name, values[name]) for name in rivals]
         device = photo.network.device
         dists = DISTS(*args.dists).to(device) if args.dists else None
-        judges = Judges(ev.load_lpips(args.lpips, device), dists, args.ssimulacra2, args.bfloat16)
+        cvvdp = ColorVideoVDP(device) if args.cvvdp else None
+        judges = Judges(ev.load_lpips(args.lpips, device), dists, args.ssimulacra2, cvvdp, args.bfloat16)
         measured, count = measure(contenders, files, judges)
-    except (OSError, Latent8Error, TrainingError, ValueError) as error:
+    except (ImportError, OSError, Latent8Error, TrainingError, ValueError) as error:
         parser.error(str(error))
     rows = [row for rows in measured.values() for row in rows]
     ev.write_csv(args.output / "rd.csv", rows)
@@ -291,6 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"Means over {count} pictures. {conditions(photo, rivals)}\n\n{ev.markdown(rows)}\n\n{median_seconds(measured)}"
     )
     print(f"\nBits that l8-photo needs for the same quality:\n\n{ev.markdown(bd_rates(measured))}")
+    print(f"\nWhich judges training saw:\n\n{ev.markdown(seen_in_training(list(rows[0])))}")
     print(f"\nInterpolated at the same size:\n\n{ev.markdown(at_rates(measured))}")
 
 

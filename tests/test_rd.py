@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from PIL import Image
 from test_metrics import busy, distorted
 
-from benchmarks import rd
+from benchmarks import colorvideovdp, rd
+from benchmarks.colorvideovdp import INSTALL, STAND_INS, ColorVideoVDP, GaussianBlur, has_cvvdp
 from benchmarks.contenders import has_jpeg_xl
 from benchmarks.curves import bd_rate, pchip, value_at
+from benchmarks.judges import SEEN, Judges, Original, seen_in_training
 from latent8 import Codec
 from tests.helpers.samples import gradient
 from training import evaluate as ev
@@ -120,6 +123,65 @@ def test_decibels():
     assert decibels(0.9) == pytest.approx(10) and decibels(0.99) == pytest.approx(20) and decibels(1) == math.inf
 
 
+# ColorVideoVDP
+
+needs_cvvdp = pytest.mark.skipif(not has_cvvdp(), reason=f"ColorVideoVDP is optional: {INSTALL}")
+
+
+@needs_cvvdp
+@pytest.mark.parametrize(
+    "height, width, strength, wanted", [(192, 256, 3, 9.952861), (192, 256, 20, 9.403643), (161, 203, 60, 8.111881)]
+)
+def test_colorvideovdp_is_that_of_a_whole_installation(height, width, strength, wanted):
+    """cvvdp 0.5.7 with all that it asks for, torchvision 0.28 among it; display standard_fhd, on a CPU."""
+    picture = busy(height, width)
+    assert ColorVideoVDP()(picture, distorted(picture, strength)) == pytest.approx(wanted, abs=1e-4)
+
+
+@needs_cvvdp
+def test_colorvideovdp_of_equal_pictures_and_what_it_leaves_behind():
+    path, before = sys.path.copy(), {name: sys.modules.get(name) for name in STAND_INS}
+    metric = ColorVideoVDP()
+    assert sys.path == path and {name: sys.modules.get(name) for name in STAND_INS} == before
+    assert metric(busy(161, 161), busy(161, 161)) == 10
+
+
+@needs_cvvdp
+def test_colorvideovdp_is_a_judge_whose_more_is_better():
+    original = Original(busy(161, 161), Judges(cvvdp=ColorVideoVDP()))
+    near, far = (original.distances(distorted(original.rgb, strength)) for strength in (5, 60))
+    assert float(far["cvvdp_jod"]) < float(near["cvvdp_jod"]) < 10
+    rows = [{"bpp": 0.1, **far}, {"bpp": 0.2, **near}]
+    assert rd.judged_by({"l8-photo": rows}) == ["psnr_db", "ms_ssim", "cvvdp_jod"]
+    halved = [{**row, "bpp": float(row["bpp"]) / 2} for row in rows]
+    assert rd.needs(halved, rows, ["cvvdp_jod"]) == {"cvvdp_jod": "-50.0 %"}
+    assert rd.title("cvvdp_jod") == "ColorVideoVDP, JOD"
+
+
+def test_colorvideovdp_without_its_package_is_refused_by_a_sentence(tmp_path, monkeypatch, capsys):
+    Image.fromarray(busy(161, 161)).save(tmp_path / "a.png")
+    monkeypatch.setattr(colorvideovdp, "has_cvvdp", lambda: False)
+    with pytest.raises(SystemExit):
+        rd.main([str(tmp_path), "--cvvdp"])
+    assert f"error: ColorVideoVDP needs its package: {INSTALL}\n" in capsys.readouterr().err
+
+
+def test_blur_of_even_ground_and_of_a_point():
+    blur = GaussianBlur(13, 3)
+    torch.testing.assert_close(blur.forward(torch.full((2, 1, 9, 11), 3.0)), torch.full((2, 1, 9, 11), 3.0))
+    point = torch.zeros(1, 1, 31, 31)
+    point[..., 15, 15] = 1
+    spread = blur.forward(point)[0, 0]
+    assert spread.sum().item() == pytest.approx(1, abs=1e-6) and spread[15, 21] > 0 and spread[15, 22] == 0
+    assert (spread[15, 18] / spread[15, 15]).item() == pytest.approx(math.exp(-0.5), abs=1e-6)
+
+
+def test_judges_that_training_saw_are_told():
+    told = {row["judge"]: row["seen in the training of l8-photo"] for row in seen_in_training(["bpp", *SEEN])}
+    assert len(told) == len(SEEN) and told["ColorVideoVDP"] == "never"
+    assert [row["judge"] for row in seen_in_training(["psnr_db", "ssimulacra2"])] == ["PSNR", "SSIMULACRA2"]
+
+
 # The benchmark
 
 
@@ -164,7 +226,7 @@ def test_benchmark_measures_whole_files(tmp_path: Path, lpips_file, capsys):
         assert min(plot.size) > 500
     assert "Means over 2 pictures" in told.out
     assert "| l8-photo | AVIF | none | none | none |" in told.out  # from one setting
-    assert "| 0.12 | JPEG |" in told.out
+    assert "| 0.12 | JPEG |" in told.out and "| LPIPS (AlexNet) | yes" in told.out and "DISTS" not in told.out
 
 
 def test_bd_rates_are_told_by_each_measure():
