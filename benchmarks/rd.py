@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,9 +60,9 @@ RIVALS = ("WebP", "AVIF", "AVIF psnr", JPEG_XL)  # what l8-photo is compared wit
 RATES = (0.12, 0.25, 0.5)  # bits per pixel of the table of interpolated values
 
 READING = f"{PHOTO} realism"  # how the name of a reading of l8-photo begins that is not the default one
-STYLES: dict[str, dict[str, str | float]] = {  # colours of Okabe and Ito, told apart by colour-blind people too
+STYLES: dict[str, dict[str, Any]] = {  # colours of Okabe and Ito, told apart by colour-blind people too
     PHOTO: {"color": "#0072B2", "marker": "o", "linewidth": 2.2, "zorder": 3},
-    READING: {"color": "#0072B2", "marker": ".", "linestyle": "--", "zorder": 3},
+    READING: {"color": "#0072B2", "marker": ".", "zorder": 3},
     TINY: {"color": "#56B4E9", "marker": "s"},
     "JPEG": {"color": "#999999", "marker": "v"},
     "WebP": {"color": "#E69F00", "marker": "^"},
@@ -194,7 +195,7 @@ def plot(measured: Measured, n_pictures: int, path: Path) -> None:
             values = figures(rows, column)
             if column == "ms_ssim":
                 values = [decibels(value) for value in values]
-            style: dict = {"markersize": 4.5, "linewidth": 1.4, **STYLES[READING if name.startswith(READING) else name]}
+            style = {"markersize": 4.5, "linewidth": 1.4, **style_of(name)}
             axes.plot(figures(rows, "bpp"), values, label=name, **style)
         axes.set(xscale="log", xlabel="bits per pixel", title=title(column))
         axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1, 2])
@@ -207,10 +208,17 @@ def plot(measured: Measured, n_pictures: int, path: Path) -> None:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower right", frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(f"Means over {n_pictures} pictures; up is better")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def style_of(name: str) -> dict:
+    """Readings of l8-photo have the longer dashes the higher their realism."""
+    if not name.startswith(READING):
+        return STYLES[name]
+    return {**STYLES[READING], "linestyle": (0, (1 + 5 * float(name.removeprefix(READING)), 1.5))}
 
 
 def title(column: str) -> str:
