@@ -40,6 +40,8 @@ from latent8.file_format import codings, context_coding
 from latent8.file_format.blob import Encoded
 from latent8.file_format.extension import EXIF as EXIF_TAG
 from latent8.file_format.extension import XMP as XMP_TAG
+from latent8.file_format.extension import packed
+from latent8.file_format.flat import FlatColour, FlatColours
 from latent8.file_format.reader import read
 from latent8.latents import Latents
 from latent8.metadata.kept import CHOICES, Metadata
@@ -76,6 +78,10 @@ def _blobs() -> list[bytes]:
     files += [build_blob(stem=b"name", alpha=encode_alpha(np.arange(128, dtype=np.uint8).reshape(8, 16)))]
     noise = np.random.default_rng(0).integers(0, 256, (4, 5, 7), np.uint8)
     z = Latents.from_array((noise / np.float32(43) - 3)[None], "sd1")
+    flat = FlatColours(
+        (FlatColour((255, 255, 255), 32), FlatColour((0, 9, 90), 127)), np.arange(3, dtype=np.uint8)[None]
+    )
+    files += [build_blob(width=80, payload=bytes(40), area=packed([flat.chunk(), (b"aBCD", b"xyz")]))]
     return [*files, build_blob(), write_latents(z, "l8"), _codes()]
 
 
@@ -231,7 +237,9 @@ def _with_checksums(data: bytes) -> bytes:
 
 
 def open_blob(data: bytes, _: int) -> None:
-    symbols_of(read(data, MAX_PIXELS))
+    found = read(data, MAX_PIXELS)
+    FlatColours.of_chunks(found.chunks, found.width, found.height)
+    symbols_of(found)
 
 
 def open_foreign(data: bytes, number: int) -> None:

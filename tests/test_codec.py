@@ -9,6 +9,7 @@ import inspect as signatures
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def square(inside: int, outside: int) -> np.ndarray:
 def test_square_survives(codec: Codec, inside: int, outside: int, at_least: float) -> None:
     picture = square(inside, outside)
     blob = codec.encode(picture)
-    assert at_least < psnr(picture, decoded(codec, blob)) < 55
+    as_decoded = replace(inspect(blob), chunks=()).to_bytes()  # without the flat colours, which would be exact
+    assert at_least < psnr(picture, decoded(codec, as_decoded)) < 55
     assert len(blob) < 4 * 32 * 32 + 36
 
 
@@ -246,6 +248,7 @@ def test_describe_is_ready_for_json(codec: Codec) -> None:
         "bytes": len(blob),
         "bpp": round(len(blob) * 8 / 2000, 4),
         "alpha": "",
+        "flat_colours": "none",
         "metadata": "none",
         "name": "x",
     }

@@ -116,6 +116,7 @@ def test_describe(photo_codec: Codec) -> None:
         "bytes": len(blob),
         "bpp": round(len(blob) * 8 / 2000, 4),
         "alpha": "opaque",
+        "flat_colours": "none",
         "metadata": "none",
         "name": "x",
     }

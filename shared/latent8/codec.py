@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from latent8.errors import BlobError, Latent8Error, ModelError
+from latent8.errors import BlobError, Latent8Error, ModelError, TooFewBytesError
 from latent8.file_format import codings
 from latent8.file_format.blob import UNKNOWN_WEIGHTS, Encoded, Header
 from latent8.file_format.coding import Coding
+from latent8.file_format.extension import Chunk
+from latent8.file_format.flat import FlatColours
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import (
     Blob,
@@ -28,6 +31,7 @@ from latent8.machine.forks import survive_forks
 from latent8.machine.memory import free_bytes
 from latent8.machine.parallel import large, map_in_order
 from latent8.metadata.kept import NONE, Keep, Metadata, check_keep
+from latent8.pictures import flat_colours
 from latent8.pictures.intake import (
     Picture,
     Source,
@@ -193,33 +197,28 @@ class Codec:
         progress: Progress | None = None,
         coding: type[Coding] | None = None,
     ) -> Encoded:
-        """Picture -> encoded picture.
+        """Picture -> encoded picture. One with plain areas is decoded once, to choose its flat colours.
 
         settings: must pass `Settings.check` for this model. stem: file name to keep, by default the picture's. coding:
         payload coding, by default that of the model's kind. Raises PictureError for a size that cannot be met, and
         ModelError for latents beyond any range.
         """
-        model, kind = self.model, self.model.kind
-        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, model.stride), progress)
-        quantiser = Quantiser(model.low, model.high, settings.levels or kind.levels)
-        if not kind.bounded:
-            try:
-                quantiser = quantiser.widened(latents)
-            except ValueError as error:
-                raise ModelError(f"{model.name} gives {error}: blobs cannot hold them.") from None
-        header = Header(
-            model_id=model.id,
-            weights=UNKNOWN_WEIGHTS if model.from_elsewhere else self.network.weights_hash,
-            width=picture.width,
-            height=picture.height,
-            channels=model.channels,
-            stride=model.stride,
-            quantiser=quantiser,
-            stem=stem or picture.stem,
-        )
+        chosen = coding or codings.coding_with_id(self.model.kind.codings[0])
+        colours = flat_colours.filling_colours(picture) if chosen.in_blobs else []
+        first, second = (_half(progress, 0), _half(progress, 1)) if colours else (progress, None)
+        latents = self.network.encode_pixels(pad_to_multiple(picture.rgb, self.model.stride), first)
+        header = self._header(picture, latents, settings, stem)
         alpha_png = encode_alpha(picture.alpha) if picture.alpha is not None else b""
-        chosen = coding or codings.coding_with_id(kind.codings[0])
-        return chosen(self.network).encode(latents, settings, header, alpha_png, picture.metadata.chunks())
+
+        def encoded(chunks: tuple[Chunk, ...]) -> Encoded:
+            return chosen(self.network).encode(latents, settings, header, alpha_png, chunks)
+
+        plain = encoded(picture.metadata.chunks())
+        if not colours:
+            return plain
+        back = self.synthesise(replace(plain, alpha_png=b"", chunks=()), progress=second)
+        flat = flat_colours.chosen(picture, back.rgb, colours, plain.n_bytes)
+        return plain if flat is None else _with_chunk(plain, flat.chunk(), settings, encoded)
 
     def synthesise(
         self,
@@ -240,18 +239,41 @@ class Codec:
         if legacy_range and source.quality is not None:
             raise BlobError(f"The legacy range is for latents as RGBA PNG, not for blobs of {self.model.name}.")
         if isinstance(source, Latents):
-            alpha_png, latents, metadata = b"", source.values, NONE
+            alpha_png, latents, metadata, flat = b"", source.values, NONE, None
         else:
-            alpha_png, latents = source.alpha_png, self.latents(source)
             metadata = Metadata.of_chunks(source.chunks)
+            flat = FlatColours.of_chunks(source.chunks, header.width, header.height)
+            alpha_png, latents = source.alpha_png, self.latents(source)
         alpha = decode_alpha(alpha_png, header.width, header.height) if alpha_png else None
         options = {"legacy_range": legacy_range, "progress": progress}
         rgb = self.network.decode_latents(latents, source.quality, realism, **options)
-        return Picture(np.ascontiguousarray(rgb[: header.height, : header.width]), alpha, header.stem, metadata)
+        rgb = np.ascontiguousarray(rgb[: header.height, : header.width])
+        if flat is not None:
+            flat_colours.restore(rgb, flat)
+        return Picture(rgb, alpha, header.stem, metadata)
 
     def latents(self, encoded: Encoded) -> np.ndarray:
         """Encoded picture -> latents, float32 [C, h, w]. Raises BlobError."""
         return codings.coding_with_id(encoded.coding)(self.network).decode(encoded)
+
+    def _header(self, picture: Picture, latents: np.ndarray, settings: Settings, stem: str | None) -> Header:
+        model, kind = self.model, self.model.kind
+        quantiser = Quantiser(model.low, model.high, settings.levels or kind.levels)
+        if not kind.bounded:
+            try:
+                quantiser = quantiser.widened(latents)
+            except ValueError as error:
+                raise ModelError(f"{model.name} gives {error}: blobs cannot hold them.") from None
+        return Header(
+            model_id=model.id,
+            weights=UNKNOWN_WEIGHTS if model.from_elsewhere else self.network.weights_hash,
+            width=picture.width,
+            height=picture.height,
+            channels=model.channels,
+            stride=model.stride,
+            quantiser=quantiser,
+            stem=stem or picture.stem,
+        )
 
     def _checked(self, settings: Settings) -> Settings:
         settings.check(self.model)
@@ -282,3 +304,26 @@ class Codec:
 
 def as_model(model: str | Model) -> Model:
     return model_named(model) if isinstance(model, str) else model
+
+
+def _half(progress: Progress | None, number: int) -> Progress | None:
+    """`progress` for the first half of the work, 0, or the second, 1."""
+    return None if progress is None else lambda share: progress((number + share) / 2)
+
+
+def _with_chunk(
+    plain: Encoded, chunk: Chunk, settings: Settings, encoded: Callable[[tuple[Chunk, ...]], Encoded]
+) -> Encoded:
+    """An encoded picture with one chunk more, within the size that is asked for.
+
+    encoded: encodes the same picture with other chunks. Where there is no room for the chunk beside the latents as they
+    are, they are encoded in as much less; where not even the smallest leave it room, it is left out.
+    """
+    whole = replace(plain, chunks=(*plain.chunks, chunk))
+    limit = settings.most_bytes(plain.width * plain.height)
+    if limit is None or whole.n_bytes <= limit:
+        return whole
+    try:
+        return encoded(whole.chunks)
+    except TooFewBytesError:
+        return plain

@@ -9,6 +9,7 @@ import numpy as np
 from latent8.errors import BlobError, ModelError, PictureError
 from latent8.file_format.blob import UNKNOWN_WEIGHTS, Encoded, Header
 from latent8.file_format.codings import NEIGHBOURS, coding_with_id
+from latent8.file_format.flat import FlatColours
 from latent8.file_format.quantiser import Quantiser
 from latent8.file_format.reader import model_of
 from latent8.limits import DEFAULT_MAX_PIXELS, MAX_PIXELS, MAX_SIDE, check_size
@@ -121,10 +122,10 @@ class Latents:
 def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str, str | int | float]:
     """Describe a file in words and numbers, ready for JSON or a table. n_bytes: size of a file that is no blob.
 
-    Raises BlobError for metadata that cannot be read.
+    Raises BlobError for metadata or flat colours that cannot be read.
     """
     header, model = source.header, model_of(source)
-    quantiser, alpha_png, metadata = header.quantiser, b"", NONE
+    quantiser, alpha_png, metadata, flat = header.quantiser, b"", NONE, None
     steps: dict[str, str | int | float] = {"range": f"{quantiser.low:g} to {quantiser.high:g}"}
     if isinstance(source, Latents):
         coding = "floating-point numbers"
@@ -132,6 +133,7 @@ def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str,
     else:
         coding, alpha_png = coding_with_id(source.coding).name, source.alpha_png
         metadata = Metadata.of_chunks(source.chunks)
+        flat = FlatColours.of_chunks(source.chunks, header.width, header.height)
         n_bytes = n_bytes or source.n_bytes
         steps |= {"levels": quantiser.levels, "step": round(quantiser.step, 5)}
         if source.quality is not None:  # the quantisation step is then the model's, for each channel
@@ -147,6 +149,7 @@ def describe(source: Encoded | Latents, n_bytes: int | None = None) -> dict[str,
         "bytes": n_bytes,
         "bpp": round(8 * n_bytes / (header.width * header.height), 4),
         "alpha": f"lossless, {len(alpha_png)} bytes" if alpha_png else "opaque",
+        "flat_colours": str(flat or "none"),
         "metadata": metadata.describe(),
         "name": header.stem or "",
     }

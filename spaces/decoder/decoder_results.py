@@ -101,6 +101,7 @@ def card(done: Done) -> str:
         ("Decoded", f"by {facts['decoder']} in {facts['decode_seconds']:.2f} s"),
         *([] if facts["realism"] is None else [("Reading", parts.reading_name(facts["realism"]))]),
         ("Latents", f"{facts['latents']}, space {facts['space']}, {facts['coding']}"),
+        *([("Flat colours", facts["flat_colours"])] if facts["flat_colours"] != "none" else []),
         ("Transparency", facts["alpha"]),
         ("Metadata", facts["metadata"]),
     ]

@@ -61,6 +61,20 @@ tag below, in any order.
     exif    a zlib stream (RFC 1950) of at most 4 MiB: an EXIF block that begins with its TIFF header, of the picture as
             it is in the blob: upright, in sRGB
     xmpp    a zlib stream of at most 4 MiB: an XMP packet in UTF-8 without its <?xpacket?> wrapper, likewise
+    flat    flat colours: plain areas of the picture, which a network gives back with speckles
+
+            offset  size   field     legal values   meaning
+            0       1      count     1 ... 16       number of colours
+            1       4 n    colours   reach 1 ... 127  red, green, blue and reach of each, one byte each
+            1 + 4 n .      blocks    0 ... count    a zlib stream of one byte for each block of 32 x 32 pixels, smaller
+                                                    at the right and lower edge, row by row: the number of the block's
+                                                    colour, from 1, or 0 for none
+
+            They change the decoded picture, in 8-bit RGB without its padding, whatever model has decoded it. In a block
+            with a colour of reach t, let a be the distance of a pixel's channel from the colour's, and m the greatest
+            of the pixel's three. Where m <= t the pixel becomes the colour. Where t < m < 2 t each channel moves, on
+            its side of the colour, to the distance floor((4 a (m - t) + m) / (2 m)), which is 2 a (m - t) / m rounded.
+            Other pixels stay.
 
 Policy. A blob of version 1 that a release from 1.0 on has written decodes to the same symbols in every later release.
 Before 1.0 the weights of l8-photo may still change; blobs of earlier ones are then refused, and told by their hash.

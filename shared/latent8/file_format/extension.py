@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Sequence
 
 from latent8.errors import BlobError
 
-EXIF, XMP = b"exif", b"xmpp"
-KNOWN = {EXIF, XMP}
+EXIF, XMP, FLAT = b"exif", b"xmpp", b"flat"
+KNOWN = {EXIF, XMP, FLAT}
 MAX_BYTES, MAX_CHUNKS = 1 << 24, 64
 
 Chunk = tuple[bytes, bytes]  # tag and content
@@ -50,3 +51,17 @@ def parsed(area: bytes) -> tuple[Chunk, ...]:
             raise BlobError(f"The blob is not valid: it has more than one chunk {tag.decode()}.")
         chunks.append((tag, area[start - n_bytes : start]))
     return tuple(chunks)
+
+
+def inflated(tag: bytes, data: bytes, most: int) -> bytes:
+    """The content of one whole zlib stream, of at most `most` bytes, in the chunk of this tag. Raises BlobError."""
+    reader = zlib.decompressobj()
+    try:
+        found = reader.decompress(data, most + 1)
+    except zlib.error:
+        raise BlobError(f"The blob is not valid: its chunk {tag.decode()} is no zlib stream.") from None
+    if len(found) > most:
+        raise BlobError(f"The blob is not valid: its chunk {tag.decode()} has more than {most:,} bytes.")
+    if not reader.eof or reader.unused_data or not found:
+        raise BlobError(f"The blob is not valid: its chunk {tag.decode()} is not one whole zlib stream.")
+    return found

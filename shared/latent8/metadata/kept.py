@@ -52,7 +52,7 @@ class Metadata:
 
         What a blob brings is cleaned as what a picture brings is: others' readers of EXIF trust in it.
         """
-        found = {tag: _inflated(tag, data) for tag, data in chunks if tag in _MOST_BYTES}
+        found = {tag: extension.inflated(tag, data, _MOST_BYTES[tag]) for tag, data in chunks if tag in _MOST_BYTES}
         name = "EXIF"
         try:
             block = exif.cleaned(found[extension.EXIF]) if extension.EXIF in found else b""
@@ -138,16 +138,3 @@ def save_options(image: Image.Image, format_name: str) -> dict[str, Any]:
         found["pnginfo"] = PngInfo()
         found["pnginfo"].add_itxt(_PNG_KEY, found.pop("xmp").decode("utf-8", "replace"))
     return found if format_name in ("PNG", "WEBP", "JPEG", "AVIF") else {}
-
-
-def _inflated(tag: bytes, data: bytes) -> bytes:
-    reader, most = zlib.decompressobj(), _MOST_BYTES[tag]
-    try:
-        found = reader.decompress(data, most + 1)
-    except zlib.error:
-        raise BlobError(f"The blob is not valid: its chunk {tag.decode()} is no zlib stream.") from None
-    if len(found) > most:
-        raise BlobError(f"The blob is not valid: its chunk {tag.decode()} has more than {most:,} bytes.")
-    if not reader.eof or reader.unused_data or not found:
-        raise BlobError(f"The blob is not valid: its chunk {tag.decode()} is not one whole zlib stream.")
-    return found
