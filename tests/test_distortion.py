@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from latent8.evaluation.perceptual import ssimulacra2
 from latent8.l8_photo import layers as hp
-from training.distortion import WEIGHTS, Distortion, enlarged, relative_size, shifted, weight
+from training.distortion import WEIGHTS, Distortion, enlarged, relative_size, shifted, weights_at
 from training.photo import PhotoTask
+from training.ssimulacra2 import Ssimulacra2
 
 LEVELS = torch.tensor([0.0, 3.5, 7.0])
 
@@ -38,38 +43,42 @@ def test_coarse_errors_cost_more_than_fine_ones_in_the_middle_alone() -> None:
         torch.testing.assert_close(losses[2], losses[0] * (1 + 2 * coarse), rtol=1e-4, atol=0)
 
 
-def test_ms_ssim_counts_by_its_weight_at_every_level(sunset: np.ndarray, monkeypatch) -> None:
+@pytest.mark.parametrize("part", ["ms_ssim", "ssimulacra2"])
+def test_similarities_count_by_their_weights_at_every_level(part: str, sunset: np.ndarray, monkeypatch) -> None:
     photos = repeated(sunset, 192)
     output = photos + 0.05 * torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
 
-    def loss(of_one: float) -> tuple[torch.Tensor, torch.Tensor]:
-        monkeypatch.setitem(WEIGHTS, "ms_ssim", (0.0, of_one, 0.0))
+    def loss(of_one: float) -> tuple[torch.Tensor, float]:
+        monkeypatch.setitem(WEIGHTS, part, (0.0, of_one, 0.0))
         found, figures = Distortion(None, None)(output, photos, LEVELS, at(0.5))
-        return found / relative_size(LEVELS), figures.get("ms_ssim", torch.tensor(torch.nan))
+        return found / relative_size(LEVELS), figures[part].item()
 
-    (without, none), (one, similarity), (ten, _) = loss(0.0), loss(1.0), loss(10.0)
-    assert none.isnan() and 0.3 < similarity < 0.999
+    (without, figure), (one, _), (ten, _) = loss(0.0), loss(1.0), loss(10.0)
+    distance = {"ms_ssim": 1 - figure, "ssimulacra2": 100 - figure}[part]
+    assert 0.01 < distance < 100
     torch.testing.assert_close(ten - without, 10 * (one - without), rtol=1e-3, atol=1e-4)
-    assert (one - without).mean().item() == pytest.approx(1 - similarity.item(), rel=1e-3)
+    assert (one - without).mean().item() == pytest.approx(distance, rel=1e-3)
 
 
 def test_weights_lie_between_those_of_the_learned_realisms() -> None:
-    for part, (faithful, middle, vivid) in WEIGHTS.items():
-        found = weight(part, torch.tensor([0.0, 0.25, 0.5, 0.9, 1.0])).tolist()
+    for part, found in weights_at(torch.tensor([0.0, 0.25, 0.5, 0.9, 1.0])).items():
+        faithful, middle, vivid = WEIGHTS[part]
         wanted = [faithful, (faithful + middle) / 2, middle, 0.2 * middle + 0.8 * vivid, vivid]
-        assert found == pytest.approx(wanted, rel=1e-5), part
+        assert found.tolist() == pytest.approx(wanted, rel=1e-5), part
 
 
-def test_pictures_of_realism_0_are_judged_alone_among_others(sunset: np.ndarray) -> None:
+def test_each_picture_is_judged_by_its_own_realism(sunset: np.ndarray) -> None:
     photos = repeated(sunset, 192)
     output = (photos + 0.03).clamp(0, 1)
     realism = torch.tensor([0.0, 0.5, 1.0])
-    together, figures = Distortion(None, None)(output, photos, LEVELS, realism)
+    distortion = Distortion(None, None)
+    together, figures = distortion(output, photos, LEVELS, realism)
     for number in range(3):
         one = slice(number, number + 1)
-        alone, _ = Distortion(None, None)(output[one], photos[one], LEVELS[one], realism[one])
+        alone, _ = distortion(output[one], photos[one], LEVELS[one], realism[one])
         torch.testing.assert_close(together[one], alone)
-    assert {"psnr_db", "psnr_faithful_db", "psnr_vivid_db", "ms_ssim"} == set(figures)
+    torch.testing.assert_close(together[:1], distortion.faithful(output[:1], photos[:1], LEVELS[:1])[0])
+    assert {"psnr_db", "ms_ssim", "ssimulacra2"} == set(figures)
 
 
 def test_alexnet_sees_pictures_of_few_sizes_from_every_place() -> None:
@@ -83,6 +92,28 @@ def test_alexnet_sees_pictures_of_few_sizes_from_every_place() -> None:
     for one, other in larger:
         torch.testing.assert_close(other, one + 1)
         assert one.mean().item() == pytest.approx(picture.mean().item(), rel=0.01)
+
+
+@pytest.mark.parametrize("quality", [3, 20, 60, 90])
+def test_the_loss_of_ssimulacra2_is_that_of_its_package_but_for_borders(quality: int, sunset: np.ndarray) -> None:
+    pytest.importorskip("ssimulacra2")
+    original = np.ascontiguousarray(sunset[:256, :384])
+    file = io.BytesIO()
+    Image.fromarray(original).save(file, "JPEG", quality=quality)
+    decoded = np.asarray(Image.open(file).convert("RGB"))
+    a, b = (torch.tensor(pixels).permute(2, 0, 1)[None] / 255 for pixels in (original, decoded))
+    b.requires_grad_()
+    loss = Ssimulacra2()(a, b)
+    loss.sum().backward()
+    assert b.grad is not None and b.grad.isfinite().all() and b.grad.abs().max() > 0
+    assert 100 - loss.item() == pytest.approx(ssimulacra2(original, decoded), abs=6)
+
+
+def test_equal_pictures_have_the_best_ssimulacra2_and_a_gradient_that_is_finite() -> None:
+    picture = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = Ssimulacra2()(picture.detach(), picture)
+    loss.sum().backward()
+    assert loss.item() < 3 and picture.grad is not None and picture.grad.isfinite().all()
 
 
 def test_readings_at_the_ends_have_no_say_in_the_bits(sunset: np.ndarray, monkeypatch) -> None:

@@ -3,8 +3,8 @@
 At realism 0 it is the squared error alone. At 1 it is a quarter of it, LPIPS (AlexNet), the Wasserstein distortion, and
 the absolute error at small sizes, which holds colours and brightness. At 0.5 it is the squared error, those of the
 pictures at 1/4 and 1/8 size beside it, since eyes see coarse errors better than fine ones, 1 - MS-SSIM of the luma,
-LPIPS, and some Wasserstein distortion. After Agustsson et al., "Multi-realism image compression with a conditional
-generator" (2023), without its discriminator.
+SSIMULACRA2, LPIPS, and some Wasserstein distortion. After Agustsson et al., "Multi-realism image compression with a
+conditional generator" (2023), without its discriminator.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from torch import Tensor, nn
 from latent8.l8_photo.layers import N_LEVELS
 from training import ms_ssim
 from training.lpips import LPIPS
+from training.ssimulacra2 import SMALLEST_SIDE, Ssimulacra2
 from training.wasserstein import wasserstein_distortion
 
 LOWEST_LAMBDA, HIGHEST_LAMBDA = 0.00012, 0.063  # lambda at the first and at the last rate level
 MIDDLE_LAMBDA = math.sqrt(LOWEST_LAMBDA * HIGHEST_LAMBDA)
 WEIGHTS = {  # at the realisms that tables are learned at, 0, 0.5 and 1; between them they are interpolated
-    "squared error": (1.0, 1.0, 0.25),
-    "coarse squared error": (0.0, 2.0, 0.0),
+    "squared error": (1.0, 0.7, 0.25),
+    "coarse squared error": (0.0, 1.0, 0.0),
     "coarse absolute error": (0.0, 0.0, 5.0),
-    "ms_ssim": (0.0, 3.0, 0.0),
-    "lpips": (0.0, 0.8, 2.5),
-    "wasserstein": (0.0, 0.3, 1.0),
+    "ms_ssim": (0.0, 1.0, 0.0),
+    "ssimulacra2": (0.0, 0.006, 0.0),
+    "lpips": (0.0, 0.5, 3.5),
+    "wasserstein": (0.0, 0.2, 1.0),
 }
 WASSERSTEIN_SHARE, WASSERSTEIN_SIDE = 0.5, 128  # of batches, pixels: on a CPU VGG16 takes most of the time
 
@@ -35,54 +37,50 @@ WASSERSTEIN_SHARE, WASSERSTEIN_SIDE = 0.5, 128  # of batches, pixels: on a CPU V
 Figures = dict[str, Tensor]
 
 
-class Distortion:
-    """Without the networks of LPIPS their parts are left out, as is MS-SSIM of pictures that are too small for it."""
+class Distortion(nn.Module):
+    """Distortions of readings, in bits per pixel. Nothing in it waits for a GPU.
+
+    Without the networks of LPIPS their parts are left out, as are MS-SSIM and SSIMULACRA2 of pictures that are too
+    small for them.
+    """
 
     def __init__(self, alexnet: LPIPS | None, vgg16: LPIPS | None):
+        super().__init__()
         self.alexnet, self.vgg16 = alexnet, vgg16
+        self.ssimulacra2 = Ssimulacra2()
 
-    def __call__(
+    def faithful(self, output: Tensor, photos: Tensor, level: Tensor) -> tuple[Tensor, Figures]:
+        """As `forward`, at realism 0, where networks need not be asked."""
+        mse = (output.float() - photos).square().mean((1, 2, 3))
+        return trade(level) * 255**2 * mse, {"psnr_db": decibels(mse.detach())}
+
+    def forward(
         self, output: Tensor, photos: Tensor, level: Tensor, realism: Tensor, perceptual: bool = True
     ) -> tuple[Tensor, Figures]:
-        """Readings and photos, [B, 3, S, S] in [0, 1], levels [B], realisms [B] -> [B] in bits per pixel, figures.
+        """Readings and photos, [B, 3, S, S] in [0, 1], levels [B], realisms [B] -> [B], figures.
 
-        Divided by `relative_size(level)` losses of all levels are of one size. Realisms are on the CPU: which parts
-        count is then known without waiting for a GPU. perceptual: whether the networks count.
+        Divided by `relative_size(level)` losses of all levels are of one size. perceptual: whether the networks count.
         """
         output = output.float()
-        mse = (output - photos).square().mean((1, 2, 3))
-        loss = trade(level) * 255**2 * mse * weight("squared error", realism).to(level)
-        figures: Figures = {"psnr_db": decibels(mse)}
-        for name, end in (("psnr_faithful_db", 0), ("psnr_vivid_db", 1)):
-            if (realism == end).any():
-                figures[name] = decibels(mse[places(realism == end, mse)])
-        if (realism > 0).any():
-            some = places(realism > 0, mse)
-            relative = relative_size(level)[some]
-            parts = self._beside_squares(
-                output[some], photos[some], realism[realism > 0], relative, figures, perceptual
-            )
-            loss = loss.index_add(0, some, parts)
-        return loss, {name: figure.detach() for name, figure in figures.items()}
-
-    def _beside_squares(
-        self, output: Tensor, photos: Tensor, realism: Tensor, relative: Tensor, figures: Figures, perceptual: bool
-    ) -> Tensor:
-        """What counts beside the squared error, [B]; adds to the figures."""
-        weights = {part: weight(part, realism).to(relative) for part in WEIGHTS}
+        weights, relative = weights_at(realism), relative_size(level)
+        loss, figures = self.faithful(output, photos, level)
+        loss = loss * weights["squared error"]
         quarter, eighth, sixteenth = (nn.functional.avg_pool2d(output - photos, size) for size in (4, 8, 16))
         squared = sum(e.square().mean((1, 2, 3)) for e in (quarter, eighth))
         absolute = sum(e.abs().mean((1, 2, 3)) for e in (quarter, eighth, sixteenth))
         # a squared error counts in units of 255^2 lambda, see `trade`; lambda is relative^2 MIDDLE_LAMBDA
-        loss = weights["coarse squared error"] * MIDDLE_LAMBDA * (255 * relative) ** 2 * squared
+        loss = loss + weights["coarse squared error"] * MIDDLE_LAMBDA * (255 * relative) ** 2 * squared
         loss = loss + weights["coarse absolute error"] * relative * absolute
-        structural = (weight("ms_ssim", realism) > 0) & (min(photos.shape[-2:]) >= ms_ssim.MIN_SIDE)
-        if structural.any():
-            some = places(structural, relative)
-            ours, theirs = (255 * ms_ssim.luma(x[some]) for x in (output, photos))
+        side = min(photos.shape[-2:])
+        if side >= ms_ssim.MIN_SIDE:
+            ours, theirs = (255 * ms_ssim.luma(x) for x in (output, photos))
             similarity = ms_ssim.similarity(ours, theirs, floor=0.01)
-            loss = loss.index_add(0, some, (weights["ms_ssim"] * relative)[some] * (1 - similarity))
+            loss = loss + weights["ms_ssim"] * relative * (1 - similarity)
             figures["ms_ssim"] = similarity.mean()
+        if side >= SMALLEST_SIDE:
+            distance = self.ssimulacra2(photos, output)
+            loss = loss + weights["ssimulacra2"] * relative * distance
+            figures["ssimulacra2"] = 100 - distance.mean()
         if self.alexnet and perceptual:
             distance = self.alexnet(*enlarged(*shifted(output, photos)))
             loss = loss + weights["lpips"] * relative.sqrt() * distance
@@ -92,7 +90,7 @@ class Distortion:
             distance = wasserstein_distortion(self.vgg16, *patch(WASSERSTEIN_SIDE, output, photos))
             loss = loss + weights["wasserstein"] / share * relative.sqrt() * distance
             figures["wasserstein"] = distance.mean()
-        return loss
+        return loss, {name: figure.detach() for name, figure in figures.items()}
 
 
 def trade(level: Tensor) -> Tensor:
@@ -105,12 +103,13 @@ def relative_size(level: Tensor) -> Tensor:
     return (trade(level) / MIDDLE_LAMBDA).sqrt()
 
 
-def weight(part: str, realism: Tensor) -> Tensor:
-    """Of a part of the loss, at each realism [B]; on the CPU."""
-    values = torch.tensor(WEIGHTS[part])
-    steps = realism * (len(values) - 1)
-    below = steps.long().clamp(0, len(values) - 2)
-    return values[below].lerp(values[below + 1], steps - below)
+def weights_at(realism: Tensor) -> dict[str, Tensor]:
+    """WEIGHTS at each realism, [B]."""
+    lower, upper = (2 * realism).clamp(0, 1), (2 * realism - 1).clamp(0, 1)
+    return {
+        part: faithful + (middle - faithful) * lower + (vivid - middle) * upper
+        for part, (faithful, middle, vivid) in WEIGHTS.items()
+    }
 
 
 def patch(side: int, *pictures: Tensor) -> list[Tensor]:
@@ -118,11 +117,6 @@ def patch(side: int, *pictures: Tensor) -> list[Tensor]:
     limits = pictures[0].shape[-2] - side + 1, pictures[0].shape[-1] - side + 1
     top, left = (int(torch.randint(0, limit, ())) for limit in limits)
     return [picture[..., top : top + side, left : left + side] for picture in pictures]
-
-
-def places(mask: Tensor, like: Tensor) -> Tensor:
-    """Where a mask [B] on the CPU is true: int64, on the device of another tensor."""
-    return mask.nonzero().flatten().to(like.device)
 
 
 def decibels(mse: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def decibels(similarity: float) -> float:
 
 def luma(rgb: torch.Tensor) -> torch.Tensor:
     """Luma (Rec. 601) of RGB pictures: [B, 3, H, W] -> [B, 1, H, W]."""
-    return (rgb * rgb.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    red, green, blue = rgb.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def halved(x: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ from latent8.l8_photo.layers import (
 )
 from latent8.l8_photo.model import LOWEST_LEVEL
 from latent8.l8_photo.quantisation import dequantised, inverse_lambdas, rdo_quantised, residual_gain
-from training.distortion import Distortion, relative_size, trade
+from training.distortion import Distortion, decibels, relative_size, trade
 from training.lpips import LPIPS
 from training.task import Architecture, Figures, Task
 
@@ -51,7 +52,7 @@ BitsSaved = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class PhotoTask(Task):
-    """Without the networks of LPIPS their parts of the loss are left out."""
+    """Without the networks of LPIPS their parts of the loss are left out. device: of the networks, and of training."""
 
     columns: tuple[str, ...] = (
         "psnr_db",
@@ -62,11 +63,12 @@ class PhotoTask(Task):
         "lpips",
         "wasserstein",
         "ms_ssim",
+        "ssimulacra2",
     )
     multiple = 64
 
-    def __init__(self, alexnet: LPIPS | None, vgg16: LPIPS | None):
-        self.distortion = Distortion(alexnet, vgg16)
+    def __init__(self, alexnet: LPIPS | None, vgg16: LPIPS | None, device: torch.device | str = "cpu"):
+        self.distortion = Distortion(alexnet, vgg16).to(device)
 
     @property
     def architecture(self) -> Architecture:
@@ -85,23 +87,39 @@ class PhotoTask(Task):
     def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, Figures]:
         """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
         assert isinstance(model, Hyperprior)
-        level = drawn_levels(len(photos)).to(photos.device)
+        level = drawn_levels(len(photos), photos.device)
         coded = latents(model, photos, level)
         bits, hyper_bits = bits_per_pixel(model, coded, level)
         synthesis: Synthesis = model.synthesis
-        middle = torch.full((len(photos),), MIDDLE_REALISM)
-        output = synthesis(coded.y, level, middle.to(level))
+        middle = torch.full_like(level, MIDDLE_REALISM)
+        output = synthesis(coded.y, level, middle)
         loss, figures = self.distortion(output, photos, level, middle, self.perceptual)
         loss = ((bits + hyper_bits + loss) / relative_size(level)).mean()
+        figures = {**figures, "bpp": (bits + hyper_bits).detach().mean(), "hyper_bpp": hyper_bits.detach().mean()}
+        others, their_figures = self.others(synthesis, *(x[: math.ceil(len(x) / 2)] for x in (coded.y, photos, level)))
+        figures.update(their_figures)
+        return loss + others, {name: figures.get(name, math.nan) for name in self.columns}
 
-        some = slice(0, math.ceil(len(photos) / 2))
-        realism = other_realisms(len(level[some]))
-        output = synthesis(coded.y[some].detach(), level[some], realism.to(level))
-        others, their_figures = self.distortion(output, photos[some], level[some], realism, self.perceptual)
-        loss = loss + (others / relative_size(level[some])).mean()
-        figures = {**their_figures, **figures, "bpp": (bits + hyper_bits).detach().mean()}
-        figures["hyper_bpp"] = hyper_bits.detach().mean()
-        return loss, {name: figures.get(name, math.nan) for name in self.columns}
+    def others(
+        self, synthesis: Synthesis, y: Tensor, photos: Tensor, level: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of readings at other realisms, which do not change the latents y; figures.
+
+        The last third of the crops is read at realism 0, the first at 1, the rest between.
+        """
+        third = len(level) // 3
+        vivid, between = slice(third), slice(len(level) - max(1, third))
+        realism = torch.rand_like(level)
+        realism[vivid] = 1.0
+        realism[between.stop :] = 0.0
+        output = synthesis(y.detach(), level, realism).float()
+        parts = output[between], photos[between], level[between], realism[between]
+        distortions, _ = self.distortion(*parts, self.perceptual)
+        rest = slice(between.stop, None)
+        squared, figures = self.distortion.faithful(output[rest], photos[rest], level[rest])
+        loss = (torch.cat([distortions, squared]) / relative_size(level)).mean()
+        errors = (output[vivid] - photos[vivid]).detach().square().mean((1, 2, 3))
+        return loss, {"psnr_faithful_db": figures["psnr_db"], "psnr_vivid_db": decibels(errors)}
 
     def grid(self, model: nn.Module, photos: Tensor) -> list[Tensor]:
         """Originals; at a low and at a high level, the most faithful and the most vivid reading."""
@@ -133,15 +151,9 @@ def photo_optimisers(model: nn.Module, rate: float) -> list[torch.optim.Optimize
     return [torch.optim.Adam(settings, rate, betas=(0.9, 0.99), fused=True)]
 
 
-def drawn_levels(count: int) -> Tensor:
+def drawn_levels(count: int, device: torch.device | str = "cpu") -> Tensor:
     """[count] in [LOWEST_LEVEL, N_LEVELS - 1]."""
-    return LOWEST_LEVEL + torch.rand(count) * (N_LEVELS - 1 - LOWEST_LEVEL)
-
-
-def other_realisms(count: int) -> Tensor:
-    """[count]: 0, 1 and what lies between in turn, beginning anywhere."""
-    turn = (torch.arange(count) + torch.randint(3, ())).remainder(3)
-    return torch.where(turn == 2, torch.rand(count), turn.float())
+    return LOWEST_LEVEL + torch.rand(count, device=device) * (N_LEVELS - 1 - LOWEST_LEVEL)
 
 
 def bits_per_pixel(model: Hyperprior, coded: Coded, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,9 +212,13 @@ def rounded_as_coded(residual: Tensor, scale: Tensor, level: Tensor, bits_saved:
     """Quantise as the codec does (RDOQ); gradients pass as in `rounded`."""
     x = residual.clamp(-MAX_SYMBOL, MAX_SYMBOL)
     with torch.no_grad():
-        inverse_lambda = inverse_lambdas().to(x.device)
-        change = rdo_quantised(x, lambda n: bits_saved(n, scale, level), inverse_lambda) - x
+        change = rdo_quantised(x, lambda n: bits_saved(n, scale, level), inverse_lambdas_on(x.device)) - x
     return x + change
+
+
+@cache
+def inverse_lambdas_on(device: torch.device) -> Tensor:
+    return inverse_lambdas().to(device)
 
 
 def bits_assumed(n: Tensor, scale: Tensor, level: Tensor) -> Tensor:

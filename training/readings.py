@@ -29,10 +29,17 @@ class ReadingsTask(PhotoTask):
     alone, all else of the synthesis stays; they have no say at realism 0, which is then not drawn.
     """
 
-    columns = ("psnr_db", "psnr_faithful_db", "psnr_vivid_db", "lpips", "wasserstein", "ms_ssim")
+    columns = ("psnr_db", "lpips", "wasserstein", "ms_ssim", "ssimulacra2")
 
-    def __init__(self, tables: Path, alexnet: LPIPS | None, vgg16: LPIPS | None, only_tables: bool = False):
-        super().__init__(alexnet, vgg16)
+    def __init__(
+        self,
+        tables: Path,
+        alexnet: LPIPS | None,
+        vgg16: LPIPS | None,
+        device: torch.device | str = "cpu",
+        only_tables: bool = False,
+    ):
+        super().__init__(alexnet, vgg16, device)
         self.only_tables = only_tables
         counts = bundled_tables(tables).double()
         costs = -(counts / counts.sum(-1, keepdim=True)).log2()
@@ -48,12 +55,12 @@ class ReadingsTask(PhotoTask):
     def loss(self, model: nn.Module, photos: Tensor) -> tuple[Tensor, Figures]:
         """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
         assert isinstance(model, hp.Hyperprior)
-        level = drawn_levels(len(photos)).to(photos.device)
-        realism = drawn_realism(len(photos), hp.REALISMS[1:] if self.only_tables else hp.REALISMS)
+        level = drawn_levels(len(photos), photos.device)
+        realism = drawn_realism(len(photos), hp.REALISMS[1:] if self.only_tables else hp.REALISMS).to(level)
         with torch.no_grad():
             y = latents(model, photos, level, self.bits_saved).y
         synthesis: hp.Synthesis = model.synthesis
-        output = synthesis(y, level, realism.to(level))
+        output = synthesis(y, level, realism)
         loss, figures = self.distortion(output, photos, level, realism)
         return (loss / relative_size(level)).mean(), {name: figures.get(name, math.nan) for name in self.columns}
 

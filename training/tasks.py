@@ -31,12 +31,12 @@ def task_of(args: argparse.Namespace, device: torch.device) -> Task:
 
     if args.only_synthesis:
         networks = network(args.lpips), network(args.vgg16)
-        return ReadingsTask(args.start_from_weights, *networks, only_tables=args.only_tables)
+        return ReadingsTask(args.start_from_weights, *networks, device, only_tables=args.only_tables)
     if args.model in AUTOENCODERS:
         return AUTOENCODERS[args.model](network(args.lpips), args)
     if args.model == "l8-tiny":
         return TinyTask(network(args.lpips), args.lpips_weight)
-    return PhotoTask(network(args.lpips), network(args.vgg16))
+    return PhotoTask(network(args.lpips), network(args.vgg16), device)
 
 
 def start_weights(args: argparse.Namespace, device: torch.device) -> dict[str, Tensor]:

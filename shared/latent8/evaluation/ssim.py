@@ -19,9 +19,9 @@ def similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     x, y: [B, 1, H, W] in [0, 255]. SSIM is the product of the two.
     """
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    variances = _smooth(x * x) - mean_x**2 + _smooth(y * y) - mean_y**2
-    covariance = _smooth(x * y) - mean_x * mean_y
+    mean_x, mean_y, xx, yy, xy = _smooth(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
+    variances = xx - mean_x**2 + yy - mean_y**2
+    covariance = xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     return luminance, (2 * covariance + C2) / (variances + C2)
 

@@ -78,7 +78,7 @@ N_LATENTS, N_HYPER = N_LUMA + 2 * N_CHROMA, 64
 N_LEVELS = 8  # whole rate levels, at which what depends on the rate is learned
 REALISMS = (0.0, 0.5, 1.0)  # evenly spaced values at which what depends on the realism is learned
 WIDTHS = (64, 128, 192)  # channels of g_a at 1/4, 1/8, 1/16 size; g_s mirrors it
-ANALYSIS_BLOCKS, SYNTHESIS_BLOCKS = (2, 5, 5), (3, 3, 2)  # residual blocks of g_a and g_s at each size, in their order
+ANALYSIS_BLOCKS, SYNTHESIS_BLOCKS = (2, 5, 5), (3, 3, 3)  # residual blocks of g_a and g_s at each size, in their order
 ENDS = 4 + ANALYSIS_BLOCKS[0], 6 + sum(ANALYSIS_BLOCKS[:2])  # where the layers of g_a at 1/4 and at 1/8 size end
 HYPER_WIDTH, CONTEXT_WIDTH = 96, 80
 # (Row, column) parities of the positions that each pass codes. A position of the second pass then has known neighbours
@@ -281,7 +281,8 @@ class MaskedConvolution(nn.Module):
 
     def forward(self, q: Tensor) -> Tensor:
         window = self.weight.new_zeros(*self.weight.shape[:2], 9)
-        window[..., self.places] = self.weight
+        for number, place in enumerate(self.places):
+            window[..., place] = self.weight[..., number]
         return nn.functional.conv2d(q, window.unflatten(2, (3, 3)), self.bias, padding=1)
 
 

@@ -50,7 +50,8 @@ def residual_gain(log_gain: Tensor) -> Tensor:
     MAX_SYMBOL: a mean colour that is predicted badly must stay within reach of the symbols.
     """
     gain = torch.ones_like(log_gain)
-    gain[:, COLOUR_MEANS] = (math.log(MAX_SYMBOL / LARGEST_MEAN) - log_gain[:, COLOUR_MEANS]).clamp(max=0).exp()
+    for channel in COLOUR_MEANS:
+        gain[:, channel] = (math.log(MAX_SYMBOL / LARGEST_MEAN) - log_gain[:, channel]).clamp(max=0).exp()
     return gain
 
 
