@@ -55,7 +55,7 @@ def parse_args(argv: list[str] | None = None, description: str | None = None) ->
     parser.add_argument("--start-from-weights", type=Path, help=text)
     text = "of l8-photo: train how bitstreams of --start-from-weights are read, and leave the bits as they are"
     parser.add_argument("--only-synthesis", action="store_true", help=text)
-    text = "with --only-synthesis: train its tables of the realism alone, so that realism 0 stays the picture it is"
+    text = "with --only-synthesis: train its tables of the realism alone"
     parser.add_argument("--only-tables", action="store_true", help=text)
     parser.add_argument("--vgg16", type=Path, help="of l8-photo: weights from training.lpips_weights")
     parser.add_argument("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu")

@@ -108,7 +108,7 @@ class PhotoTask(Task):
         The last third of the crops is read at realism 0, the first at 1, the rest between.
         """
         third = len(level) // 3
-        vivid, between = slice(third), slice(len(level) - max(1, third))
+        vivid, between = slice(third), slice(max(1, len(level) - max(1, third)))
         realism = torch.rand_like(level)
         realism[vivid] = 1.0
         realism[between.stop :] = 0.0
@@ -218,6 +218,7 @@ def rounded_as_coded(residual: Tensor, scale: Tensor, level: Tensor, bits_saved:
 
 @cache
 def inverse_lambdas_on(device: torch.device) -> Tensor:
+    """`inverse_lambdas`, copied to a device once: each copy would wait for a GPU."""
     return inverse_lambdas().to(device)
 
 

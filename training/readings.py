@@ -7,7 +7,6 @@ says what counts, see `training.distortion`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ class ReadingsTask(PhotoTask):
     """`tables`: a folder of weights whose entropy tables say how latents are rounded.
 
     Without the networks of LPIPS their parts of the loss are left out. only_tables: train the tables of the realism
-    alone, all else of the synthesis stays; they have no say at realism 0, which is then not drawn.
+    alone, all else of the synthesis stays.
     """
 
     columns = ("psnr_db", "lpips", "wasserstein", "ms_ssim", "ssimulacra2")
@@ -56,7 +55,7 @@ class ReadingsTask(PhotoTask):
         """[B, 3, S, S] in [0, 1] -> loss to minimise, figures for the log."""
         assert isinstance(model, hp.Hyperprior)
         level = drawn_levels(len(photos), photos.device)
-        realism = drawn_realism(len(photos), hp.REALISMS[1:] if self.only_tables else hp.REALISMS).to(level)
+        realism = drawn_realism(len(photos)).to(level)
         with torch.no_grad():
             y = latents(model, photos, level, self.bits_saved).y
         synthesis: hp.Synthesis = model.synthesis
@@ -71,7 +70,7 @@ class ReadingsTask(PhotoTask):
         return self._saved.to(n.device)[band, index, n.long()]
 
 
-def drawn_realism(count: int, places: Sequence[float] = hp.REALISMS) -> Tensor:
-    """[count]: these places, and now and then what lies between 0 and 1."""
-    drawn = torch.tensor(places)[torch.randint(len(places), (count,))]
+def drawn_realism(count: int) -> Tensor:
+    """[count]: those at which tables are learned, and now and then what lies between 0 and 1."""
+    drawn = torch.tensor(hp.REALISMS)[torch.randint(len(hp.REALISMS), (count,))]
     return torch.where(torch.rand(count) < 0.15, torch.rand(count), drawn)

@@ -44,7 +44,7 @@ __all__ = [
     "read_latents",
     "write_latents",
 ]
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str) -> object:

@@ -30,7 +30,7 @@ READING = "Vivid is sharper and makes up fine texture; faithful stays nearer to 
 
 def build() -> gr.Blocks:
     encoder = look.link("encoder", look.encoder_url())
-    purpose = f"{PURPOSE} The {encoder} makes such files, seven to eleven times smaller than the photo."
+    purpose = f"{PURPOSE} The {encoder} makes such files, seven to ten times smaller than the photo."
     tabs = {"One file": build_single, "Many files": build_batch, "Compare": build_comparison, "Library": build_library}
     return parts.page(TITLE, purpose, LIMITS, tabs, [], endpoints)
 

@@ -19,7 +19,7 @@ from latent8.zoo.registry import DEFAULT_MODEL, model_named, models
 from latent8.zoo.settings import DEFAULT_QUALITY
 
 TITLE = "latent8 encoder"
-PURPOSE = "Makes photos seven to eleven times smaller."
+PURPOSE = "Makes photos seven to ten times smaller."
 LIMITS = "Small print and far faces can come back changed: not for documents, evidence or medical pictures."
 EXAMPLES_FOLDER = Path(__file__).resolve().parent / "examples"
 EXAMPLES = {

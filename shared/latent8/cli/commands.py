@@ -12,7 +12,7 @@ from latent8.errors import Latent8Error
 
 DESCRIPTION = "Pictures as small 8-bit latent blobs, and back."
 EXAMPLES = (
-    "latent8 encode photo.jpg              writes photo.l8, seven to eleven times smaller",
+    "latent8 encode photo.jpg              writes photo.l8, seven to ten times smaller",
     "latent8 decode photo.l8               writes photo.png",
     "latent8 encode --help                 options of a command, with examples",
 )

@@ -77,12 +77,12 @@ tag below, in any order.
             Other pixels stay.
 
 Policy. A blob of version 1 that a release from 1.0 on has written decodes to the same symbols in every later release.
-Before 1.0 the weights of l8-photo may still change; blobs of earlier ones are then refused, and told by their hash.
+Of blobs that releases before it wrote, those of l8-photo are refused, and told by their hash: its weights were others.
 Within version 1 there may come models, payload codings, chunks and flags: their numbers and tags are given once and
 never used again, and a reader refuses those that it does not know, in a sentence that names them, all but ancillary
 chunks. Whatever would make a reader of today misread a file without noticing, such as another size, order or
-meaning of a field above, makes version 2; this one is then read for ever beside it. From 1.0 on, better weights of a
-model get a new name and id, unless its symbols stay the same.
+meaning of a field above, makes version 2; this one is then read for ever beside it. Weights of a model that give
+symbols another meaning get a new name and id.
 """
 
 from __future__ import annotations

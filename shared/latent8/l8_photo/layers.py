@@ -336,16 +336,16 @@ class LevelTable(nn.Module):
 class RealismTable(nn.Module):
     """Learned vector of each rate level and realism: levels [B], realism [B] in [0, 1] -> [B, n, 1, 1].
 
-    It is 0 at realism 0, learned at the other REALISMS, and interpolated between them.
+    It is learned at the REALISMS, and interpolated between them.
     """
 
     def __init__(self, n: int):
         super().__init__()
-        self.rows = nn.Parameter(torch.zeros(N_LEVELS, len(REALISMS) - 1, n))
+        self.rows = nn.Parameter(torch.zeros(N_LEVELS, len(REALISMS), n))
 
     def forward(self, level: Tensor, realism: Tensor) -> Tensor:
         steps = realism[:, None] * (len(REALISMS) - 1)
-        numbers = torch.arange(1, len(REALISMS), device=realism.device)
+        numbers = torch.arange(len(REALISMS), device=realism.device)
         shares = (1 - (steps - numbers).abs()).clamp(min=0).to(self.rows.dtype)
         return (at_levels(self.rows, level) * shares[:, :, None]).sum(1)[:, :, None, None]
 
