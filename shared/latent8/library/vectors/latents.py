@@ -43,11 +43,11 @@ class LatentsEmbedder:
 
     def view(self, blob: bytes, pool: CodecPool) -> Image.Image:
         found = inspect(blob)
-        if model_of(found).name != MODEL or found.width * found.height > LARGEST_BLOB:
+        quality = found.quality if model_of(found).name == MODEL else None
+        if quality is None or found.width * found.height > LARGEST_BLOB:
             return opaque(pool.decode(blob))
         latents = read_latents(blob, pool=pool)
-        assert found.quality is not None  # every blob of l8-photo has one
-        return linear_picture(coefficients(latents.values, found.quality), latents.width, latents.height)
+        return linear_picture(coefficients(latents.values, quality), latents.width, latents.height)
 
     def vector(self, image: Image.Image) -> np.ndarray:
         return unit(self._project(features(image)[None])[0])
